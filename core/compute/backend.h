@@ -1,0 +1,104 @@
+// Backend: one device. It takes weights, compiles Plans into Programs and holds the key/value
+// cache's memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/base/result.h"
+#include "core/compute/plan.h"
+#include "core/compute/tensor.h"
+
+namespace hearth::compute {
+
+/// Tokens that share a cache block. Fixed: block tables, prefix matching and kernels rely on it.
+inline constexpr std::int32_t kBlockTokens = 16;
+
+/// The memory of a key/value cache: `block_count` blocks of kBlockTokens rows for every layer.
+class KvStore {
+  public:
+    KvStore() = default;
+    KvStore(const KvStore&) = delete;
+    KvStore& operator=(const KvStore&) = delete;
+    virtual ~KvStore() = default;
+
+    [[nodiscard]] virtual std::int32_t block_count() const = 0;
+    [[nodiscard]] virtual std::int64_t size_bytes() const = 0;
+    /// Copies the rows of block `from` into block `to`, all layers.   Thread: engine.
+    virtual void copy_block(std::int32_t from, std::int32_t to) = 0;
+};
+
+/// One sequence as a step sees it.
+struct SequenceView {
+    std::span<const std::int32_t>
+        block_table;  ///< block of token i is block_table[i / kBlockTokens]
+};
+
+/// What one forward pass works on. Tokens of one sequence are consecutive and in order of position;
+/// all earlier positions of the sequence are in the cache.
+struct StepBatch {
+    std::span<const std::int32_t> tokens;       ///< (tokens)
+    std::span<const std::int32_t> positions;    ///< (tokens) place in the sequence, from 0
+    std::span<const std::int32_t> sequence_of;  ///< (tokens) index into sequences
+    std::span<const SequenceView> sequences;
+    std::span<const std::int32_t>
+        logit_rows;  ///< indices into tokens, ascending: whose logits are wanted
+};
+
+struct StepOutput {
+    /// (logit_rows, vocab_size). Owner: the Program; valid until its next run.
+    std::span<const float> logits;
+};
+
+/// A Plan compiled for one device. All memory is taken at compile time.
+class Program {
+  public:
+    Program() = default;
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
+    virtual ~Program() = default;
+
+    /// Runs one step: at most the Plan's tokens_max tokens.
+    ///
+    /// Errors: out_of_memory or internal where the device fails; the cache rows of the step are
+    /// then undefined. Thread: engine.
+    virtual Result<StepOutput> run(const StepBatch& batch, KvStore& kv) = 0;
+
+    /// Bytes of weights that one decoded token reads at batch 1, for the `bench` command.
+    [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;
+};
+
+/// Weights in the form the device wants. Shared by all Programs compiled with it, which must not
+/// outlive it.
+class DeviceWeights {
+  public:
+    DeviceWeights() = default;
+    DeviceWeights(const DeviceWeights&) = delete;
+    DeviceWeights& operator=(const DeviceWeights&) = delete;
+    virtual ~DeviceWeights() = default;
+};
+
+class Backend {
+  public:
+    Backend() = default;
+    Backend(const Backend&) = delete;
+    Backend& operator=(const Backend&) = delete;
+    virtual ~Backend() = default;
+
+    /// "reference", "cpu", "cuda".
+    [[nodiscard]] virtual std::string_view name() const = 0;
+    /// The device in words, for `hearth status`: "2 threads, avx2".
+    [[nodiscard]] virtual std::string description() const = 0;
+
+    /// Takes the weights. A backend may borrow the tensors' bytes: they outlive the result.
+    virtual Result<std::unique_ptr<DeviceWeights>> upload(std::span<const Tensor> weights) = 0;
+    /// `plan` has passed validate() with the same weights; it is copied where needed.
+    virtual Result<std::unique_ptr<Program>> compile(const Plan& plan, DeviceWeights& weights) = 0;
+    virtual Result<std::unique_ptr<KvStore>> make_kv_store(const KvLayout& layout,
+                                                           std::int32_t block_count) = 0;
+};
+
+}  // namespace hearth::compute

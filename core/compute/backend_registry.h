@@ -1,0 +1,59 @@
+// BackendRegistry: the backends that this process knows by name. `main` registers the linked ones;
+// accelerators are shared libraries that the registry opens through one C symbol which also carries
+// the build id.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/compute/backend.h"
+
+namespace hearth::compute {
+
+struct BackendOptions {
+    std::int32_t thread_count = 0;  ///< for backends that run on the CPU; 0: one per core
+};
+
+class BackendRegistry {
+  public:
+    using Factory = std::function<Result<std::unique_ptr<Backend>>(const BackendOptions&)>;
+
+    /// The highest `score` is "the best present".
+    void add(std::string name, int score, Factory factory);
+
+    /// Opens each shared library in `folder`. A library of another build, or one whose device is
+    /// absent, is left out; each such case is one sentence in the result. A missing folder is no
+    /// error.
+    std::vector<std::string> load_accelerators(const std::string& folder);
+
+    /// `name` empty: the best present, the next best where a factory fails.
+    /// Errors: not_found for an unknown name, listing the known ones.
+    Result<std::unique_ptr<Backend>> make(std::string_view name,
+                                          const BackendOptions& options) const;
+
+    [[nodiscard]] std::vector<std::string> names() const;
+
+  private:
+    struct Entry {
+        std::string name;
+        int score;
+        Factory factory;
+    };
+    std::vector<Entry> entries_;  ///< best first
+};
+
+/// What an accelerator exports as `extern "C" const hearth::compute::AcceleratorEntry
+/// hearth_backend_entry`.
+struct AcceleratorEntry {
+    const char* build_id;
+    const char* name;
+    int score;
+    /// Null and a sentence in `reason` when the device is absent.
+    Backend* (*make)(const BackendOptions& options, std::string& reason);
+};
+
+}  // namespace hearth::compute

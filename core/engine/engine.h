@@ -1,0 +1,78 @@
+// The door of core/engine: generations in, events out. The engine knows tokens, counts and blocks;
+// it knows no text. Public headers: engine.h, request.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/base/clock.h"
+#include "core/base/result.h"
+#include "core/compute/compute.h"
+#include "core/engine/request.h"
+#include "core/model/model.h"
+
+namespace hearth::engine {
+
+/// Every bound of the engine. Fixed after construction.
+struct EngineLimits {
+    std::int32_t context_tokens_max = 8192;  ///< prompt and answer of one sequence
+    std::int32_t cache_tokens =
+        32768;  ///< room of the key/value cache, all sequences and kept prefixes together
+    std::int32_t sequences_max = 16;  ///< advancing at once
+    std::int32_t queue_max = 64;  ///< waiting; a full queue refuses new requests with `unavailable`
+    std::int32_t prefill_tokens_per_step =
+        128;  ///< between two looks at cancellation and at waiting keystrokes
+};
+
+struct EngineStatus {
+    std::int32_t waiting = 0;
+    std::int32_t running = 0;
+    std::uint64_t requests_finished = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t tokens_prefilled = 0;
+    std::uint64_t tokens_generated = 0;
+    std::uint64_t tokens_cached = 0;  ///< prompt tokens that were found in the cache
+    std::int32_t cache_blocks = 0;
+    std::int32_t cache_blocks_free =
+        0;  ///< held by no running sequence (kept prefixes count as free)
+};
+
+/// The loop, and the only door. Destruction cancels everything, answers every request and joins the
+/// thread.
+///
+/// Thread: any; events come on [engine], so sinks are quick.
+class Engine {
+  public:
+    /// Compiles the model's plan for the backend and starts the engine thread. `model`, `backend`
+    /// and `clock` outlive it (the model is shared).
+    ///
+    /// Errors: those of Backend::upload, compile and make_kv_store.
+    static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const model::Model> model,
+                                                compute::Backend& backend,
+                                                const EngineLimits& limits,
+                                                const Clock& clock);
+
+    virtual ~Engine() = default;
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// Queues a request. From here on its sink gets exactly one `finished` or `failed`, after any
+    /// number of tokens.
+    ///
+    /// Errors: unavailable (queue full, or shutting down), invalid_argument (empty prompt, token
+    /// outside the vocabulary), too_large (longer than the context; what fits is said). The sink is
+    /// then never called.
+    virtual Result<Ticket> submit(Request request) = 0;
+
+    /// Ends a request within one step; unknown and finished tickets are ignored.
+    virtual void cancel(Ticket ticket) = 0;
+
+    [[nodiscard]] virtual EngineStatus status() const = 0;
+    [[nodiscard]] virtual const EngineLimits& limits() const = 0;
+
+  protected:
+    Engine() = default;
+};
+
+}  // namespace hearth::engine

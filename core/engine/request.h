@@ -1,0 +1,80 @@
+// What is asked of the engine and what comes back: values, no behaviour.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "core/base/cancel_token.h"
+#include "core/base/clock.h"
+#include "core/base/result.h"
+
+namespace hearth::engine {
+
+/// Names one submitted request, for cancel().
+struct Ticket {
+    std::uint64_t id = 0;
+};
+
+/// Who goes first when not all can. Lower runs earlier; equal ones in order of arrival.
+enum class Priority : std::uint8_t { keystroke, fix, chat, background };
+
+/// How the next token is picked. The random number is a function of (seed, position): batch and
+/// device do not matter.
+struct SamplingSettings {
+    float temperature = 0.0F;  ///< 0: greedy, the rest is ignored
+    std::int32_t top_k = 0;    ///< keep the k best; 0: all
+    float top_p = 1.0F;  ///< keep the smallest set of best tokens whose probability reaches this
+    float min_p = 0.0F;  ///< drop tokens below this share of the best one's probability
+    std::uint64_t seed = 0;
+};
+
+enum class FinishReason : std::uint8_t {
+    stop_token,   ///< the model ended its answer; the stop token itself is not emitted
+    tokens_max,   ///< the request's own limit, or the end of the context
+    sink_enough,  ///< the reader had what it wanted
+    deadline,     ///< time was up; what was emitted stands
+    cancelled,    ///< the asker has gone
+};
+
+struct Usage {
+    std::int32_t prompt_tokens = 0;
+    std::int32_t cached_tokens = 0;     ///< of the prompt, found in the cache
+    std::int32_t generated_tokens = 0;  ///< emitted
+    double queue_ms = 0.0;              ///< from submit to admission
+    double first_token_ms = 0.0;        ///< from submit to the first token; 0 without one
+    double total_ms = 0.0;              ///< from submit to the end
+};
+
+struct TokenEvent {
+    std::int32_t token;
+    float probability;  ///< of this token under the model at temperature 1, before any filter
+};
+struct FinishedEvent {
+    FinishReason reason;
+    Usage usage;
+};
+struct FailedEvent {
+    Error error;
+};
+using Event = std::variant<TokenEvent, FinishedEvent, FailedEvent>;
+
+/// The sink's answer to a token; ignored for the other events.
+enum class SinkAnswer : std::uint8_t { go_on, enough };
+/// Called on [engine]: quick, never blocks, never calls the engine.
+using EventSink = std::function<SinkAnswer(const Event&)>;
+
+struct Request {
+    std::vector<std::int32_t> prompt;
+    SamplingSettings sampling;
+    std::vector<std::int32_t> stop_tokens;
+    std::int32_t tokens_max = 64;  ///< generated ones
+    Priority priority = Priority::chat;
+    std::optional<TimePoint> deadline;
+    CancelToken cancel;
+    EventSink sink;
+};
+
+}  // namespace hearth::engine
