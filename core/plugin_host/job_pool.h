@@ -1,0 +1,48 @@
+// JobPool: a few named [job] threads and a bounded queue. A job that oversteps its time is
+// abandoned: its asker is told, its thread is left behind and replaced, so that one bad plugin
+// never takes a pool away.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/base/clock.h"
+
+namespace hearth::plugin_host {
+
+struct JobPoolOptions {
+    std::int32_t thread_count = 2;
+    std::int32_t queue_max = 32;  ///< waiting jobs; a full pool refuses
+    std::int32_t abandoned_max =
+        8;  ///< threads left behind before the pool refuses everything until restart
+};
+
+/// Thread: any for submit; the destructor joins every thread that still answers and leaves the
+/// abandoned ones.
+class JobPool {
+  public:
+    /// `clock` outlives the pool.
+    static std::unique_ptr<JobPool> make(std::string name,
+                                         const JobPoolOptions& options,
+                                         const Clock& clock);
+
+    virtual ~JobPool() = default;
+    JobPool(const JobPool&) = delete;
+    JobPool& operator=(const JobPool&) = delete;
+
+    struct Job {
+        std::function<void()> run;  ///< on a [job] thread; keeps alive what it touches
+        std::function<void()>
+            on_abandoned;  ///< on the pool's watch thread, once, if `run` oversteps `budget`
+        Duration budget;   ///< from the start of `run`
+    };
+    /// False when the queue is full or the pool is shutting down; the job is dropped.
+    [[nodiscard]] virtual bool try_submit(Job job) = 0;
+
+  protected:
+    JobPool() = default;
+};
+
+}  // namespace hearth::plugin_host
