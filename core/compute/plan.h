@@ -1,12 +1,14 @@
 // Plan: the forward pass of one model as data. A flat list of operations, as coarse as the field's
 // well-known kernels (one attention, one expert block), over named values with explicit shapes.
 // core/model records it; a Backend compiles it; nothing else knows an architecture. Letters in
-// shapes: tokens = tokens in the step, at most `tokens_max`.
+// shapes: tokens = tokens in the step, at most `tokens_max`. What an operation writes shares no
+// columns with what it reads, except where its comment says "may be" (then all of the slice).
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -193,9 +195,13 @@ struct Plan {
 };
 
 /// Checks what every Backend relies on: ids in range, slices inside their values, dims that fit
-/// each other and the weights' shapes, layers inside the cache.   Errors: invalid_argument, naming
-/// the operation.
+/// each other and the weights' shapes, as many bytes as a weight's shape says, layers inside the
+/// cache and stored once, values written before they are read, expert numbers from a router of as
+/// many experts, one Logits at the end.   Errors: invalid_argument, naming the operation.
 Result<void> validate(const Plan& plan, std::span<const Tensor> weights);
+
+/// "project", "attention_mla": what an operation is called in texts.
+std::string_view operation_name(const Operation& operation);
 
 /// One line per operation with names and shapes, for people and tests.
 std::string to_string(const Plan& plan, std::span<const Tensor> weights);
