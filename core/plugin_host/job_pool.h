@@ -14,16 +14,15 @@ namespace hearth::plugin_host {
 
 struct JobPoolOptions {
     std::int32_t thread_count = 2;
-    std::int32_t queue_max = 32;  ///< waiting jobs; a full pool refuses
-    std::int32_t abandoned_max =
-        8;  ///< threads left behind before the pool refuses everything until restart
+    std::int32_t queue_max = 32;     ///< waiting jobs; a full pool refuses
+    std::int32_t abandoned_max = 8;  ///< threads left behind before the pool refuses new jobs
 };
 
 /// Thread: any for submit; the destructor joins every thread that still answers and leaves the
 /// abandoned ones.
 class JobPool {
   public:
-    /// `clock` outlives the pool.
+    /// `name` is for the debugger's list of threads. `clock` outlives the pool.
     static std::unique_ptr<JobPool> make(std::string name,
                                          const JobPoolOptions& options,
                                          const Clock& clock);
@@ -34,12 +33,17 @@ class JobPool {
 
     struct Job {
         std::function<void()> run;  ///< on a [job] thread; keeps alive what it touches
-        std::function<void()>
-            on_abandoned;  ///< on the pool's watch thread, once, if `run` oversteps `budget`
-        Duration budget;   ///< from the start of `run`
+        /// On the pool's watch thread, once, if `run` oversteps `budget`; may be empty.
+        std::function<void()> on_abandoned = {};
+        Duration budget = std::chrono::hours(1);  ///< from the start of `run`
     };
-    /// False when the queue is full or the pool is shutting down; the job is dropped.
+    /// False when the queue is full, the pool is shutting down, or too many threads were left
+    /// behind; the job is dropped. What was taken is run, also while the pool shuts down.
     [[nodiscard]] virtual bool try_submit(Job job) = 0;
+
+    /// Looks at the budgets now, on the calling thread, and returns when each `on_abandoned` that
+    /// was due has returned. The watch thread does so by itself; this is for clocks that jump.
+    virtual void check_budgets() = 0;
 
   protected:
     JobPool() = default;
