@@ -6,6 +6,36 @@
 namespace hearth::compute {
 namespace {
 
+/// Adds up weight_bytes_per_token().
+struct WeightBytes {
+    std::span<const Tensor> weights;
+
+    [[nodiscard]] std::int64_t of(WeightId id) const {
+        if (id == kNone) return 0;
+        return static_cast<std::int64_t>(weights[static_cast<std::size_t>(id)].bytes.size());
+    }
+    [[nodiscard]] std::int64_t operator()(const Embed& op) const {
+        return weights[static_cast<std::size_t>(op.table)].row_size_bytes();
+    }
+    [[nodiscard]] std::int64_t operator()(const RmsNorm& op) const { return of(op.weight); }
+    [[nodiscard]] std::int64_t operator()(const Project& op) const {
+        return of(op.weight) + of(op.bias);
+    }
+    [[nodiscard]] std::int64_t operator()(const Rope& /*op*/) const { return 0; }
+    [[nodiscard]] std::int64_t operator()(const AttentionGqa& /*op*/) const { return 0; }
+    [[nodiscard]] std::int64_t operator()(const AttentionMla& op) const {
+        return of(op.k_up) + of(op.v_up);
+    }
+    [[nodiscard]] std::int64_t operator()(const RouteTopK& op) const { return of(op.bias); }
+    [[nodiscard]] std::int64_t operator()(const Experts& op) const {
+        const auto expert_count = weights[static_cast<std::size_t>(op.gate)].shape.dim(0);
+        return (of(op.gate) + of(op.up) + of(op.down)) / expert_count * op.experts.dim;
+    }
+    [[nodiscard]] std::int64_t operator()(const Swiglu& /*op*/) const { return 0; }
+    [[nodiscard]] std::int64_t operator()(const Add& /*op*/) const { return 0; }
+    [[nodiscard]] std::int64_t operator()(const Logits& op) const { return of(op.weight); }
+};
+
 /// Writes the lines of to_string().
 class Printer {
   public:
@@ -155,6 +185,14 @@ class Printer {
 Slice Plan::add_value(std::string name, std::int64_t dim, Dtype dtype) {
     values.push_back(Value{std::move(name), dim, dtype});
     return Slice{static_cast<ValueId>(values.size() - 1), 0, dim};
+}
+
+std::int64_t weight_bytes_per_token(const Plan& plan, std::span<const Tensor> weights) {
+    std::int64_t bytes = 0;
+    for (const Operation& operation : plan.operations) {
+        bytes += std::visit(WeightBytes{weights}, operation);
+    }
+    return bytes;
 }
 
 std::string_view operation_name(const Operation& operation) {

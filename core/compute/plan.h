@@ -200,6 +200,10 @@ struct Plan {
 /// many experts, one Logits at the end.   Errors: invalid_argument, naming the operation.
 Result<void> validate(const Plan& plan, std::span<const Tensor> weights);
 
+/// Bytes of weights that one token alone reads, as they are stored: one row of an embedding table,
+/// the chosen experts, everything else whole.   `plan` has passed validate() with `weights`.
+std::int64_t weight_bytes_per_token(const Plan& plan, std::span<const Tensor> weights);
+
 /// "project", "attention_mla": what an operation is called in texts.
 std::string_view operation_name(const Operation& operation);
 

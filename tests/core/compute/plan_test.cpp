@@ -308,6 +308,22 @@ TEST_CASE("a broken latent attention is refused", "[compute][plan]") {
         });
 }
 
+TEST_CASE("a token reads one embedding row, its experts and all other weights", "[compute][plan]") {
+    const Sample gqa = gqa_sample();
+    const std::int64_t embed = 34;
+    const std::int64_t norm = 4 * 32;
+    const std::int64_t qkv = 64 * 18 + 4 * 64;
+    const std::int64_t output = 32 * 32 * 2;
+    const std::int64_t router = 8 * 32 * 4 + 8 * 4;
+    const std::int64_t experts = 2 * (64 * 18 + 64 * 18 + 32 * 2 * 34);
+    const std::int64_t logits = 64 * 34;
+    CHECK(weight_bytes_per_token(gqa.plan, gqa.weights) ==
+          embed + norm + qkv + output + router + experts + logits);
+    const Sample mla = mla_sample();
+    CHECK(weight_bytes_per_token(mla.plan, mla.weights) ==
+          4 * (32 + 24 * 32 + 20 * 32 + 2 * 16 * 8 + 2 * 5 * 16 + 32 * 10 + 64 * 32));
+}
+
 TEST_CASE("a plan prints one line per operation", "[compute][plan]") {
     Sample sample = mla_sample();
     const std::string text = to_string(sample.plan, sample.weights);
