@@ -180,6 +180,7 @@ struct KvLayout {
         0;  ///< elements of the key row: kv_heads * head_dim, or latent_dim + rope_dim for MLA
     std::int64_t value_dim =
         0;  ///< elements of the value row; 0 for MLA, whose values are part of the key row
+    friend bool operator==(const KvLayout&, const KvLayout&) = default;
 };
 
 /// A recorded forward pass. Immutable once recorded; a value; printable.

@@ -1,0 +1,260 @@
+#include "kernels/reference/reference_backend.h"
+
+#include <algorithm>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/assert.h"
+#include "core/base/thread.h"
+#include "kernels/reference/kv_store.h"
+#include "kernels/reference/operations.h"
+
+namespace hearth::reference {
+namespace {
+
+using compute::kNone;
+using compute::Plan;
+using compute::Slice;
+using compute::StepBatch;
+using compute::Tensor;
+using compute::WeightId;
+
+class ReferenceWeights final : public compute::DeviceWeights {
+  public:
+    explicit ReferenceWeights(std::span<const Tensor> weights)
+        : tensors_(weights.begin(), weights.end()) {}
+
+    [[nodiscard]] std::span<const Tensor> tensors() const { return tensors_; }
+
+  private:
+    std::vector<Tensor> tensors_;
+};
+
+/// Elements of scratch that a Plan needs; see Scratch.
+struct ScratchSizes {
+    std::int64_t row = 0;
+    std::int64_t hidden = 0;
+    std::int64_t latent = 0;
+};
+
+ScratchSizes scratch_sizes(const Plan& plan, std::span<const Tensor> weights) {
+    ScratchSizes sizes;
+    for (const Tensor& weight : weights) {
+        sizes.row = std::max(sizes.row, weight.shape.dim(-1));
+    }
+    for (const compute::Operation& operation : plan.operations) {
+        if (const auto* route = std::get_if<compute::RouteTopK>(&operation)) {
+            sizes.row = std::max(sizes.row, 3 * route->logits.dim);
+        } else if (const auto* experts = std::get_if<compute::Experts>(&operation)) {
+            const Tensor& gate = weights[static_cast<std::size_t>(experts->gate)];
+            sizes.hidden = std::max(sizes.hidden, plan.tokens_max * gate.shape.dim(1));
+        } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+            sizes.latent = std::max(sizes.latent, plan.tokens_max * mla->heads * mla->latent_dim);
+        }
+    }
+    return sizes;
+}
+
+class ReferenceProgram final : public compute::Program {
+  public:
+    ReferenceProgram(Plan plan, std::span<const Tensor> weights)
+        : plan_(std::move(plan)),
+          weights_(weights) {
+        for (const compute::Value& value : plan_.values) {
+            const auto size = static_cast<std::size_t>(plan_.tokens_max * value.dim);
+            const bool is_float = value.dtype == compute::Dtype::f32;
+            floats_.emplace_back(is_float ? size : 0);
+            ints_.emplace_back(is_float ? 0 : size);
+        }
+        const ScratchSizes sizes = scratch_sizes(plan_, weights_);
+        row_.resize(static_cast<std::size_t>(sizes.row));
+        hidden_.resize(static_cast<std::size_t>(sizes.hidden));
+        latent_.resize(static_cast<std::size_t>(sizes.latent));
+        // Not a vector: rows that no step asks for are never touched.
+        logits_ = std::make_unique_for_overwrite<float[]>(
+            static_cast<std::size_t>(plan_.tokens_max * plan_.vocab_size));
+    }
+
+    Result<compute::StepOutput> run(const StepBatch& batch, compute::KvStore& kv) override {
+        assert_on(Thread::engine);
+        auto* store = dynamic_cast<ReferenceKvStore*>(&kv);
+        HEARTH_ASSERT(store != nullptr);
+        check(batch, *store);
+        batch_ = &batch;
+        kv_ = store;
+        scratch_ = {row_, hidden_, latent_, store->scores()};
+        for (const compute::Operation& operation : plan_.operations) {
+            std::visit([this](const auto& each) { step(each); }, operation);
+        }
+        return compute::StepOutput{
+            {logits_.get(), batch.logit_rows.size() * static_cast<std::size_t>(plan_.vocab_size)}};
+    }
+
+    [[nodiscard]] std::int64_t bytes_per_token() const override {
+        return weight_bytes_per_token(plan_, weights_);
+    }
+
+  private:
+    /// What the engine promises; the operations rely on it.
+    void check(const StepBatch& batch, const ReferenceKvStore& kv) const {
+        const std::size_t tokens = batch.tokens.size();
+        HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(plan_.tokens_max));
+        HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
+        HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
+        HEARTH_ASSERT(kv.layout() == plan_.kv);
+        for (std::size_t t = 0; t < tokens; ++t) {
+            HEARTH_ASSERT(batch.tokens[t] >= 0 && batch.tokens[t] < plan_.vocab_size);
+            const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
+            HEARTH_ASSERT(sequence < batch.sequences.size());
+            const auto blocks = batch.sequences[sequence].block_table;
+            HEARTH_ASSERT(batch.positions[t] >= 0);
+            const auto last = static_cast<std::size_t>(batch.positions[t] / compute::kBlockTokens);
+            HEARTH_ASSERT(last < blocks.size());
+            for (std::size_t i = 0; i <= last; ++i) {
+                HEARTH_ASSERT(blocks[i] >= 0 && blocks[i] < kv.block_count());
+            }
+        }
+        for (const std::int32_t row : batch.logit_rows) {
+            HEARTH_ASSERT(row >= 0 && static_cast<std::size_t>(row) < tokens);
+        }
+    }
+
+    void step(const compute::Embed& op) {
+        embed(op, batch_->tokens, weight(op.table), floats(op.out));
+    }
+    void step(const compute::RmsNorm& op) {
+        rms_norm(op, floats(op.x), weight(op.weight), floats(op.out));
+    }
+    void step(const compute::Project& op) {
+        project(floats(op.x),
+                weight(op.weight),
+                optional_weight(op.bias),
+                floats(op.residual),
+                floats(op.out),
+                scratch_);
+    }
+    void step(const compute::Rope& op) { rope(op, batch_->positions, floats(op.x)); }
+    void step(const compute::AttentionGqa& op) {
+        attention_gqa(op,
+                      {.q = floats(op.q), .k = floats(op.k), .v = floats(op.v)},
+                      places(),
+                      *kv_,
+                      floats(op.out),
+                      scratch_);
+    }
+    void step(const compute::AttentionMla& op) {
+        attention_mla(op,
+                      {.q = floats(op.q),
+                       .latent = floats(op.latent),
+                       .k_up = weight(op.k_up),
+                       .v_up = weight(op.v_up)},
+                      places(),
+                      *kv_,
+                      floats(op.out),
+                      scratch_);
+    }
+    void step(const compute::RouteTopK& op) {
+        route_top_k(op,
+                    floats(op.logits),
+                    optional_weight(op.bias),
+                    ints(op.experts),
+                    floats(op.weights),
+                    scratch_);
+    }
+    void step(const compute::Experts& op) {
+        experts({.x = floats(op.x),
+                 .experts = ints(op.experts),
+                 .weights = floats(op.weights),
+                 .gate = weight(op.gate),
+                 .up = weight(op.up),
+                 .down = weight(op.down)},
+                floats(op.residual),
+                floats(op.out),
+                scratch_);
+    }
+    void step(const compute::Swiglu& op) { swiglu(floats(op.gate), floats(op.up), floats(op.out)); }
+    void step(const compute::Add& op) { add(floats(op.a), floats(op.b), floats(op.out)); }
+    void step(const compute::Logits& op) {
+        const Floats out{.data = logits_.get(),
+                         .rows = static_cast<std::int64_t>(batch_->logit_rows.size()),
+                         .dim = plan_.vocab_size,
+                         .stride = plan_.vocab_size};
+        logits(op, floats(op.x), batch_->logit_rows, weight(op.weight), out, scratch_);
+    }
+
+    template <typename T>
+    View<T> view(std::vector<std::vector<T>>& values, const Slice& slice) {
+        if (slice.id == kNone) return {};
+        const auto id = static_cast<std::size_t>(slice.id);
+        return {.data = values[id].data() + slice.offset,
+                .rows = static_cast<std::int64_t>(batch_->tokens.size()),
+                .dim = slice.dim,
+                .stride = plan_.values[id].dim};
+    }
+    Floats floats(const Slice& slice) { return view(floats_, slice); }
+    Ints ints(const Slice& slice) { return view(ints_, slice); }
+    [[nodiscard]] const Tensor& weight(WeightId id) const {
+        return weights_[static_cast<std::size_t>(id)];
+    }
+    [[nodiscard]] const Tensor* optional_weight(WeightId id) const {
+        return id == kNone ? nullptr : &weight(id);
+    }
+    [[nodiscard]] StepPlaces places() const {
+        return {batch_->positions, batch_->sequence_of, batch_->sequences};
+    }
+
+    // Fixed after construction.
+    Plan plan_;
+    std::span<const Tensor> weights_;
+
+    // Engine thread only.
+    std::vector<std::vector<float>> floats_;       ///< by value: (tokens_max, dim); empty for I32
+    std::vector<std::vector<std::int32_t>> ints_;  ///< by value: (tokens_max, dim); empty for F32
+    std::vector<float> row_, hidden_, latent_;     ///< what scratch_ points to
+    std::unique_ptr<float[]> logits_;              ///< (tokens_max, vocab_size)
+    Scratch scratch_;
+    const StepBatch* batch_ = nullptr;  ///< of the step that runs
+    ReferenceKvStore* kv_ = nullptr;    ///< of the step that runs
+};
+
+class ReferenceBackend final : public compute::Backend {
+  public:
+    [[nodiscard]] std::string_view name() const override { return "reference"; }
+    [[nodiscard]] std::string description() const override { return "1 thread, plain loops"; }
+
+    Result<std::unique_ptr<compute::DeviceWeights>> upload(
+        std::span<const Tensor> weights) override {
+        return std::unique_ptr<compute::DeviceWeights>(std::make_unique<ReferenceWeights>(weights));
+    }
+
+    Result<std::unique_ptr<compute::Program>> compile(const Plan& plan,
+                                                      compute::DeviceWeights& weights) override {
+        auto* own = dynamic_cast<ReferenceWeights*>(&weights);
+        HEARTH_ASSERT(own != nullptr);
+        try {
+            return std::unique_ptr<compute::Program>(
+                std::make_unique<ReferenceProgram>(plan, own->tensors()));
+        } catch (const std::bad_alloc&) {
+            return fail(ErrorCode::out_of_memory,
+                        "no memory for the activations of " + std::to_string(plan.tokens_max) +
+                            " tokens; ask for fewer tokens per step",
+                        "reference");
+        }
+    }
+
+    Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
+                                                            std::int32_t block_count) override {
+        HEARTH_TRY(auto store, ReferenceKvStore::make(layout, block_count));
+        return std::unique_ptr<compute::KvStore>(std::move(store));
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<compute::Backend> make_reference_backend() {
+    return std::make_unique<ReferenceBackend>();
+}
+
+}  // namespace hearth::reference
