@@ -1,20 +1,11 @@
-// Stored weights to floats, one plain loop per type: what a weight of a file *is*. Every faster
-// kernel is tested against these loops.
+// What a stored weight is belongs to core/compute, where models need it too; the reference kernels
+// know it under this name.
 #pragma once
 
-#include <cstddef>
-#include <span>
-
-#include "core/compute/dtype.h"
+#include "core/compute/dequantize.h"
 
 namespace hearth::reference {
 
-/// Decodes `values.size()` elements of `dtype` (any type but i32).
-///
-///   bytes    row_bytes(dtype, values.size())   little-endian, no alignment needed
-///   values   a multiple of the type's block    f32, out
-///
-/// Thread: any.
-void dequantize(compute::Dtype dtype, std::span<const std::byte> bytes, std::span<float> values);
+using compute::dequantize;
 
 }  // namespace hearth::reference

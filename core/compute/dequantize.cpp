@@ -1,4 +1,4 @@
-#include "kernels/reference/dequantize.h"
+#include "core/compute/dequantize.h"
 
 #include <bit>
 #include <cstdint>
@@ -8,10 +8,8 @@
 #include "core/compute/blocks.h"
 #include "core/compute/half.h"
 
-namespace hearth::reference {
+namespace hearth::compute {
 namespace {
-
-using compute::half_to_float;
 
 static_assert(std::endian::native == std::endian::little,
               "blocks are read as they lie in the file");
@@ -30,7 +28,7 @@ void for_each_block(std::span<const std::byte> bytes,
     }
 }
 
-void decode_q4_0(const compute::BlockQ40& block, float* out) {
+void decode_q4_0(const BlockQ40& block, float* out) {
     const float d = half_to_float(block.d);
     for (int i = 0; i < 16; ++i) {
         out[i] = d * static_cast<float>((block.quants[i] & 0xF) - 8);
@@ -44,14 +42,14 @@ int five_bits(const std::uint8_t* quants, const std::uint8_t* high, int i) {
     return nibble | ((high[i / 8] >> (i % 8)) & 1) << 4;
 }
 
-void decode_q5_0(const compute::BlockQ50& block, float* out) {
+void decode_q5_0(const BlockQ50& block, float* out) {
     const float d = half_to_float(block.d);
     for (int i = 0; i < 32; ++i) {
         out[i] = d * static_cast<float>(five_bits(block.quants, block.high, i) - 16);
     }
 }
 
-void decode_q5_1(const compute::BlockQ51& block, float* out) {
+void decode_q5_1(const BlockQ51& block, float* out) {
     const float d = half_to_float(block.d);
     const float m = half_to_float(block.m);
     for (int i = 0; i < 32; ++i) {
@@ -59,7 +57,7 @@ void decode_q5_1(const compute::BlockQ51& block, float* out) {
     }
 }
 
-void decode_q8_0(const compute::BlockQ80& block, float* out) {
+void decode_q8_0(const BlockQ80& block, float* out) {
     const float d = half_to_float(block.d);
     for (int i = 0; i < 32; ++i) {
         out[i] = d * static_cast<float>(block.quants[i]);
@@ -84,7 +82,7 @@ int nibble_of_run(const std::uint8_t* quants, int j, int i) {
     return (quants[(j / 2) * 32 + i] >> (4 * (j % 2))) & 0xF;
 }
 
-void decode_q4_k(const compute::BlockQ4K& block, float* out) {
+void decode_q4_k(const BlockQ4K& block, float* out) {
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
     for (int j = 0; j < 8; ++j) {
@@ -98,7 +96,7 @@ void decode_q4_k(const compute::BlockQ4K& block, float* out) {
     }
 }
 
-void decode_q5_k(const compute::BlockQ5K& block, float* out) {
+void decode_q5_k(const BlockQ5K& block, float* out) {
     const float d = half_to_float(block.d);
     const float dmin = half_to_float(block.dmin);
     for (int j = 0; j < 8; ++j) {
@@ -114,7 +112,7 @@ void decode_q5_k(const compute::BlockQ5K& block, float* out) {
 
 /// Each half of 128 elements has 64 bytes of nibbles and 32 bytes of bit pairs: run `r` of 32 takes
 /// the low (r < 2) or high nibbles of byte run r % 2, and bit pair r.
-void decode_q6_k(const compute::BlockQ6K& block, float* out) {
+void decode_q6_k(const BlockQ6K& block, float* out) {
     const float d = half_to_float(block.d);
     for (int half = 0; half < 2; ++half) {
         for (int r = 0; r < 4; ++r) {
@@ -131,12 +129,11 @@ void decode_q6_k(const compute::BlockQ6K& block, float* out) {
 
 }  // namespace
 
-void dequantize(compute::Dtype dtype, std::span<const std::byte> bytes, std::span<float> values) {
-    using compute::Dtype;
-    const auto needed = compute::row_bytes(dtype, static_cast<std::int64_t>(values.size()));
+void dequantize(Dtype dtype, std::span<const std::byte> bytes, std::span<float> values) {
+    const auto needed = row_bytes(dtype, static_cast<std::int64_t>(values.size()));
     HEARTH_ASSERT(bytes.size() == static_cast<std::size_t>(needed));
-    const auto narrow = compute::kBlockElements;
-    const auto wide = compute::kSuperBlockElements;
+    const auto narrow = kBlockElements;
+    const auto wide = kSuperBlockElements;
     switch (dtype) {
         case Dtype::f32:
             if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
@@ -149,26 +146,26 @@ void dequantize(compute::Dtype dtype, std::span<const std::byte> bytes, std::spa
         case Dtype::bf16:
             return for_each_block<std::uint16_t>(
                 bytes, values, 1, [](std::uint16_t bits, float* out) {
-                    *out = compute::bf16_to_float(bits);
+                    *out = bf16_to_float(bits);
                 });
         case Dtype::q4_0:
-            return for_each_block<compute::BlockQ40>(bytes, values, narrow, decode_q4_0);
+            return for_each_block<BlockQ40>(bytes, values, narrow, decode_q4_0);
         case Dtype::q5_0:
-            return for_each_block<compute::BlockQ50>(bytes, values, narrow, decode_q5_0);
+            return for_each_block<BlockQ50>(bytes, values, narrow, decode_q5_0);
         case Dtype::q5_1:
-            return for_each_block<compute::BlockQ51>(bytes, values, narrow, decode_q5_1);
+            return for_each_block<BlockQ51>(bytes, values, narrow, decode_q5_1);
         case Dtype::q8_0:
-            return for_each_block<compute::BlockQ80>(bytes, values, narrow, decode_q8_0);
+            return for_each_block<BlockQ80>(bytes, values, narrow, decode_q8_0);
         case Dtype::q4_k:
-            return for_each_block<compute::BlockQ4K>(bytes, values, wide, decode_q4_k);
+            return for_each_block<BlockQ4K>(bytes, values, wide, decode_q4_k);
         case Dtype::q5_k:
-            return for_each_block<compute::BlockQ5K>(bytes, values, wide, decode_q5_k);
+            return for_each_block<BlockQ5K>(bytes, values, wide, decode_q5_k);
         case Dtype::q6_k:
-            return for_each_block<compute::BlockQ6K>(bytes, values, wide, decode_q6_k);
+            return for_each_block<BlockQ6K>(bytes, values, wide, decode_q6_k);
         case Dtype::i32:
             break;
     }
     HEARTH_ASSERT(!"integers are no weights");
 }
 
-}  // namespace hearth::reference
+}  // namespace hearth::compute
