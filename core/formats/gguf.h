@@ -3,7 +3,8 @@
 // The file, in order: magic "GGUF", version 3 (2 is accepted), tensor count, metadata count; the
 // metadata as (key, type, value); the tensor infos as (name, axis count, axes, type, offset);
 // padding to `general.alignment`; the tensor data. All little-endian. Every length and offset is
-// checked in 64 bit before use: a file is untrusted input.
+// checked in 64 bit before use: a file is untrusted input. What it does not defend against: a file
+// that is cut while it is mapped.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,19 @@
 #include "core/compute/tensor.h"
 
 namespace hearth::formats {
+
+/// What a file may ask for, well above any that is in use.
+struct GgufLimits {
+    static constexpr std::uint64_t kKeyBytesMax = 65535;
+    static constexpr std::uint64_t kTensorNameBytesMax = 255;
+    static constexpr std::uint64_t kStringBytesMax = std::uint64_t{64} << 20;
+    static constexpr std::uint64_t kArrayElementsMax = std::uint64_t{1} << 24;
+    static constexpr std::uint64_t kMetadataCountMax = std::uint64_t{1} << 16;
+    static constexpr std::uint64_t kTensorCountMax = std::uint64_t{1} << 20;
+    static constexpr std::uint64_t kTensorElementsMax = std::uint64_t{1} << 48;
+    static constexpr std::uint64_t kAlignmentMin = 8;
+    static constexpr std::uint64_t kAlignmentMax = std::uint64_t{1} << 20;
+};
 
 struct GgufArray;
 
@@ -48,11 +62,12 @@ class GgufFile {
     /// format, with the place in bytes), unsupported (big-endian, unknown version or tensor type,
     /// naming the tensor).
     static Result<std::shared_ptr<const GgufFile>> load(const std::string& path);
-    /// The same over bytes in memory, which outlive the result.
+    /// The same over bytes in memory, which outlive the result; they are aligned for the tensors
+    /// that will be read (a vector's memory is).
     static Result<std::shared_ptr<const GgufFile>> parse(std::span<const std::byte> bytes,
                                                          std::string name);
 
-    virtual ~GgufFile() = default;
+    ~GgufFile() = default;
     GgufFile(const GgufFile&) = delete;
     GgufFile& operator=(const GgufFile&) = delete;
 
@@ -81,16 +96,17 @@ class GgufFile {
     [[nodiscard]] Result<std::int64_t> integer(std::string_view key) const;
     [[nodiscard]] Result<std::string> string(std::string_view key) const;
 
-  protected:
+  private:
+    friend class GgufParser;
     GgufFile() = default;
 
     std::string path_;
     std::uint64_t size_bytes_ = 0;
     std::vector<Entry> metadata_;           ///< in file order
     std::vector<compute::Tensor> tensors_;  ///< in file order
-    // Lookup tables by name belong to the implementation (gguf.cpp).
     std::vector<std::uint32_t> metadata_by_key_;
     std::vector<std::uint32_t> tensors_by_name_;
+    std::shared_ptr<const void> map_;  ///< keeps the mapped bytes; null after parse()
 };
 
 }  // namespace hearth::formats

@@ -38,6 +38,10 @@ class GgufWriter {
     [[nodiscard]] Result<void> write(const std::string& path) const;
 
   private:
+    /// Everything before the tensor data, padded.
+    [[nodiscard]] std::vector<std::byte> head() const;
+    void add(std::string key, std::vector<std::byte> encoded);
+
     struct Pair {
         std::string key;
         std::vector<std::byte> encoded;  ///< type number and value as the file has them
