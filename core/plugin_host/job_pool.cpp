@@ -39,6 +39,7 @@ struct State {
     const JobPoolOptions options;
     const Clock& clock;  // only while the pool lives: not on abandoned threads
 
+    Mutex telling;  // held over the callbacks, taken before mutex
     Mutex mutex;
     ConditionVariable filled;    // workers wait for jobs
     ConditionVariable finished;  // the destructor waits for workers
@@ -99,6 +100,7 @@ std::shared_ptr<Worker> make_worker(const std::shared_ptr<State>& state) {
 
 /// Leaves behind and replaces each thread that is past its deadline, then tells the askers.
 void abandon_late_workers(const std::shared_ptr<State>& state) {
+    const LockGuard telling(state->telling);
     std::vector<std::function<void()>> callbacks;
     {
         const LockGuard lock(state->mutex);

@@ -42,7 +42,8 @@ class JobPool {
     [[nodiscard]] virtual bool try_submit(Job job) = 0;
 
     /// Looks at the budgets now, on the calling thread, and returns when each `on_abandoned` that
-    /// was due has returned. The watch thread does so by itself; this is for clocks that jump.
+    /// was due has returned; not from within one. The watch thread does so by itself; this is for
+    /// clocks that jump.
     virtual void check_budgets() = 0;
 
   protected:

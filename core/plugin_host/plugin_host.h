@@ -112,7 +112,8 @@ struct PluginInfo {
     std::string reason;  ///< why it is left out, a sentence for the user
 };
 
-/// The time that each extension gets before its plugin is left out.
+/// The time that a plugin may spend by itself in one call. The time that it waits for the host
+/// (infill, generate) is not the plugin's.
 struct TimeBudgets {
     Duration complete = std::chrono::seconds(10);
     Duration list_actions = std::chrono::milliseconds(200);
@@ -126,8 +127,8 @@ struct PluginHostOptions {
     /// settings. Nothing else is ever loaded.
     std::vector<std::string> folders;
     TimeBudgets budgets;
-    std::int32_t failures_max =
-        3;  ///< calls in a row that may fail, or calls abandoned, before a plugin is left out
+    /// Calls that fail or overstep in a row, or that never return, before a plugin is left out.
+    std::int32_t failures_max = 3;
     /// The plugins' own settings: (plugin id, name) -> value.
     struct Setting {
         std::string plugin_id, name, value;
@@ -137,13 +138,16 @@ struct PluginHostOptions {
 
 /// All plugins of the daemon.
 ///
-/// A call that oversteps its budget is reported by `wait_for` returning; see job_pool.h for how its
-/// thread is replaced. Thread: load and the destructor [main]; calls [job], several at once.
+/// Each call is guarded: exceptions, statuses, text and sizes are checked, and a plugin that fails
+/// or oversteps too often is left out. A call that does not return keeps its thread: job_pool.h
+/// says how that is replaced. Such a call touches neither the host, the log nor the clock once the
+/// host is gone. Thread: load and the destructor [main]; calls [job], several at once; the rest
+/// any.
 class PluginHost {
   public:
     /// Never fails as a whole: what cannot be loaded is left out, named in plugins() and in the
     /// log.
-    static std::unique_ptr<PluginHost> load(PluginHostOptions options,
+    static std::unique_ptr<PluginHost> load(const PluginHostOptions& options,
                                             Log& log,
                                             const Clock& clock);
 

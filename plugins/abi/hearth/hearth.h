@@ -1,4 +1,10 @@
-/* The whole stable border. */
+/* The whole border: include this, or the headers you need.
+ *
+ * Every function says which thread calls it:
+ *   [main]        start and stop: one call at a time, before the first job and after the last
+ *   [job]         the work: several at once on one instance, each on a thread of its own
+ *   [any-thread]  at any time between create and destroy, several at once; quick, never waits
+ * No exception may leave a function, in either direction. */
 #ifndef HEARTH_HEARTH_H
 #define HEARTH_HEARTH_H
 

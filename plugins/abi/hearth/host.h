@@ -19,7 +19,8 @@ typedef struct hearth_version {
 typedef struct hearth_host {
     hearth_version abi;
     void* host_data;
-    /* [any-thread] Null: this host does not have it, which is never an error. */
+    /* [any-thread] Null: this host does not have it, which is never an error; or it is before
+     * init. */
     const void* (*get_extension)(const struct hearth_host* host, const char* id);
 } hearth_host;
 

@@ -19,13 +19,16 @@ enum {
     HEARTH_FAILED = 3       /* the reason went to the log extension */
 };
 
-/* Owned by the host; valid until the plugin's call returns. */
+/* Owned by the host; valid until the plugin's call returns.
+ * A plugin may make a job of its own, to look at pieces before it passes them on: it embeds this
+ * struct in its own, copies host_data from the job that it was given, sets both functions, and finds
+ * its own data through the pointer that the functions get back. */
 typedef struct hearth_job {
-    void* host_data;
+    void* host_data; /* the host's; never looked into */
     /* [any-thread] Ask at least every 10 ms, or between two pieces. */
     bool (*is_cancelled)(const struct hearth_job* job);
-    /* [job] Hands over a piece of answer `item`; it is copied before the call returns. False:
-     * nobody reads on, stop. */
+    /* [job] Hands over a piece of answer `item`: whole characters of UTF-8, copied before the call
+     * returns. False: nobody reads on, stop. */
     bool (*emit)(const struct hearth_job* job, uint32_t item, hearth_text piece);
 } hearth_job;
 

@@ -11,8 +11,8 @@ HEARTH_ABI_BEGIN
 
 typedef struct hearth_plugin {
     void* plugin_data;
-    /* [main] First. The host may be used from here on. False: leave this plugin out (say why
-     * through the log). */
+    /* [main] First, once. The host may be used from here on. False: leave this plugin out (say why
+     * through the log); so answers a second init. */
     bool (*init)(const struct hearth_plugin* plugin);
     /* [main] Last, also after a failed init; no job is running any more. Frees the instance. */
     void (*destroy)(const struct hearth_plugin* plugin);
