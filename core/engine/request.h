@@ -22,7 +22,8 @@ struct Ticket {
 enum class Priority : std::uint8_t { keystroke, fix, chat, background };
 
 /// How the next token is picked. The random number is a function of (seed, position): batch and
-/// device do not matter.
+/// device do not matter. The filters apply in the order below, each to what the one before left;
+/// the temperature reshapes the rest.
 struct SamplingSettings {
     float temperature = 0.0F;  ///< 0: greedy, the rest is ignored
     std::int32_t top_k = 0;    ///< keep the k best; 0: all

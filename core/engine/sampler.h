@@ -1,0 +1,52 @@
+// Sampler: picks the next token from a row of logits. It has no state: the random number is a
+// function of (seed, position), so neither the batch nor the device nor a retry changes a text.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/engine/request.h"
+
+namespace hearth::engine {
+
+struct Pick {
+    std::int32_t token = 0;
+    float probability = 0.0F;  ///< at temperature 1, before any filter
+};
+
+class Sampler {
+  public:
+    explicit Sampler(std::int32_t vocab_size);
+
+    /// The token for place `position` of its sequence. Greedy takes the best, ties to the lower
+    /// number. Else the filters apply in the order top-k, top-p, min-p, each to the model's
+    /// probabilities of what the one before left, and the temperature reshapes the rest.
+    ///
+    ///   logits   (vocab_size) f32
+    ///
+    /// Errors: internal (a logit is not finite).   Thread: engine.
+    Result<Pick> pick(std::span<const float> logits,
+                      const SamplingSettings& settings,
+                      std::int32_t position);
+
+  private:
+    struct Candidate {
+        std::int32_t token = 0;
+        float weight = 0.0F;  ///< exp(logit - best logit)
+    };
+
+    void filter(const SamplingSettings& settings);
+    [[nodiscard]] std::int32_t draw(const SamplingSettings& settings, std::int32_t position);
+
+    // Engine thread only; sized once.
+    std::vector<float> weights_;
+    std::vector<Candidate> candidates_;
+};
+
+/// Uniform in [0, 1), a function of its arguments alone.   Source: the output function of
+/// SplitMix64; Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+double uniform_at(std::uint64_t seed, std::int32_t position);
+
+}  // namespace hearth::engine

@@ -1,0 +1,166 @@
+#include "core/engine/sampler.h"
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <map>
+#include <set>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+namespace hearth::engine {
+namespace {
+
+/// Logits of the given probabilities, shifted: only differences count.
+std::vector<float> logits_of(const std::vector<double>& probabilities) {
+    std::vector<float> logits;
+    for (const double probability : probabilities) {
+        logits.push_back(static_cast<float>(std::log(probability) + 3.0));
+    }
+    return logits;
+}
+
+std::map<std::int32_t, int> count_picks(const std::vector<double>& probabilities,
+                                        SamplingSettings settings,
+                                        int draws) {
+    const std::vector<float> logits = logits_of(probabilities);
+    Sampler sampler(static_cast<std::int32_t>(logits.size()));
+    std::map<std::int32_t, int> counts;
+    for (int position = 0; position < draws; ++position) {
+        const Result<Pick> pick = sampler.pick(logits, settings, position);
+        REQUIRE(pick);
+        ++counts[pick->token];
+    }
+    return counts;
+}
+
+TEST_CASE("greedy takes the best, ties to the lower number, with its probability",
+          "[engine][sampler]") {
+    struct Case {
+        std::vector<double> probabilities;
+        std::int32_t token;
+    };
+    const Case cases[] = {
+        {{0.1, 0.6, 0.3}, 1},
+        {{0.4, 0.2, 0.4}, 0},
+        {{0.2, 0.4, 0.4}, 1},
+        {{1.0}, 0},
+    };
+    for (const Case& item : cases) {
+        const std::vector<float> logits = logits_of(item.probabilities);
+        const Result<Pick> pick =
+            Sampler(static_cast<std::int32_t>(logits.size())).pick(logits, {}, 5);
+        REQUIRE(pick);
+        CHECK(pick->token == item.token);
+        const double expected = item.probabilities[static_cast<std::size_t>(item.token)];
+        CHECK(pick->probability == Approx(expected).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("the probability is that of the model, whatever the filters and the temperature",
+          "[engine][sampler]") {
+    const std::vector<double> probabilities{0.5, 0.3, 0.15, 0.05};
+    const std::vector<float> logits = logits_of(probabilities);
+    Sampler sampler(4);
+    const SamplingSettings settings{
+        .temperature = 2.0F, .top_k = 3, .top_p = 0.9F, .min_p = 0.1F, .seed = 4};
+    for (int position = 0; position < 50; ++position) {
+        const Result<Pick> pick = sampler.pick(logits, settings, position);
+        REQUIRE(pick);
+        const double expected = probabilities[static_cast<std::size_t>(pick->token)];
+        CHECK(pick->probability == Approx(expected).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("filters leave the sets that they name", "[engine][sampler]") {
+    struct Case {
+        const char* name;
+        SamplingSettings settings;
+        std::set<std::int32_t> left;
+    };
+    // Sorted by probability: tokens 2, 0, 4, 1, 3.
+    const std::vector<double> probabilities{0.25, 0.1, 0.4, 0.05, 0.2};
+    const Case cases[] = {
+        {"none", {.temperature = 1.0F}, {0, 1, 2, 3, 4}},
+        {"top_k", {.temperature = 1.0F, .top_k = 2}, {0, 2}},
+        {"top_k of more than there are", {.temperature = 1.0F, .top_k = 9}, {0, 1, 2, 3, 4}},
+        {"top_k of one is greedy", {.temperature = 5.0F, .top_k = 1}, {2}},
+        {"top_p takes the token that reaches it", {.temperature = 1.0F, .top_p = 0.6F}, {0, 2}},
+        {"top_p below the best keeps the best", {.temperature = 1.0F, .top_p = 0.1F}, {2}},
+        {"top_p sees what top_k left: 0.4 of 0.65 is 0.62",
+         {.temperature = 1.0F, .top_k = 2, .top_p = 0.6F},
+         {2}},
+        {"min_p is a share of the best", {.temperature = 1.0F, .min_p = 0.45F}, {0, 2, 4}},
+        {"min_p of one keeps the best", {.temperature = 1.0F, .min_p = 1.0F}, {2}},
+        {"temperature comes last", {.temperature = 9.0F, .min_p = 0.45F}, {0, 2, 4}},
+        {"all together", {.temperature = 1.0F, .top_k = 4, .top_p = 0.8F, .min_p = 0.55F}, {0, 2}},
+    };
+    for (const Case& item : cases) {
+        INFO(item.name);
+        std::set<std::int32_t> seen;
+        for (const auto& [token, count] : count_picks(probabilities, item.settings, 2000)) {
+            seen.insert(token);
+        }
+        CHECK(seen == item.left);
+    }
+}
+
+TEST_CASE("tokens come as often as their probability, reshaped by the temperature, says",
+          "[engine][sampler]") {
+    const std::vector<double> probabilities{0.5, 0.3, 0.15, 0.05};
+    const double temperature = GENERATE(0.5, 1.0, 2.0);
+    const double top_p = GENERATE(1.0, 0.99999);  // with and without the way through the heap
+    const int draws = 20'000;
+    const auto counts = count_picks(probabilities,
+                                    {.temperature = static_cast<float>(temperature),
+                                     .top_p = static_cast<float>(top_p),
+                                     .seed = 11},
+                                    draws);
+    double sum = 0.0;
+    for (const double probability : probabilities) {
+        sum += std::pow(probability, 1.0 / temperature);
+    }
+    for (std::size_t i = 0; i < probabilities.size(); ++i) {
+        const double expected = std::pow(probabilities[i], 1.0 / temperature) / sum;
+        const double deviation = std::sqrt(expected * (1.0 - expected) / draws);
+        const double seen = static_cast<double>(counts.at(static_cast<std::int32_t>(i))) / draws;
+        CHECK(std::abs(seen - expected) < 4.5 * deviation);
+    }
+}
+
+TEST_CASE("the same seed and position draw the same number, others another", "[engine][sampler]") {
+    std::set<double> seen;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        for (std::int32_t position = 0; position < 20; ++position) {
+            const double number = uniform_at(seed, position);
+            CHECK(number == uniform_at(seed, position));
+            CHECK(number >= 0.0);
+            CHECK(number < 1.0);
+            seen.insert(number);
+        }
+    }
+    CHECK(seen.size() == 400);
+}
+
+TEST_CASE("a very low temperature is greedy", "[engine][sampler]") {
+    const auto counts = count_picks({0.3, 0.31, 0.29, 0.1}, {.temperature = 1e-6F}, 100);
+    CHECK(counts == std::map<std::int32_t, int>{{1, 100}});
+}
+
+TEST_CASE("a logit that is not finite is an error, not a token", "[engine][sampler]") {
+    const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(),
+                               std::numeric_limits<float>::infinity(),
+                               -std::numeric_limits<float>::infinity());
+    const std::size_t place = GENERATE(0U, 1U, 2U);
+    const float temperature = GENERATE(0.0F, 1.0F);
+    std::vector<float> logits{1.0F, 2.0F, 3.0F};
+    logits[place] = bad;
+    const Result<Pick> pick = Sampler(3).pick(logits, {.temperature = temperature}, 8);
+    REQUIRE_FALSE(pick);
+    CHECK(pick.error().code == ErrorCode::internal);
+    CHECK(pick.error().text.find("not finite") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace hearth::engine
