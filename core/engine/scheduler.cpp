@@ -1,0 +1,105 @@
+#include "core/engine/scheduler.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "core/base/assert.h"
+
+namespace hearth::engine {
+namespace {
+
+void insert_in_order(Scheduler::Queue& queue, std::unique_ptr<Sequence> sequence) {
+    const auto place = std::ranges::upper_bound(
+        queue, sequence, [](const auto& a, const auto& b) { return is_before(*a, *b); });
+    queue.insert(place, std::move(sequence));
+}
+
+std::unique_ptr<Sequence> remove_from(Scheduler::Queue& queue, const Sequence& sequence) {
+    const auto place = std::ranges::find(queue, &sequence, &std::unique_ptr<Sequence>::get);
+    if (place == queue.end()) return nullptr;
+    std::unique_ptr<Sequence> removed = std::move(*place);
+    queue.erase(place);
+    return removed;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(KvCache& cache, const SchedulerLimits& limits)
+    : cache_(cache),
+      limits_(limits) {
+    waiting_.reserve(static_cast<std::size_t>(limits.waiting_max + limits.sequences_max));
+    running_.reserve(static_cast<std::size_t>(limits.sequences_max));
+    batch_.reserve(static_cast<std::size_t>(limits.sequences_max));
+}
+
+void Scheduler::enqueue(std::unique_ptr<Sequence> sequence) {
+    insert_in_order(waiting_, std::move(sequence));
+}
+
+void Scheduler::admit() {
+    while (!waiting_.empty()) {
+        Sequence& next = *waiting_.front();
+        while (running_.size() >= static_cast<std::size_t>(limits_.sequences_max) ||
+               !cache_.try_reserve(next.tokens, next.table)) {
+            HEARTH_ASSERT(!running_.empty());
+            if (running_.back()->request.priority <= next.request.priority) return;
+            make_way();
+        }
+        insert_in_order(running_, remove_from(waiting_, next));
+    }
+}
+
+std::span<const Share> Scheduler::next_batch() {
+    batch_.clear();
+    for (std::size_t i = 0; i < running_.size(); ++i) {
+        Sequence& sequence = *running_[i];
+        if (sequence.uncomputed_count() == 1 && ensure_room(sequence)) {
+            batch_.push_back({&sequence, 1});
+        }
+    }
+    std::int32_t budget = limits_.prefill_tokens_per_step;
+    bool is_held = false;
+    for (const auto& sequence : running_) {
+        if (sequence->uncomputed_count() == 1 || budget == 0) continue;
+        if (sequence->request.priority != running_.front()->request.priority &&
+            steps_held_ + 1 < kPrefillTurn) {
+            is_held = true;
+            break;
+        }
+        const std::int32_t count = std::min(budget, sequence->uncomputed_count());
+        budget -= count;
+        batch_.push_back({sequence.get(), count});
+    }
+    steps_held_ = is_held ? steps_held_ + 1 : 0;
+    return batch_;
+}
+
+std::unique_ptr<Sequence> Scheduler::retire(const Sequence& sequence, Rows rows) {
+    std::unique_ptr<Sequence> retired = remove_from(running_, sequence);
+    if (retired == nullptr) retired = remove_from(waiting_, sequence);
+    HEARTH_ASSERT(retired != nullptr);
+    cache_.release(retired->tokens, retired->table, rows);
+    return retired;
+}
+
+/// False when `sequence` itself had to make way.
+bool Scheduler::ensure_room(Sequence& sequence) {
+    while (!cache_.try_extend(sequence.table, sequence.token_count())) {
+        const bool is_last = running_.back().get() == &sequence;
+        make_way();
+        if (is_last) return false;
+    }
+    return true;
+}
+
+/// The last of the running sequences waits again, in its old place. Its rows are kept as long as
+/// their room is not needed.
+void Scheduler::make_way() {
+    Sequence& last = *running_.back();
+    cache_.release(last.tokens, last.table, Rows::keep);
+    insert_in_order(waiting_, std::move(running_.back()));
+    running_.pop_back();
+}
+
+}  // namespace hearth::engine

@@ -1,0 +1,77 @@
+// Scheduler: who advances in the next step, and by how many tokens. Two queues, waiting and
+// running, both in the order of priority, then arrival. Knows tokens, counts and block numbers; no
+// clock, no model, no sink.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/engine/kv_cache.h"
+#include "core/engine/sequence.h"
+
+namespace hearth::engine {
+
+struct SchedulerLimits {
+    std::int32_t waiting_max = 0;  ///< what the caller lets in; sequences that make way come on top
+    std::int32_t sequences_max = 0;
+    std::int32_t prefill_tokens_per_step = 0;
+};
+
+/// A sequence's part of a step: its next `token_count` uncomputed tokens.
+struct Share {
+    Sequence* sequence = nullptr;
+    std::int32_t token_count = 0;
+};
+
+/// Thread: engine.
+class Scheduler {
+  public:
+    using Queue = std::vector<std::unique_ptr<Sequence>>;
+
+    /// `cache` outlives it, and has room for the longest sequence that is ever enqueued.
+    Scheduler(KvCache& cache, const SchedulerLimits& limits);
+
+    void enqueue(std::unique_ptr<Sequence> sequence);
+
+    /// Lets the best waiting sequences run while there is a slot and room in the cache; running
+    /// ones of lower priority make way for them. Nobody overtakes a better one that does not fit.
+    void admit();
+
+    /// The next step: first one token of every sequence that decodes, then the prompts, best first,
+    /// at most prefill_tokens_per_step together. A prompt of lower priority than the best running
+    /// sequence has to wait, but every kPrefillTurn steps it has its turn. When a sequence finds no
+    /// room for its next token, the last of the running ones make way, itself at worst.
+    ///
+    /// Owner and life: valid until the next call of any verb.
+    std::span<const Share> next_batch();
+
+    /// Takes a sequence out, wherever it is, and gives its blocks back.
+    std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
+
+    [[nodiscard]] const Queue& waiting() const { return waiting_; }
+    [[nodiscard]] const Queue& running() const { return running_; }
+    [[nodiscard]] bool is_empty() const { return waiting_.empty() && running_.empty(); }
+
+    /// Prompts of lower priority are held back in all steps but one of so many: a mixture of
+    /// experts reads most of its weights for a piece of any size, so rare large pieces delay the
+    /// better sequence less than frequent small ones.
+    static constexpr std::int32_t kPrefillTurn = 8;
+
+  private:
+    [[nodiscard]] bool ensure_room(Sequence& sequence);
+    void make_way();
+
+    // Fixed after construction.
+    KvCache& cache_;
+    const SchedulerLimits limits_;
+
+    // Engine thread only. The queues' room is taken once: moving between them cannot fail.
+    Queue waiting_;
+    Queue running_;
+    std::vector<Share> batch_;
+    std::int32_t steps_held_ = 0;  ///< since a prompt of lower priority had its turn
+};
+
+}  // namespace hearth::engine
