@@ -14,7 +14,8 @@
 
 namespace hearth::engine {
 
-/// Every bound of the engine. Fixed after construction.
+/// Every bound of the engine. Fixed after construction; the context is cut to what the model was
+/// made for and to the room of the cache.
 struct EngineLimits {
     std::int32_t context_tokens_max = 8192;  ///< prompt and answer of one sequence
     std::int32_t cache_tokens =
@@ -47,7 +48,8 @@ class Engine {
     /// Compiles the model's plan for the backend and starts the engine thread. `model`, `backend`
     /// and `clock` outlive it (the model is shared).
     ///
-    /// Errors: those of Backend::upload, compile and make_kv_store.
+    /// Errors: invalid_argument (a limit below its least, a plan that does not fit its weights);
+    /// those of Backend::upload, compile and make_kv_store.
     static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const model::Model> model,
                                                 compute::Backend& backend,
                                                 const EngineLimits& limits,
@@ -60,15 +62,16 @@ class Engine {
     /// Queues a request. From here on its sink gets exactly one `finished` or `failed`, after any
     /// number of tokens.
     ///
-    /// Errors: unavailable (queue full, or shutting down), invalid_argument (empty prompt, token
-    /// outside the vocabulary), too_large (longer than the context; what fits is said). The sink is
-    /// then never called.
+    /// Errors: unavailable (queue full, or shutting down), invalid_argument (no sink, empty
+    /// prompt, token outside the vocabulary, a setting out of its range), too_large (longer than
+    /// the context; what fits is said). The sink is then never called.
     virtual Result<Ticket> submit(Request request) = 0;
 
     /// Ends a request within one step; unknown and finished tickets are ignored.
     virtual void cancel(Ticket ticket) = 0;
 
     [[nodiscard]] virtual EngineStatus status() const = 0;
+    /// The limits in force.
     [[nodiscard]] virtual const EngineLimits& limits() const = 0;
 
   protected:

@@ -1,0 +1,436 @@
+// The loop behind the door. One thread takes arrivals, drops what has ended, admits, runs one step
+// of the program, emits, and sleeps when no request is left.
+#include "core/engine/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <new>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/base/thread.h"
+#include "core/engine/kv_cache.h"
+#include "core/engine/sampler.h"
+#include "core/engine/scheduler.h"
+#include "core/engine/sequence.h"
+
+namespace hearth::engine {
+namespace {
+
+using compute::kBlockTokens;
+
+/// What the backend made of the model. The program goes before the weights it was compiled with.
+struct Compiled {
+    std::shared_ptr<const model::Model> model;
+    std::unique_ptr<compute::DeviceWeights> weights;
+    std::unique_ptr<compute::Program> program;
+    std::unique_ptr<compute::KvStore> kv;
+    std::int32_t vocab_size = 0;
+};
+
+Failure refuse(std::string text) {
+    return fail(ErrorCode::invalid_argument, std::move(text), "engine");
+}
+
+Result<void> check_sampling(const SamplingSettings& sampling) {
+    if (!std::isfinite(sampling.temperature) || sampling.temperature < 0.0F) {
+        return refuse("the temperature has to be 0 or more");
+    }
+    if (sampling.top_k < 0) return refuse("top_k has to be 0 (all) or more");
+    if (!(sampling.top_p > 0.0F && sampling.top_p <= 1.0F)) {
+        return refuse("top_p has to be above 0 and at most 1");
+    }
+    if (!(sampling.min_p >= 0.0F && sampling.min_p <= 1.0F)) {
+        return refuse("min_p has to be between 0 and 1");
+    }
+    return {};
+}
+
+class EngineLoop final : public Engine {
+  public:
+    EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock);
+    ~EngineLoop() override;
+
+    void start() { thread_ = std::thread(&EngineLoop::run, this); }
+
+    Result<Ticket> submit(Request request) override;
+    void cancel(Ticket ticket) override;
+    [[nodiscard]] EngineStatus status() const override;
+    [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
+
+  private:
+    [[nodiscard]] Result<void> check(const Request& request) const;
+    void run();
+    bool take_arrivals();
+    void step();
+    void drop_ended();
+    void note_admissions();
+    Result<compute::StepOutput> run_program(std::span<const Share> batch);
+    void emit(std::span<const Share> batch, std::span<const float> logits);
+    void emit_next_token(Sequence& sequence, std::span<const float> logits);
+    SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
+    void finish(const Sequence& sequence, FinishReason reason);
+    void give_up(const Sequence& sequence, const Error& error);
+    std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
+    void finish_all(FinishReason reason);
+    void publish_status();
+
+    // Fixed after construction.
+    const EngineLimits limits_;
+    const Clock& clock_;
+    const Compiled compiled_;
+
+    // Engine thread only.
+    KvCache cache_;
+    Scheduler scheduler_;
+    Sampler sampler_;
+    EngineStatus counts_;
+    std::vector<std::int32_t> tokens_, positions_, sequence_of_, logit_rows_;
+    std::vector<compute::SequenceView> views_;
+    std::vector<const Sequence*> ended_;
+
+    // Guarded by mutex_. Room for all arrivals is taken once.
+    mutable Mutex mutex_;
+    ConditionVariable arrived_;
+    std::vector<std::unique_ptr<Sequence>> arrivals_ HEARTH_GUARDED_BY(mutex_);
+    std::unordered_map<std::uint64_t, CancelSource> unanswered_ HEARTH_GUARDED_BY(mutex_);
+    EngineStatus status_ HEARTH_GUARDED_BY(mutex_);
+    std::uint64_t last_ticket_ HEARTH_GUARDED_BY(mutex_) = 0;
+    bool is_closing_ HEARTH_GUARDED_BY(mutex_) = false;
+
+    std::thread thread_;
+};
+
+EngineLoop::EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock)
+    : limits_(limits),
+      clock_(clock),
+      compiled_(std::move(compiled)),
+      cache_(compiled_.kv->block_count(),
+             [this](std::int32_t from, std::int32_t to) { compiled_.kv->copy_block(from, to); }),
+      scheduler_(cache_, {limits.queue_max, limits.sequences_max, limits.prefill_tokens_per_step}),
+      sampler_(compiled_.vocab_size) {
+    arrivals_.reserve(static_cast<std::size_t>(limits.queue_max));
+    publish_status();
+}
+
+EngineLoop::~EngineLoop() {
+    {
+        const LockGuard lock(mutex_);
+        is_closing_ = true;
+    }
+    arrived_.notify_all();
+    thread_.join();
+}
+
+Result<void> EngineLoop::check(const Request& request) const {
+    if (!request.sink) return refuse("a request needs a sink");
+    if (request.prompt.empty()) return refuse("the prompt is empty");
+    if (request.tokens_max < 1) return refuse("tokens_max has to be at least 1");
+    const std::size_t prompt_max = static_cast<std::size_t>(limits_.context_tokens_max) - 1;
+    if (request.prompt.size() > prompt_max) {
+        return fail(ErrorCode::too_large,
+                    "the prompt has " + std::to_string(request.prompt.size()) +
+                        " tokens; at most " + std::to_string(prompt_max) +
+                        " fit into the context with one token of answer",
+                    "engine");
+    }
+    for (const std::int32_t token : request.prompt) {
+        if (token < 0 || token >= compiled_.vocab_size) {
+            return refuse("token " + std::to_string(token) + " of the prompt is not one of the " +
+                          std::to_string(compiled_.vocab_size) + " of the vocabulary");
+        }
+    }
+    return check_sampling(request.sampling);
+}
+
+Result<Ticket> EngineLoop::submit(Request request) {
+    HEARTH_CHECK(check(request));
+    auto sequence = std::make_unique<Sequence>();
+    sequence->tokens = std::move(request.prompt);
+    sequence->usage.prompt_tokens = sequence->token_count();
+    sequence->tokens.reserve(
+        std::min(sequence->tokens.size() + static_cast<std::size_t>(request.tokens_max),
+                 static_cast<std::size_t>(limits_.context_tokens_max)));
+    sequence->request = std::move(request);
+    sequence->submitted_at = clock_.now();
+    Ticket ticket;
+    {
+        const LockGuard lock(mutex_);
+        if (is_closing_) {
+            return fail(ErrorCode::unavailable, "the engine is shutting down", "engine");
+        }
+        if (status_.waiting + static_cast<std::int32_t>(arrivals_.size()) >= limits_.queue_max) {
+            return fail(ErrorCode::unavailable,
+                        "all " + std::to_string(limits_.queue_max) +
+                            " places of the engine's queue are taken; try again later",
+                        "engine");
+        }
+        ticket.id = ++last_ticket_;
+        CancelSource source;
+        sequence->ticket = ticket;
+        sequence->ticket_cancel = source.token();
+        unanswered_.emplace(ticket.id, std::move(source));
+        arrivals_.push_back(std::move(sequence));
+    }
+    arrived_.notify_one();
+    return ticket;
+}
+
+void EngineLoop::cancel(Ticket ticket) {
+    // No wake-up: as long as anything is unanswered the loop steps on and looks.
+    const LockGuard lock(mutex_);
+    const auto found = unanswered_.find(ticket.id);
+    if (found != unanswered_.end()) found->second.cancel();
+}
+
+EngineStatus EngineLoop::status() const {
+    const LockGuard lock(mutex_);
+    EngineStatus status = status_;
+    status.waiting += static_cast<std::int32_t>(arrivals_.size());
+    return status;
+}
+
+void EngineLoop::run() {
+    name_thread(Thread::engine);
+    while (take_arrivals()) {
+        step();
+    }
+    finish_all(FinishReason::cancelled);
+}
+
+/// Sleeps until there is something to do. False when the engine closes.
+bool EngineLoop::take_arrivals() {
+    const LockGuard lock(mutex_);
+    while (scheduler_.is_empty() && arrivals_.empty() && !is_closing_) {
+        arrived_.wait(mutex_);
+    }
+    for (auto& sequence : arrivals_) {
+        scheduler_.enqueue(std::move(sequence));
+    }
+    arrivals_.clear();
+    status_.waiting = static_cast<std::int32_t>(scheduler_.waiting().size());
+    return !is_closing_;
+}
+
+void EngineLoop::step() {
+    try {
+        drop_ended();
+        scheduler_.admit();
+        note_admissions();
+        publish_status();
+        const std::span<const Share> batch = scheduler_.next_batch();
+        if (batch.empty()) return;
+
+        ++counts_.steps;
+        const Result<compute::StepOutput> output = run_program(batch);
+        if (output) {
+            emit(batch, output->logits);
+        } else {
+            for (const Share& share : batch) {
+                give_up(*share.sequence, output.error());
+            }
+        }
+    } catch (const std::bad_alloc&) {
+        const Error error{ErrorCode::out_of_memory,
+                          "memory ran out in the middle of a step; close other programs, or lower "
+                          "the context and the number of sequences",
+                          "engine"};
+        while (!scheduler_.running().empty()) {
+            give_up(*scheduler_.running().back(), error);
+        }
+    }
+    publish_status();
+}
+
+void EngineLoop::drop_ended() {
+    const TimePoint now = clock_.now();
+    for (const auto* queue : {&scheduler_.waiting(), &scheduler_.running()}) {
+        ended_.clear();
+        for (const auto& sequence : *queue) {
+            if (sequence->end_reason(now)) ended_.push_back(sequence.get());
+        }
+        for (const Sequence* sequence : ended_) {
+            finish(*sequence, *sequence->end_reason(now));
+        }
+    }
+}
+
+void EngineLoop::note_admissions() {
+    const TimePoint now = clock_.now();
+    for (const auto& sequence : scheduler_.running()) {
+        if (sequence->admitted_at) continue;
+        sequence->admitted_at = now;
+        sequence->usage.queue_ms = to_ms(now - sequence->submitted_at);
+        sequence->usage.cached_tokens = sequence->table.computed_tokens;
+        counts_.tokens_cached += static_cast<std::uint64_t>(sequence->table.computed_tokens);
+    }
+}
+
+Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch) {
+    tokens_.clear();
+    positions_.clear();
+    sequence_of_.clear();
+    logit_rows_.clear();
+    views_.clear();
+    for (const Share& share : batch) {
+        const Sequence& sequence = *share.sequence;
+        const std::int32_t end = sequence.table.computed_tokens + share.token_count;
+        for (std::int32_t i = sequence.table.computed_tokens; i < end; ++i) {
+            tokens_.push_back(sequence.tokens[static_cast<std::size_t>(i)]);
+            positions_.push_back(i);
+            sequence_of_.push_back(static_cast<std::int32_t>(views_.size()));
+        }
+        if (end == sequence.token_count()) {
+            logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
+        }
+        views_.push_back({sequence.table.blocks});
+    }
+    try {
+        return compiled_.program->run({tokens_, positions_, sequence_of_, views_, logit_rows_},
+                                      *compiled_.kv);
+    } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::out_of_memory,
+                    "memory ran out while " + std::to_string(tokens_.size()) +
+                        " tokens were computed; close other programs, or lower "
+                        "prefill_tokens_per_step",
+                    "engine");
+    }
+}
+
+void EngineLoop::emit(std::span<const Share> batch, std::span<const float> logits) {
+    const auto vocab_size = static_cast<std::size_t>(compiled_.vocab_size);
+    HEARTH_ASSERT(logits.size() == logit_rows_.size() * vocab_size);
+    std::size_t row = 0;
+    for (const Share& share : batch) {
+        Sequence& sequence = *share.sequence;
+        const std::int32_t computed = sequence.table.computed_tokens + share.token_count;
+        cache_.commit(sequence.tokens, sequence.table, computed);
+        const std::int32_t prompt_left =
+            sequence.usage.prompt_tokens - (computed - share.token_count);
+        counts_.tokens_prefilled +=
+            static_cast<std::uint64_t>(std::clamp(prompt_left, 0, share.token_count));
+        if (sequence.uncomputed_count() == 0) {
+            emit_next_token(sequence, logits.subspan(row * vocab_size, vocab_size));
+            ++row;
+        }
+    }
+}
+
+void EngineLoop::emit_next_token(Sequence& sequence, std::span<const float> logits) {
+    const TimePoint now = clock_.now();
+    if (const auto reason = sequence.end_reason(now)) return finish(sequence, *reason);
+    const Request& request = sequence.request;
+    const Result<Pick> pick = sampler_.pick(logits, request.sampling, sequence.token_count());
+    if (!pick) return give_up(sequence, pick.error());
+    if (std::ranges::find(request.stop_tokens, pick->token) != request.stop_tokens.end()) {
+        return finish(sequence, FinishReason::stop_token);
+    }
+    sequence.tokens.push_back(pick->token);
+    Usage& usage = sequence.usage;
+    if (++usage.generated_tokens == 1) usage.first_token_ms = to_ms(now - sequence.submitted_at);
+    ++counts_.tokens_generated;
+    const SinkAnswer answer = tell(sequence, TokenEvent{pick->token, pick->probability});
+    if (answer == SinkAnswer::enough) return finish(sequence, FinishReason::sink_enough);
+    if (usage.generated_tokens == request.tokens_max ||
+        sequence.token_count() == limits_.context_tokens_max) {
+        finish(sequence, FinishReason::tokens_max);
+    }
+}
+
+/// A sink that throws has had enough: what its exception says is its owner's affair.
+SinkAnswer EngineLoop::tell(const Sequence& sequence, const Event& event) noexcept {
+    try {
+        return sequence.request.sink(event);
+    } catch (...) {
+        return SinkAnswer::enough;
+    }
+}
+
+void EngineLoop::finish(const Sequence& sequence, FinishReason reason) {
+    const std::unique_ptr<Sequence> ended = retire(sequence, Rows::keep);
+    ended->usage.total_ms = to_ms(clock_.now() - ended->submitted_at);
+    if (!ended->admitted_at) ended->usage.queue_ms = ended->usage.total_ms;
+    tell(*ended, FinishedEvent{reason, ended->usage});
+}
+
+void EngineLoop::give_up(const Sequence& sequence, const Error& error) {
+    const std::unique_ptr<Sequence> ended = retire(sequence, Rows::distrust);
+    tell(*ended, FailedEvent{error});
+}
+
+/// Takes the sequence out of everything, so that whoever hears of its end finds it ended.
+std::unique_ptr<Sequence> EngineLoop::retire(const Sequence& sequence, Rows rows) {
+    std::unique_ptr<Sequence> retired = scheduler_.retire(sequence, rows);
+    ++counts_.requests_finished;
+    publish_status();
+    const LockGuard lock(mutex_);
+    unanswered_.erase(retired->ticket.id);
+    return retired;
+}
+
+void EngineLoop::finish_all(FinishReason reason) {
+    while (!scheduler_.running().empty()) {
+        finish(*scheduler_.running().back(), reason);
+    }
+    while (!scheduler_.waiting().empty()) {
+        finish(*scheduler_.waiting().back(), reason);
+    }
+}
+
+void EngineLoop::publish_status() {
+    counts_.waiting = static_cast<std::int32_t>(scheduler_.waiting().size());
+    counts_.running = static_cast<std::int32_t>(scheduler_.running().size());
+    counts_.cache_blocks = cache_.block_count();
+    counts_.cache_blocks_free = cache_.idle_count();
+    const LockGuard lock(mutex_);
+    status_ = counts_;
+}
+
+/// The limits as this model and this cache allow them.
+Result<EngineLimits> bounded_limits(EngineLimits limits, const model::ModelConfig& config) {
+    const std::int32_t least = std::min({limits.sequences_max,
+                                         limits.queue_max,
+                                         limits.prefill_tokens_per_step,
+                                         limits.context_tokens_max - 1,
+                                         limits.cache_tokens / kBlockTokens});
+    if (least < 1) {
+        return refuse(
+            "the engine needs at least one sequence, one place in its queue, one token "
+            "of prefill per step, a context of 2 tokens and a cache of " +
+            std::to_string(kBlockTokens));
+    }
+    limits.cache_tokens -= limits.cache_tokens % kBlockTokens;
+    limits.context_tokens_max = std::min(limits.context_tokens_max, limits.cache_tokens);
+    if (config.context_length > 1) {
+        limits.context_tokens_max = std::min(limits.context_tokens_max, config.context_length);
+    }
+    return limits;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model> model,
+                                             compute::Backend& backend,
+                                             const EngineLimits& limits,
+                                             const Clock& clock) {
+    HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config()));
+    const compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
+    HEARTH_CHECK(compute::validate(plan, model->weights()));
+    Compiled compiled;
+    compiled.vocab_size = static_cast<std::int32_t>(plan.vocab_size);
+    HEARTH_TRY(compiled.weights, backend.upload(model->weights()));
+    HEARTH_TRY(compiled.program, backend.compile(plan, *compiled.weights));
+    HEARTH_TRY(compiled.kv, backend.make_kv_store(plan.kv, bounded.cache_tokens / kBlockTokens));
+    compiled.model = std::move(model);
+    auto engine = std::make_unique<EngineLoop>(std::move(compiled), bounded, clock);
+    engine->start();
+    return std::unique_ptr<Engine>(std::move(engine));
+}
+
+}  // namespace hearth::engine

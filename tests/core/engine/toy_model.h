@@ -1,0 +1,270 @@
+// A model without arithmetic: its logits are a hash of the tokens that it reads back from the
+// key/value store through the block tables. A wrong table, a wrong reuse or a missing copy is a
+// wrong text.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/model/model.h"
+
+namespace hearth::test {
+
+inline constexpr std::int32_t kToyVocab = 48;
+
+/// The logits after `tokens`.
+inline std::vector<float> toy_logits(std::span<const std::int32_t> tokens) {
+    std::uint64_t hash = 14695981039346656037U;
+    for (const std::int32_t token : tokens) {
+        hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211U;
+        hash ^= hash >> 29U;
+    }
+    std::vector<float> logits;
+    for (std::int32_t i = 0; i < kToyVocab; ++i) {
+        hash = hash * 6364136223846793005U + 1442695040888963407U;
+        logits.push_back(static_cast<float>(hash >> 40U) / 16777216.0F * 8.0F);
+    }
+    return logits;
+}
+
+/// How a test looks into the program, holds it and breaks it.
+class ToyControl {
+  public:
+    /// From now on each step waits for a permit.
+    void hold() {
+        const LockGuard lock(mutex_);
+        is_held_ = true;
+    }
+    /// Lets `count` held steps go.
+    void let(int count) {
+        {
+            const LockGuard lock(mutex_);
+            permits_ += count;
+        }
+        changed_.notify_all();
+    }
+    void open() {
+        {
+            const LockGuard lock(mutex_);
+            is_held_ = false;
+        }
+        changed_.notify_all();
+    }
+    /// Waits until `count` steps have begun since the start.
+    void wait_for_steps(std::size_t count) {
+        const LockGuard lock(mutex_);
+        while (steps_.size() < count) {
+            changed_.wait(mutex_);
+        }
+    }
+    /// The next step returns this error.
+    void fail_next(Error error) {
+        const LockGuard lock(mutex_);
+        failure_ = std::move(error);
+    }
+    /// The next step throws bad_alloc.
+    void run_out_of_memory_next() {
+        const LockGuard lock(mutex_);
+        is_memory_short_ = true;
+    }
+    /// Whoever has this token in the sequence gets logits that are not finite.
+    void poison(std::int32_t token) {
+        const LockGuard lock(mutex_);
+        poison_ = token;
+    }
+    struct Step {
+        std::size_t tokens = 0;
+        std::size_t sequences = 0;
+    };
+    [[nodiscard]] std::vector<Step> steps() const {
+        const LockGuard lock(mutex_);
+        return steps_;
+    }
+    /// What the program found wrong with its batches; empty is right.
+    [[nodiscard]] std::string faults() const {
+        const LockGuard lock(mutex_);
+        return faults_;
+    }
+
+  private:
+    friend class ToyProgram;
+
+    mutable Mutex mutex_;
+    ConditionVariable changed_;
+    bool is_held_ = false;
+    int permits_ = 0;
+    std::vector<Step> steps_;
+    std::optional<Error> failure_;
+    bool is_memory_short_ = false;
+    std::optional<std::int32_t> poison_;
+    std::string faults_;
+};
+
+class ToyStore final : public compute::KvStore {
+  public:
+    explicit ToyStore(std::int32_t block_count) : rows_(static_cast<std::size_t>(block_count)) {}
+
+    [[nodiscard]] std::int32_t block_count() const override {
+        return static_cast<std::int32_t>(rows_.size());
+    }
+    [[nodiscard]] std::int64_t size_bytes() const override { return 0; }
+    void copy_block(std::int32_t from, std::int32_t to) override {
+        rows_.at(static_cast<std::size_t>(to)) = rows_.at(static_cast<std::size_t>(from));
+    }
+    std::int32_t& row(std::span<const std::int32_t> table, std::int32_t position) {
+        const auto place = static_cast<std::size_t>(position);
+        HEARTH_ASSERT(place / compute::kBlockTokens < table.size());
+        return rows_.at(static_cast<std::size_t>(table[place / compute::kBlockTokens]))
+            .at(place % compute::kBlockTokens);
+    }
+
+  private:
+    std::vector<std::array<std::int32_t, compute::kBlockTokens>> rows_;
+};
+
+class ToyProgram final : public compute::Program {
+  public:
+    ToyProgram(ToyControl& control, std::int32_t tokens_max)
+        : control_(control),
+          tokens_max_(static_cast<std::size_t>(tokens_max)) {}
+
+    Result<compute::StepOutput> run(const compute::StepBatch& batch,
+                                    compute::KvStore& kv) override {
+        const LockGuard lock(control_.mutex_);
+        control_.steps_.push_back({batch.tokens.size(), batch.sequences.size()});
+        control_.changed_.notify_all();
+        while (control_.is_held_ && control_.permits_ == 0) {
+            control_.changed_.wait(control_.mutex_);
+        }
+        if (control_.is_held_) --control_.permits_;
+        if (std::exchange(control_.is_memory_short_, false)) throw std::bad_alloc();
+        if (auto failure = std::exchange(control_.failure_, std::nullopt)) return fail(*failure);
+        if (batch.tokens.size() > tokens_max_) control_.faults_ += "too many tokens in a step; ";
+        compute_rows(batch, static_cast<ToyStore&>(kv));
+        return compute::StepOutput{logits_};
+    }
+
+    [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
+
+  private:
+    void compute_rows(const compute::StepBatch& batch, ToyStore& store)
+        HEARTH_REQUIRES(control_.mutex_) {
+        const auto table = [&](std::size_t i) {
+            return batch.sequences[static_cast<std::size_t>(batch.sequence_of[i])].block_table;
+        };
+        std::set<const std::int32_t*> written;
+        for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
+            std::int32_t& row = store.row(table(i), batch.positions[i]);
+            if (!written.insert(&row).second) control_.faults_ += "two wrote one row; ";
+            row = batch.tokens[i];
+        }
+        logits_.clear();
+        for (const std::int32_t wanted : batch.logit_rows) {
+            const auto i = static_cast<std::size_t>(wanted);
+            std::vector<std::int32_t> tokens;
+            bool is_poisoned = false;
+            for (std::int32_t position = 0; position <= batch.positions[i]; ++position) {
+                tokens.push_back(store.row(table(i), position));
+                is_poisoned = is_poisoned || control_.poison_ == tokens.back();
+            }
+            std::vector<float> logits = toy_logits(tokens);
+            if (is_poisoned) logits[kToyVocab / 2] = std::numeric_limits<float>::quiet_NaN();
+            logits_.insert(logits_.end(), logits.begin(), logits.end());
+        }
+    }
+
+    ToyControl& control_;
+    const std::size_t tokens_max_;
+    std::vector<float> logits_;
+};
+
+class ToyBackend final : public compute::Backend {
+  public:
+    explicit ToyBackend(ToyControl& control) : control_(control) {}
+
+    [[nodiscard]] std::string_view name() const override { return "toy"; }
+    [[nodiscard]] std::string description() const override { return "no device"; }
+    Result<std::unique_ptr<compute::DeviceWeights>> upload(
+        std::span<const compute::Tensor> /*weights*/) override {
+        ++uploads;
+        return std::make_unique<compute::DeviceWeights>();
+    }
+    Result<std::unique_ptr<compute::Program>> compile(
+        const compute::Plan& plan, compute::DeviceWeights& /*weights*/) override {
+        tokens_max = plan.tokens_max;
+        return std::unique_ptr<compute::Program>(
+            std::make_unique<ToyProgram>(control_, plan.tokens_max));
+    }
+    Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& /*layout*/,
+                                                            std::int32_t block_count) override {
+        if (is_memory_short) return fail(ErrorCode::out_of_memory, "no room for the toy's cache");
+        return std::unique_ptr<compute::KvStore>(std::make_unique<ToyStore>(block_count));
+    }
+
+    int uploads = 0;
+    std::int32_t tokens_max = 0;
+    bool is_memory_short = false;
+
+  private:
+    ToyControl& control_;
+};
+
+/// The least Plan that is one: embed, attend, head. Nobody runs it.
+class ToyModel final : public model::Model {
+  public:
+    ToyModel() : table_(static_cast<std::size_t>(kToyVocab * kDim)) {
+        config_.architecture = "toy";
+        config_.vocab_size = kToyVocab;
+        weights_.push_back(
+            {"table", compute::Dtype::f32, {kToyVocab, kDim}, std::as_bytes(std::span(table_))});
+    }
+
+    [[nodiscard]] const model::ModelConfig& config() const override { return config_; }
+    [[nodiscard]] std::span<const compute::Tensor> weights() const override { return weights_; }
+    [[nodiscard]] compute::Plan plan(std::int32_t tokens_max) const override {
+        compute::Plan plan;
+        plan.tokens_max = tokens_max;
+        plan.vocab_size = kToyVocab;
+        plan.kv = {.layer_count = 1, .key_dim = kDim, .value_dim = kDim};
+        const compute::Slice x = plan.add_value("x", kDim);
+        const compute::Slice attended = plan.add_value("attended", kDim);
+        plan.operations.emplace_back(compute::Embed{.table = is_broken ? 7 : 0, .out = x});
+        plan.operations.emplace_back(compute::AttentionGqa{.q = x,
+                                                           .k = x,
+                                                           .v = x,
+                                                           .out = attended,
+                                                           .layer = 0,
+                                                           .heads = 1,
+                                                           .kv_heads = 1,
+                                                           .head_dim = kDim,
+                                                           .value_dim = kDim,
+                                                           .scale = 1.0F});
+        plan.operations.emplace_back(compute::Logits{.x = attended, .weight = 0});
+        return plan;
+    }
+    [[nodiscard]] const formats::GgufFile& file() const override { return file_; }
+
+    void set_context_length(std::int32_t tokens) { config_.context_length = tokens; }
+    bool is_broken = false;  ///< its plan names a weight that there is not
+
+  private:
+    struct NoFile final : formats::GgufFile {};
+    static constexpr std::int64_t kDim = 4;
+
+    model::ModelConfig config_;
+    std::vector<float> table_;
+    std::vector<compute::Tensor> weights_;
+    NoFile file_;
+};
+
+}  // namespace hearth::test
