@@ -1,0 +1,117 @@
+#include "tests/support/model_runner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+namespace hearth::test {
+namespace {
+
+template <typename T>
+T require(Result<T> result) {
+    if (!result) throw std::runtime_error(result.error().text);
+    return std::move(result).value();
+}
+
+}  // namespace
+
+ModelRunner::ModelRunner(std::shared_ptr<const model::Model> model,
+                         compute::Backend& backend,
+                         const Limits& limits)
+    : model_(std::move(model)) {
+    const compute::Plan plan = model_->plan(limits.tokens_max);
+    if (auto sound = validate(plan, model_->weights()); !sound) {
+        throw std::runtime_error(sound.error().text);
+    }
+    weights_ = require(backend.upload(model_->weights()));
+    program_ = require(backend.compile(plan, *weights_));
+    const std::int32_t blocks_each =
+        (limits.sequence_tokens_max + compute::kBlockTokens - 1) / compute::kBlockTokens;
+    const std::int32_t block_count = blocks_each * limits.sequence_count;
+    kv_ = require(backend.make_kv_store(plan.kv, block_count));
+    lengths_.assign(static_cast<std::size_t>(limits.sequence_count), 0);
+    block_tables_.resize(lengths_.size());
+    // Dealt like cards, from the end: no table is in order or in one piece.
+    for (std::int32_t block = block_count - 1; block >= 0; --block) {
+        block_tables_[static_cast<std::size_t>(block % limits.sequence_count)].push_back(block);
+    }
+}
+
+std::vector<float> ModelRunner::run(const std::vector<Piece>& pieces) {
+    return run_rows(pieces, false);
+}
+
+std::vector<float> ModelRunner::run_last(const std::vector<Piece>& pieces) {
+    return run_rows(pieces, true);
+}
+
+std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces, bool only_last) {
+    std::vector<std::int32_t> tokens;
+    std::vector<std::int32_t> positions;
+    std::vector<std::int32_t> sequence_of;
+    std::vector<std::int32_t> logit_rows;
+    std::vector<compute::SequenceView> sequences;
+    for (const Piece& piece : pieces) {
+        std::int32_t& length = lengths_.at(static_cast<std::size_t>(piece.sequence));
+        for (const std::int32_t token : piece.tokens) {
+            if (!only_last || &token == &piece.tokens.back()) {
+                logit_rows.push_back(static_cast<std::int32_t>(tokens.size()));
+            }
+            tokens.push_back(token);
+            positions.push_back(length++);
+            sequence_of.push_back(static_cast<std::int32_t>(sequences.size()));
+        }
+        sequences.push_back({block_tables_.at(static_cast<std::size_t>(piece.sequence))});
+    }
+    const auto output = require(program_->run({.tokens = tokens,
+                                               .positions = positions,
+                                               .sequence_of = sequence_of,
+                                               .sequences = sequences,
+                                               .logit_rows = logit_rows},
+                                              *kv_));
+    return {output.logits.begin(), output.logits.end()};
+}
+
+std::vector<float> ModelRunner::run_chunks(std::span<const std::int32_t> tokens,
+                                           std::size_t chunk) {
+    std::vector<float> logits;
+    for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
+        const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));
+        const auto rows = run({{.sequence = 0, .tokens = {part.begin(), part.end()}}});
+        logits.insert(logits.end(), rows.begin(), rows.end());
+    }
+    return logits;
+}
+
+double relative_l2(std::span<const float> a, std::span<const float> b) {
+    double difference = 0.0;
+    double size = 0.0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+        const auto x = static_cast<double>(a[i]);
+        const auto y = static_cast<double>(b[i]);
+        difference += (x - y) * (x - y);
+        size += y * y;
+    }
+    return std::sqrt(difference / size);
+}
+
+std::vector<double> relative_l2_rows(std::span<const float> a,
+                                     std::span<const float> b,
+                                     std::int64_t vocab_size) {
+    if (a.size() != b.size()) throw std::runtime_error("logits of different sizes");
+    const auto row = static_cast<std::size_t>(vocab_size);
+    std::vector<double> distances;
+    for (std::size_t begin = 0; begin < b.size(); begin += row) {
+        distances.push_back(relative_l2(a.subspan(begin, row), b.subspan(begin, row)));
+    }
+    return distances;
+}
+
+double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2.0;
+}
+
+}  // namespace hearth::test
