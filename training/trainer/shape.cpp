@@ -1,0 +1,70 @@
+#include "training/trainer/shape.h"
+
+#include <string>
+
+namespace hearth::trainer {
+
+Result<ModelShape> make_shape(std::string_view preset) {
+    ModelShape shape;
+    shape.vocab_size = 16384;
+    shape.hidden_dim = 256;
+    shape.dense_layer_count = 1;
+    shape.head_count = 4;
+    shape.nope_dim = 64;
+    shape.rope_dim = 32;
+    shape.value_dim = 64;
+    shape.experts_per_token = 2;
+    shape.expert_weights_scale = 1.5F;
+    if (preset == "tiny-cpu") {
+        shape.layer_count = 4;
+        shape.query_rank = shape.latent_rank = 128;
+        shape.dense_ffn_dim = 512;
+        shape.expert_ffn_dim = 128;
+        shape.expert_count = 8;
+        return shape;
+    }
+    if (preset == "c1") {
+        shape.layer_count = 6;
+        shape.query_rank = shape.latent_rank = 256;
+        shape.dense_ffn_dim = 768;
+        shape.expert_ffn_dim = 256;
+        shape.expert_count = 16;
+        return shape;
+    }
+    return fail(ErrorCode::not_found,
+                "no shape is called '" + std::string(preset) + "'; use tiny-cpu or c1",
+                "trainer");
+}
+
+Result<void> validate(const ModelShape& shape) {
+    const auto refuse = [](const char* text) {
+        return fail(ErrorCode::invalid_argument, text, "trainer");
+    };
+    for (const std::size_t width : {shape.vocab_size,
+                                    shape.hidden_dim,
+                                    shape.layer_count,
+                                    shape.head_count,
+                                    shape.nope_dim,
+                                    shape.rope_dim,
+                                    shape.value_dim,
+                                    shape.query_rank,
+                                    shape.latent_rank}) {
+        if (width == 0) return refuse("a width of the shape is zero; set every one");
+    }
+    if (shape.rope_dim % 2 != 0)
+        return refuse("rope_dim is odd; pairs are rotated, so make it even");
+    if (shape.dense_layer_count > shape.layer_count)
+        return refuse("there are more dense layers than layers");
+    if (shape.dense_layer_count > 0 && shape.dense_ffn_dim == 0)
+        return refuse("a dense layer needs dense_ffn_dim");
+    if (shape.dense_layer_count < shape.layer_count &&
+        (shape.expert_ffn_dim == 0 || shape.experts_per_token == 0 ||
+         shape.experts_per_token > shape.expert_count))
+        return refuse("experts need expert_ffn_dim and 1..expert_count experts_per_token");
+    // Readers of GGUF take 26 and 27 layers for the "lite" models without a query rank.
+    if (shape.layer_count == 26 || shape.layer_count == 27)
+        return refuse("26 and 27 layers are read as another model; take another count");
+    return {};
+}
+
+}  // namespace hearth::trainer

@@ -1,0 +1,256 @@
+#include "training/trainer/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "core/compute/dtype.h"
+#include "core/compute/dequantize.h"
+#include "kernels/reference/quantize.h"
+#include "training/trainer/optimizer.h"
+#include "training/trainer/team.h"
+
+namespace hearth::trainer {
+namespace {
+
+double seconds_between(TimePoint from, TimePoint to) {
+    return std::chrono::duration<double>(to - from).count();
+}
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+    char line[256] = {};
+    (void)std::snprintf(line, sizeof(line), pattern, values...);
+    return line;
+}
+
+}  // namespace
+
+double evaluate(const Math<float>& math,
+                const ModelShape& shape,
+                std::span<const float> weights,
+                const TokenShards& shards,
+                std::size_t window_tokens,
+                std::size_t windows_max) {
+    constexpr std::size_t kWindows = 4;
+    const std::size_t count = shards.window_count(window_tokens);
+    const std::size_t wanted = std::min(count, windows_max);
+    if (wanted == 0) return 0;
+    Model<float> model(shape, math, kWindows, window_tokens);
+    BatchBuffer batch;
+    batch.length = window_tokens;
+    double loss = 0;
+    for (std::size_t i = 0; i < wanted; ++i) {
+        batch.append(shards, walk_window(i, count));
+        if (batch.window_count < kWindows && i + 1 < wanted) continue;
+        loss += model.run(weights, {}, batch.view(), {});
+        batch.clear();
+    }
+    return loss / static_cast<double>(wanted * window_tokens);
+}
+
+std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights) {
+    std::vector<float> rounded(weights.begin(), weights.end());
+    std::vector<std::byte> bytes;
+    for (const Parameter& p : layout.parameters) {
+        if (!p.is_routed_expert) continue;
+        const std::span<float> values(rounded.data() + p.offset, p.elements());
+        bytes.resize(static_cast<std::size_t>(
+            compute::row_bytes(compute::Dtype::q4_0, static_cast<std::int64_t>(values.size()))));
+        reference::quantize(compute::Dtype::q4_0, values, bytes);
+        compute::dequantize(compute::Dtype::q4_0, bytes, values);
+    }
+    return rounded;
+}
+
+Trainer::Trainer(RunOptions options,
+                 const Math<float>& math,
+                 RunData data,
+                 TrainState state,
+                 Log& log,
+                 const Clock& clock)
+    : options_(std::move(options)),
+      math_(math),
+      data_(std::move(data)),
+      layout_(state.shape),
+      sampler_(data_.train, state.shape.vocab_size, options_.head_frequent, options_.head_sampled),
+      state_(std::move(state)),
+      log_(log),
+      clock_(clock) {
+    for (std::size_t i = 0; i < options_.threads; ++i) {
+        members_.push_back(std::make_unique<Member>(Member{
+            Model<float>(state_.shape, math_, options_.micro_windows, options_.window_tokens),
+            std::vector<float>(layout_.elements),
+            std::vector<std::size_t>(state_.shape.layer_count * state_.shape.expert_count)}));
+    }
+    const std::size_t micro_tokens = options_.micro_windows * options_.window_tokens;
+    micro_batches_.resize(std::max<std::size_t>(1, options_.step_tokens / micro_tokens));
+}
+
+/// Draws the windows of one step: from the decay set, if there is one, once the decay has begun.
+void Trainer::fill_step(double progress) {
+    const bool is_decay =
+        progress >= kDecayBegin && data_.decay.window_count(options_.window_tokens) > 0;
+    const TokenShards& shards = is_decay ? data_.decay : data_.train;
+    std::uint64_t& drawn = is_decay ? state_.decay_windows : state_.train_windows;
+    const std::size_t count = shards.window_count(options_.window_tokens);
+    for (BatchBuffer& batch : micro_batches_) {
+        batch.clear();
+        batch.length = options_.window_tokens;
+        for (std::size_t i = 0; i < options_.micro_windows; ++i) {
+            batch.append(shards, walk_window(drawn++, count));
+        }
+    }
+}
+
+/// The share of one thread in a step: its micro-batches, one after the other.
+void Trainer::pass(std::size_t member, std::span<const float> weights) {
+    Member& self = *members_[member];
+    std::fill(self.gradients.begin(), self.gradients.end(), 0.0F);
+    std::fill(self.load.begin(), self.load.end(), std::size_t{0});
+    self.loss = 0;
+    const std::size_t micro_tokens = options_.micro_windows * options_.window_tokens;
+    HeadCandidates candidates;
+    PassOptions options;
+    options.gradient_scale = 1.0 / static_cast<double>(micro_batches_.size() * micro_tokens);
+    options.z_loss = options_.z_loss;
+    for (std::size_t i = member; i < micro_batches_.size(); i += members_.size()) {
+        const TokenBatch batch = micro_batches_[i].view();
+        if (options_.head_sampled > 0) {
+            sampler_.draw(batch.targets, state_.steps * micro_batches_.size() + i, candidates);
+            options.candidates = &candidates;
+        }
+        self.loss += self.model.run(weights, self.gradients, batch, options);
+        const auto load = self.model.expert_load();
+        for (std::size_t e = 0; e < load.size(); ++e) {
+            self.load[e] += load[e];
+        }
+    }
+}
+
+/// Adds what the other threads found to the first member.
+void Trainer::sum_members() {
+    Member& first = *members_.front();
+    for (std::size_t i = 1; i < members_.size(); ++i) {
+        const Member& other = *members_[i];
+        math_.add_scaled(layout_.elements, 1.0F, other.gradients.data(), first.gradients.data());
+        first.loss += other.loss;
+        for (std::size_t e = 0; e < first.load.size(); ++e) {
+            first.load[e] += other.load[e];
+        }
+    }
+}
+
+Trainer::StepReport Trainer::step(double progress) {
+    fill_step(progress);
+    std::vector<float> rounded;
+    if (progress >= kRoundingBegin) rounded = round_experts(layout_, state_.weights);
+    const std::span<const float> weights = rounded.empty() ? state_.weights : rounded;
+    run_team(members_.size(), [&](std::size_t member) { pass(member, weights); });
+    sum_members();
+    Member& sum = *members_.front();
+    const std::size_t tokens =
+        micro_batches_.size() * options_.micro_windows * options_.window_tokens;
+    StepReport report;
+    report.loss = sum.loss / static_cast<double>(tokens);
+    report.gradient_norm = std::sqrt(static_cast<double>(
+        math_.dot(layout_.elements, sum.gradients.data(), sum.gradients.data())));
+    ++state_.steps;
+    state_.tokens += tokens;
+    if (!std::isfinite(report.gradient_norm)) {
+        log_.warning("trainer", "a step gave gradients that are no numbers; it is left out");
+        return report;
+    }
+    const auto factor = static_cast<float>(rate_factor(progress));
+    OptimizerStep update;
+    update.matrix_rate = options_.matrix_rate * factor;
+    update.adam_rate = options_.adam_rate * factor;
+    update.gradient_scale = static_cast<float>(
+        std::min(1.0, static_cast<double>(options_.gradient_norm_max) / report.gradient_norm));
+    update.number = state_.steps;
+    update.threads = members_.size();
+    update_weights(layout_, math_, update, sum.gradients, state_.moments, state_.weights);
+    update_routing_bias(layout_, sum.load, options_.bias_rate * factor, state_.weights);
+    return report;
+}
+
+/// Largest load of an expert over the mean, per layer of experts.
+std::string Trainer::load_spread() const {
+    const std::size_t experts = state_.shape.expert_count;
+    const std::vector<std::size_t>& load = members_.front()->load;
+    std::string text;
+    for (std::size_t layer = 0; layer < layout_.layers.size(); ++layer) {
+        if (layout_.layers[layer].is_dense) continue;
+        std::size_t total = 0;
+        std::size_t largest = 0;
+        for (std::size_t e = 0; e < experts; ++e) {
+            total += load[layer * experts + e];
+            largest = std::max(largest, load[layer * experts + e]);
+        }
+        text += format(text.empty() ? "%.2f" : "/%.2f",
+                       static_cast<double>(largest * experts) / static_cast<double>(total));
+    }
+    return text;
+}
+
+void Trainer::report(const StepReport& step, double progress) {
+    const double loss = logged_loss_ / static_cast<double>(logged_count_);
+    const double rate = static_cast<double>(logged_count_ * micro_batches_.size() *
+                                            options_.micro_windows * options_.window_tokens) /
+                        std::max(1e-9, state_.seconds - logged_seconds_);
+    std::string line = format("step %llu tokens %.3fM progress %.3f loss %.4f",
+                              static_cast<unsigned long long>(state_.steps),
+                              static_cast<double>(state_.tokens) * 1e-6,
+                              progress,
+                              loss);
+    if (options_.bytes_per_token > 0)
+        line += format(" bits/byte ~%.3f", loss / std::log(2.0) / options_.bytes_per_token);
+    line += format(" norm %.2f tok/s %.0f rate x%.3f load max/mean ",
+                   step.gradient_norm,
+                   rate,
+                   rate_factor(progress)) +
+            load_spread();
+    log_.info("trainer", line);
+    logged_loss_ = 0;
+    logged_count_ = 0;
+    logged_seconds_ = state_.seconds;
+}
+
+Result<void> Trainer::save(const char* name) {
+    return save_checkpoint(state_, options_.out_folder + "/" + name);
+}
+
+Result<void> Trainer::run(const std::atomic<bool>& is_stopped) {
+    const TimePoint started = clock_.now();
+    const double seconds_before = state_.seconds;
+    double saved_seconds = state_.seconds;
+    logged_seconds_ = state_.seconds;
+    double progress = options_.limits.progress(static_cast<double>(state_.tokens), state_.seconds);
+    while (progress < 1 && !is_stopped) {
+        const StepReport done = step(progress);
+        logged_loss_ += done.loss;
+        ++logged_count_;
+        state_.seconds = seconds_before + seconds_between(started, clock_.now());
+        const double before = progress;
+        progress = options_.limits.progress(static_cast<double>(state_.tokens), state_.seconds);
+        if (state_.steps % options_.log_steps == 0) report(done, progress);
+        if (state_.steps % options_.evaluate_steps == 0 && !data_.heldout.tokens().empty()) {
+            const double loss = evaluate(math_,
+                                         state_.shape,
+                                         state_.weights,
+                                         data_.heldout,
+                                         options_.window_tokens,
+                                         options_.evaluate_windows);
+            log_.info("trainer", format("held-out part: %.4f nats per token", loss));
+        }
+        if (before < kDecayBegin && progress >= kDecayBegin) HEARTH_CHECK(save("stable.bin"));
+        if (state_.seconds - saved_seconds > options_.checkpoint_seconds) {
+            HEARTH_CHECK(save("checkpoint.bin"));
+            saved_seconds = state_.seconds;
+        }
+    }
+    if (is_stopped) log_.info("trainer", "stopped on request; go on with --resume");
+    return save("checkpoint.bin");
+}
+
+}  // namespace hearth::trainer
