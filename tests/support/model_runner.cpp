@@ -54,11 +54,11 @@ std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces, bool 
     std::vector<compute::SequenceView> sequences;
     for (const Piece& piece : pieces) {
         std::int32_t& length = lengths_.at(static_cast<std::size_t>(piece.sequence));
-        for (const std::int32_t token : piece.tokens) {
-            if (!only_last || &token == &piece.tokens.back()) {
+        for (std::size_t i = 0; i < piece.tokens.size(); ++i) {
+            if (!only_last || i + 1 == piece.tokens.size()) {
                 logit_rows.push_back(static_cast<std::int32_t>(tokens.size()));
             }
-            tokens.push_back(token);
+            tokens.push_back(piece.tokens[i]);
             positions.push_back(length++);
             sequence_of.push_back(static_cast<std::int32_t>(sequences.size()));
         }
