@@ -21,8 +21,8 @@ enum {
 
 /* Owned by the host; valid until the plugin's call returns.
  * A plugin may make a job of its own, to look at pieces before it passes them on: it embeds this
- * struct in its own, copies host_data from the job that it was given, sets both functions, and finds
- * its own data through the pointer that the functions get back. */
+ * struct in its own, copies host_data from the job that it was given, sets both functions, and
+ * finds its own data through the pointer that the functions get back. */
 typedef struct hearth_job {
     void* host_data; /* the host's; never looked into */
     /* [any-thread] Ask at least every 10 ms, or between two pieces. */
