@@ -1,0 +1,165 @@
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "training/samples/block_packer.h"
+#include "training/samples/code_pieces.h"
+
+namespace {
+
+using namespace hearth::training;
+
+constexpr std::size_t kWindow = 128;
+
+std::string code_text(int functions) {
+    std::string text;
+    for (int i = 0; i < functions; ++i) {
+        text += "int f" + std::to_string(i) + "(int a) {\n    return a;\n}\n\n";
+    }
+    return text;
+}
+
+class ShardsFixture {
+  public:
+    ShardsFixture()
+        : file_(*TokenizerFile::make("qwen2", {}, hearth_special_names())),
+          encoder_(file_),
+          formats_(*SampleFormats::make(encoder_)) {}
+
+    std::string text(const Tokens& tokens) const {
+        std::string text;
+        for (const TokenId token : tokens) {
+            text += file_.token_bytes(token);
+        }
+        return text;
+    }
+
+  protected:
+    TokenizerFile file_;
+    Encoder encoder_;
+    SampleFormats formats_;
+    std::vector<CorpusFile> files_ = {
+        {.language = "c", .package = "p", .path = "a.c", .text = code_text(40)},
+        {.language = "c", .package = "p", .path = "b.c", .text = "int caf\xC3\xA9;\n"},
+        {.language = "c", .package = "p", .path = "c.c", .text = code_text(9), .is_heldout = true},
+    };
+};
+
+TEST_CASE_METHOD(ShardsFixture, "the windows of a file cover all of it", "[training][shards]") {
+    CodePieces pieces(files_, formats_, kWindow);
+    std::size_t covered = 0;
+    for (const CodePiece& piece : pieces.cut(false)) {
+        if (piece.file_index != 0) continue;
+        CHECK(piece.first_token <= covered);  // a token is a byte here
+        if (piece.first_token > 0) CHECK(files_[0].text[piece.first_token - 1] == '\n');
+        // The path line takes a few tokens of the window.
+        covered = piece.first_token + kWindow - formats_.path_line("a.c").size();
+    }
+    CHECK(covered + 48 >= files_[0].text.size());
+}
+
+TEST_CASE_METHOD(ShardsFixture,
+                 "held-out files are never in training windows",
+                 "[training][shards]") {
+    CodePieces pieces(files_, formats_, kWindow);
+    for (const CodePiece& piece : pieces.cut(false)) {
+        CHECK(piece.file_index < 2);
+    }
+    const auto heldout = pieces.cut(true);
+    CHECK_FALSE(heldout.empty());
+    for (const CodePiece& piece : heldout) {
+        CHECK(piece.file_index == 2);
+    }
+    Random random(1);
+    for (int i = 0; i < 300; ++i) {
+        CHECK(text(pieces.render(pieces.cut(false)[0], random)).find("c.c") == std::string::npos);
+    }
+}
+
+TEST_CASE_METHOD(ShardsFixture,
+                 "samples have a hole, a neighbour or neither, in their shares",
+                 "[training][shards]") {
+    CodePieces pieces(files_, formats_, kWindow);
+    const CodePiece piece = pieces.cut(false)[1];
+    Random random(4);
+    int holes = 0;
+    int suffix_first = 0;
+    for (int i = 0; i < 2000; ++i) {
+        const Tokens tokens = pieces.render(piece, random);
+        REQUIRE(tokens.size() <= kWindow);
+        const std::string sample = text(tokens);
+        CHECK(sample.find("<|file_sep|>a.c\n") != std::string::npos);
+        const std::size_t prefix = sample.find("<|fim_prefix|>");
+        const std::size_t suffix = sample.find("<|fim_suffix|>");
+        if (prefix == std::string::npos) continue;
+        ++holes;
+        suffix_first += suffix < prefix ? 1 : 0;
+        CHECK(sample.ends_with("<|endoftext|>"));
+    }
+    CHECK(holes > 1200);
+    CHECK(holes < 1500);
+    CHECK(suffix_first == Approx(holes * 0.4).margin(80));
+}
+
+TEST_CASE_METHOD(ShardsFixture,
+                 "a file that ends in its window ends with its mark",
+                 "[training][shards]") {
+    CodePieces pieces(files_, formats_, kWindow);
+    CHECK(text(pieces.render_plain({1, 0}, kWindow)) ==
+          "<|file_sep|>b.c\nint caf\xC3\xA9;\n<|endoftext|>");
+    CHECK(pieces.render_plain({0, 0}, kWindow).size() == kWindow);
+}
+
+TEST_CASE("blocks hold whole samples, filled up to the window", "[training][shards]") {
+    int fillers = 0;
+    BlockPacker packer(100, TokenId{9}, [&](std::size_t tokens_max) {
+        ++fillers;
+        return Tokens(tokens_max, TokenId{8});
+    });
+    packer.add(Tokens(100, TokenId{1}));
+    CHECK(packer.ready_tokens() == 100);
+    packer.add(Tokens(60, TokenId{2}));
+    packer.add(Tokens(30, TokenId{3}));
+    packer.add(Tokens(50, TokenId{4}));
+    CHECK(packer.ready_tokens() == 100);
+    packer.flush();
+    Tokens expected(100, TokenId{1});
+    expected.insert(expected.end(), 60, TokenId{2});
+    expected.insert(expected.end(), 30, TokenId{3});
+    expected.insert(expected.end(), 10, TokenId{9});  // too short for text
+    expected.insert(expected.end(), 50, TokenId{4});
+    expected.insert(expected.end(), 50, TokenId{8});
+    CHECK(packer.padding_count() == 10);
+    CHECK(fillers == 1);
+    CHECK(packer.take() == expected);
+    CHECK(packer.ready_tokens() == 0);
+}
+
+TEST_CASE("no sample crosses a block, whatever their lengths", "[training][shards]") {
+    Random random(6);
+    BlockPacker packer(64, TokenId{0}, [&](std::size_t tokens_max) {
+        return Tokens(1 + random.below(tokens_max), TokenId{0});
+    });
+    std::vector<std::size_t> sizes;
+    for (std::size_t i = 1; i <= 2000; ++i) {
+        sizes.push_back(1 + random.below(64));
+        packer.add(Tokens(sizes.back(), static_cast<TokenId>(i)));
+    }
+    packer.flush();
+    const Tokens blocks = packer.take();
+    REQUIRE(blocks.size() % 64 == 0);
+    std::vector<std::size_t> first(sizes.size() + 1, blocks.size());
+    std::vector<std::size_t> count(sizes.size() + 1, 0);
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+        first[blocks[i]] = std::min(first[blocks[i]], i);
+        ++count[blocks[i]];
+    }
+    for (std::size_t i = 1; i <= sizes.size(); ++i) {
+        CHECK(count[i] == sizes[i - 1]);
+        CHECK(first[i] / 64 == (first[i] + sizes[i - 1] - 1) / 64);
+        CHECK(blocks[first[i] + sizes[i - 1] - 1] == i);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,186 @@
+#include "training/samples/code_pieces.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "training/samples/middles.h"
+#include "training/samples/source_text.h"
+
+namespace hearth::training {
+namespace {
+
+constexpr double kHoleShare = 0.70;
+constexpr double kSuffixFirstShare = 0.40;
+constexpr double kNeighbourShare = 0.20;
+constexpr double kEmptySuffixShare = 0.10;
+constexpr double kCutPrefixShare = 0.10;
+constexpr std::size_t kOverlapTokens = 40;  // a window less this is where the next one starts
+constexpr std::size_t kHeadTokens = 24;     // about what a path line and the special tokens take
+constexpr std::size_t kSearchTokens = 120;  // how far back a line start is looked for
+constexpr std::size_t kTailTokensMin = 48;  // a shorter rest of a file is no sample of its own
+constexpr std::size_t kSpareTokens = 32;    // cutting a text in three changes its token count
+constexpr std::size_t kSnippetBytesMax = 500;
+
+std::string folder_key(const CorpusFile& file) {
+    const std::size_t slash = file.path.rfind('/');
+    return file.package + "\t" + file.language + "\t" +
+           (slash == std::string::npos ? "" : file.path.substr(0, slash));
+}
+
+/// How many different names of `words` are in `text`.
+std::size_t shared_names(const std::unordered_set<std::string_view>& words, std::string_view text) {
+    std::unordered_set<std::string_view> shared;
+    for (const Span span : identifiers_of(text)) {
+        const std::string_view word = part(text, span);
+        if (words.contains(word)) shared.insert(word);
+    }
+    return shared.size();
+}
+
+}  // namespace
+
+CodePieces::CodePieces(const std::vector<CorpusFile>& files,
+                       SampleFormats& formats,
+                       std::size_t window)
+    : files_(&files),
+      formats_(&formats),
+      window_(window) {
+    for (const CorpusFile& file : files) {
+        Tokens tokens = formats.encoder().encode(file.text);
+        std::vector<std::uint32_t> offsets;
+        std::uint32_t offset = 0;
+        for (const TokenId token : tokens) {
+            offsets.push_back(offset);
+            offset +=
+                static_cast<std::uint32_t>(formats.encoder().file().token_bytes(token).size());
+        }
+        offsets.push_back(offset);
+        if (!file.is_heldout) {
+            files_of_folder_[folder_key(file)].push_back(
+                static_cast<std::uint32_t>(tokens_.size()));
+        }
+        tokens_.push_back(std::move(tokens));
+        offsets_.push_back(std::move(offsets));
+    }
+}
+
+std::size_t CodePieces::next_start(std::uint32_t file_index, std::size_t start) const {
+    const std::string& text = (*files_)[file_index].text;
+    const std::vector<std::uint32_t>& offsets = offsets_[file_index];
+    const std::size_t aim = start + window_ - kOverlapTokens;
+    for (std::size_t i = aim; i + kSearchTokens > aim && i > start; --i) {
+        if (i < offsets.size() && text[offsets[i] - 1] == '\n') return i;
+    }
+    return aim;
+}
+
+std::vector<CodePiece> CodePieces::cut(bool is_heldout) const {
+    std::vector<CodePiece> pieces;
+    for (std::uint32_t i = 0; i < files_->size(); ++i) {
+        if ((*files_)[i].is_heldout != is_heldout) continue;
+        std::size_t start = 0;
+        do {
+            pieces.push_back({i, static_cast<std::uint32_t>(start)});
+            start = next_start(i, start);
+        } while (start + kTailTokensMin < tokens_[i].size());
+    }
+    return pieces;
+}
+
+std::size_t CodePieces::text_tokens(const CodePiece& piece) const {
+    return std::min(tokens_[piece.file_index].size() - piece.first_token, window_);
+}
+
+CodePieces::Window CodePieces::text_of(const CodePiece& piece, std::size_t tokens_max) const {
+    const std::string& text = (*files_)[piece.file_index].text;
+    const std::vector<std::uint32_t>& offsets = offsets_[piece.file_index];
+    const std::size_t last =
+        std::min<std::size_t>(piece.first_token + tokens_max, offsets.size() - 1);
+    const std::size_t begin = to_character_start(text, offsets[piece.first_token]);
+    const std::size_t end = to_character_start(text, offsets[last]);
+    return {std::string_view(text).substr(begin, end - begin), end == text.size()};
+}
+
+std::string_view CodePieces::pick_snippet(const CorpusFile& neighbour,
+                                          std::string_view text,
+                                          Random& random) const {
+    std::unordered_set<std::string_view> names;
+    for (const Span span : identifiers_of(text)) {
+        if (span.size() > 2 && !is_keyword(part(text, span))) names.insert(part(text, span));
+    }
+    // Of a few places in the neighbour, the one that speaks most of the same things.
+    const std::vector<Span> lines = lines_of(neighbour.text);
+    std::string_view best;
+    std::size_t best_score = 0;
+    for (int i = 0; i < 4; ++i) {
+        const std::size_t first = random.below(lines.size());
+        std::size_t last = first;
+        while (last + 1 < lines.size() &&
+               lines[last + 1].end - lines[first].begin < kSnippetBytesMax) {
+            ++last;
+        }
+        const std::size_t end = std::min(lines[last].end + 1, neighbour.text.size());
+        const Span span{lines[first].begin, end};
+        const std::string_view snippet = part(neighbour.text, span);
+        const std::size_t score = 1 + shared_names(names, snippet);
+        if (score > best_score) {
+            best = snippet;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+Tokens CodePieces::head_of(const CodePiece& piece, std::string_view text, Random& random) {
+    const CorpusFile& file = (*files_)[piece.file_index];
+    Tokens path_line = formats_->path_line(file.path);
+    const auto neighbours = files_of_folder_.find(folder_key(file));
+    if (neighbours == files_of_folder_.end() || neighbours->second.size() < 2 ||
+        !random.chance(kNeighbourShare)) {
+        return path_line;
+    }
+    const std::uint32_t other = random.pick(neighbours->second);
+    if (other == piece.file_index) return path_line;
+    const CorpusFile& neighbour = (*files_)[other];
+    Tokens head = formats_->repository_head(
+        file.package, neighbour.path, pick_snippet(neighbour, text, random));
+    head.resize(std::min(head.size(), window_ / 2));
+    head.insert(head.end(), path_line.begin(), path_line.end());
+    return head;
+}
+
+Tokens CodePieces::render_hole(const Tokens& head, const Window& window, Random& random) {
+    const std::optional<Span> middle = pick_middle(window.text, pick_middle_kind(random), random);
+    if (!middle) return {};
+    InfillParts parts{.prefix = window.text.substr(0, middle->begin),
+                      .middle = part(window.text, *middle),
+                      .suffix = window.text.substr(middle->end)};
+    if (random.chance(kEmptySuffixShare)) parts.suffix = {};
+    if (random.chance(kCutPrefixShare) && !parts.prefix.empty()) {
+        const std::size_t cut = random.below(parts.prefix.size());
+        parts.prefix.remove_prefix(to_character_start(parts.prefix, cut));
+    }
+    const InfillOrder order =
+        random.chance(kSuffixFirstShare) ? InfillOrder::suffix_first : InfillOrder::prefix_first;
+    return formats_->infill(head, parts, order, window_);
+}
+
+Tokens CodePieces::render(const CodePiece& piece, Random& random) {
+    const std::string_view near = text_of(piece, window_).text;
+    const Tokens head = head_of(piece, near, random);
+    const std::size_t room = window_ > head.size() ? window_ - head.size() : 0;
+    if (random.chance(kHoleShare) && room > kHeadTokens) {
+        Tokens tokens = render_hole(head, text_of(piece, room + kSpareTokens), random);
+        if (!tokens.empty()) return tokens;
+    }
+    const Window window = text_of(piece, room);
+    return formats_->continuation(head, window.text, window.is_file_end, window_);
+}
+
+Tokens CodePieces::render_plain(const CodePiece& piece, std::size_t tokens_max) {
+    const Window window = text_of(piece, tokens_max);
+    const Tokens head = formats_->path_line((*files_)[piece.file_index].path);
+    return formats_->continuation(head, window.text, window.is_file_end, tokens_max);
+}
+
+}  // namespace hearth::training

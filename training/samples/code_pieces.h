@@ -1,0 +1,60 @@
+// Cuts the files of a corpus into windows and renders each as one training sample: code from left
+// to right, or with a hole to fill, with or without a neighbouring file before it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "training/corpus/corpus_pack.h"
+#include "training/samples/formats.h"
+#include "training/samples/random.h"
+
+namespace hearth::training {
+
+struct CodePiece {
+    std::uint32_t file_index = 0;
+    std::uint32_t first_token = 0;  ///< of the file's tokens
+};
+
+class CodePieces {
+  public:
+    /// Encodes all files. `files` and `formats` outlive this; `window` is the length of a sample in
+    /// tokens.
+    CodePieces(const std::vector<CorpusFile>& files, SampleFormats& formats, std::size_t window);
+
+    /// The windows of all files of one split; the next one starts at a line before the end of the
+    /// one before, so that every token is in some sample.
+    [[nodiscard]] std::vector<CodePiece> cut(bool is_heldout) const;
+
+    /// A sample of at most `window` tokens: 70 % with a hole, 20 % with a neighbouring file.
+    [[nodiscard]] Tokens render(const CodePiece& piece, Random& random);
+    /// The text from left to right, at most `tokens_max` tokens.
+    [[nodiscard]] Tokens render_plain(const CodePiece& piece, std::size_t tokens_max);
+
+    [[nodiscard]] std::size_t text_tokens(const CodePiece& piece) const;
+
+  private:
+    struct Window {
+        std::string_view text;
+        bool is_file_end = false;
+    };
+
+    [[nodiscard]] Window text_of(const CodePiece& piece, std::size_t tokens_max) const;
+    [[nodiscard]] std::size_t next_start(std::uint32_t file_index, std::size_t start) const;
+    Tokens head_of(const CodePiece& piece, std::string_view text, Random& random);
+    std::string_view pick_snippet(const CorpusFile& neighbour,
+                                  std::string_view text,
+                                  Random& random) const;
+    Tokens render_hole(const Tokens& head, const Window& window, Random& random);
+
+    const std::vector<CorpusFile>* files_;
+    SampleFormats* formats_;
+    std::size_t window_;
+    std::vector<Tokens> tokens_;                       // of each file
+    std::vector<std::vector<std::uint32_t>> offsets_;  // byte where each token starts
+    std::unordered_map<std::string, std::vector<std::uint32_t>> files_of_folder_;
+};
+
+}  // namespace hearth::training
