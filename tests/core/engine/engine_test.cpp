@@ -23,82 +23,71 @@ using namespace std::chrono_literals;
 using Tokens = std::vector<std::int32_t>;
 using test::kToyVocab;
 
-/// What came of one request.
+/// What came of one request. The sink keeps its own hold on it, so a test may end before its
+/// engine.
 class Answer {
   public:
     [[nodiscard]] EventSink sink() {
-        return [this](const Event& event) { return on_event(event); };
+        return [state = state_](const Event& event) { return state->on_event(event); };
     }
     /// From this many tokens on the sink says "enough".
-    void set_enough(std::size_t count) { enough_ = count; }
-
+    void set_enough(std::size_t count) {
+        const LockGuard lock(state_->mutex);
+        state_->enough = count;
+    }
     const Answer& wait() const {
-        const LockGuard lock(mutex_);
-        while (ends_ == 0) {
-            changed_.wait(mutex_);
+        const LockGuard lock(state_->mutex);
+        while (state_->ends == 0) {
+            state_->changed.wait(state_->mutex);
         }
         return *this;
     }
-    const Answer& wait_for_tokens(std::size_t count) const {
-        const LockGuard lock(mutex_);
-        while (tokens_.size() < count) {
-            changed_.wait(mutex_);
-        }
-        return *this;
-    }
-    [[nodiscard]] Tokens tokens() const {
-        const LockGuard lock(mutex_);
-        return tokens_;
-    }
-    [[nodiscard]] std::optional<FinishReason> reason() const {
-        const LockGuard lock(mutex_);
-        return reason_;
-    }
-    [[nodiscard]] Usage usage() const {
-        const LockGuard lock(mutex_);
-        return usage_;
-    }
-    [[nodiscard]] std::optional<Error> error() const {
-        const LockGuard lock(mutex_);
-        return error_;
-    }
-    [[nodiscard]] int ends() const {
-        const LockGuard lock(mutex_);
-        return ends_;
-    }
+    [[nodiscard]] Tokens tokens() const { return read(&State::tokens); }
+    [[nodiscard]] std::optional<FinishReason> reason() const { return read(&State::reason); }
+    [[nodiscard]] Usage usage() const { return read(&State::usage); }
+    [[nodiscard]] std::optional<Error> error() const { return read(&State::error); }
+    [[nodiscard]] int ends() const { return read(&State::ends); }
     [[nodiscard]] bool is_talked_to_after_end() const {
-        const LockGuard lock(mutex_);
-        return is_talked_to_after_end_;
+        return read(&State::is_talked_to_after_end);
     }
 
   private:
-    SinkAnswer on_event(const Event& event) {
-        const LockGuard lock(mutex_);
-        is_talked_to_after_end_ = is_talked_to_after_end_ || ends_ > 0;
-        if (const auto* token = std::get_if<TokenEvent>(&event)) {
-            tokens_.push_back(token->token);
-        } else {
-            ++ends_;
-            if (const auto* finished = std::get_if<FinishedEvent>(&event)) {
-                reason_ = finished->reason;
-                usage_ = finished->usage;
+    struct State {
+        SinkAnswer on_event(const Event& event) {
+            const LockGuard lock(mutex);
+            is_talked_to_after_end = is_talked_to_after_end || ends > 0;
+            if (const auto* token = std::get_if<TokenEvent>(&event)) {
+                tokens.push_back(token->token);
             } else {
-                error_ = std::get<FailedEvent>(event).error;
+                ++ends;
+                if (const auto* finished = std::get_if<FinishedEvent>(&event)) {
+                    reason = finished->reason;
+                    usage = finished->usage;
+                } else {
+                    error = std::get<FailedEvent>(event).error;
+                }
             }
+            changed.notify_all();
+            return tokens.size() >= enough ? SinkAnswer::enough : SinkAnswer::go_on;
         }
-        changed_.notify_all();
-        return tokens_.size() >= enough_ ? SinkAnswer::enough : SinkAnswer::go_on;
+
+        Mutex mutex;
+        ConditionVariable changed;
+        std::size_t enough = 1'000'000;
+        Tokens tokens;
+        int ends = 0;
+        bool is_talked_to_after_end = false;
+        std::optional<FinishReason> reason;
+        Usage usage;
+        std::optional<Error> error;
+    };
+    template <typename T>
+    [[nodiscard]] T read(T State::*member) const {
+        const LockGuard lock(state_->mutex);
+        return (*state_).*member;
     }
 
-    std::atomic<std::size_t> enough_{1'000'000};
-    mutable Mutex mutex_;
-    mutable ConditionVariable changed_;
-    Tokens tokens_;
-    int ends_ = 0;
-    bool is_talked_to_after_end_ = false;
-    std::optional<FinishReason> reason_;
-    Usage usage_;
-    std::optional<Error> error_;
+    std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 struct Fixture {
@@ -321,10 +310,10 @@ TEST_CASE("what ends from outside ends within one step", "[engine]") {
 
 TEST_CASE("a request can end while it waits", "[engine]") {
     const How how = GENERATE(How::ticket, How::token, How::deadline);
-    Answer first;  // outlives the engine, which ends it
-    Answer waiting;
     Fixture fixture({.sequences_max = 1});
     fixture.control.hold();
+    Answer first;
+    Answer waiting;
     fixture.submit(request_of(prompt_of(5), 50), first);
     fixture.control.wait_for_steps(1);
     Request request = request_of(prompt_of(5, 1));

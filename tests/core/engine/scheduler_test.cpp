@@ -20,7 +20,8 @@ class Fixture {
   public:
     explicit Fixture(SchedulerLimits limits, std::int32_t block_count = 64)
         : cache(block_count, [](std::int32_t, std::int32_t) {}),
-          scheduler(cache, limits) {}
+          scheduler(cache, limits),
+          limits_(limits) {}
 
     /// Enqueues a prompt in which no two sequences have a token in common.
     Sequence& add(Priority priority, std::int32_t token_count) {
