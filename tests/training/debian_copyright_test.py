@@ -150,6 +150,16 @@ class LicenceTest(unittest.TestCase):
             with self.subTest(expression):
                 self.assertEqual(debian_copyright.is_allowed(expression), allowed)
 
+    def test_the_names_that_a_file_is_used_under(self):
+        cases = {
+            "GPL-2 or MIT": ["mit"],
+            "MIT and BSD-3-clause~Google": ["mit", "bsd-3-clause~google"],
+            "Apache-2.0 with LLVM exception, or GPL-2": ["apache-2.0 with llvm exception"],
+            "GPL-2": [],
+        }
+        for expression, names in cases.items():
+            self.assertEqual(debian_copyright.allowed_names(expression), names)
+
     def test_a_name_of_one_package_means_nothing_in_another(self):
         self.assertTrue(debian_copyright.is_allowed("Go", "golang-1.19"))
         self.assertFalse(debian_copyright.is_allowed("Go", "other"))

@@ -140,6 +140,12 @@ def is_allowed(expression, package=""):
     return verdict
 
 
+def allowed_names(expression, package=""):
+    """The licences of the expression that are on the allow-list: those that the file is used under."""
+    names = re.split(r",\s*(?:or\s+|and\s+)?|\s+(?:and/or|or|and)\s+", " ".join(expression.lower().split()))
+    return [name for name in names if _name_allowed(name, package)]
+
+
 def _clause_allowed(clause, package):
     return any(
         all(_name_allowed(name, package) for name in re.split(r"\s+and\s+", side))

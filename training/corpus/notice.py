@@ -2,10 +2,13 @@
 
 import collections
 
+import debian_copyright
+
 _INTRODUCTION = """\
 The weights of the default model were trained on files of the Debian source packages below. Each file
 was used under the licence that the package's debian/copyright gives for it. Listed are the holders
-and licences of the files that were used; the texts of the licences follow at the end.
+and licences of the files that were used; the texts of the licences follow at the end. Where a file is
+offered under one licence or another, it is used under the permissive one.
 """
 
 
@@ -25,12 +28,14 @@ def write_notice(path, files, copyright_of):
             grants = collections.Counter((f.stanza.licence, f.stanza.holders) for f in packages[package])
             for (licence, holders), count in sorted(grants.items()):
                 notice.write(f"  {licence} ({count} file{'s' if count > 1 else ''}): {holders}\n")
+                used = debian_copyright.allowed_names(licence, package.name)
                 for name, text in parsed.licence_texts.items():
-                    if name and name.lower() in licence.lower():
-                        key = " ".join(text.split())
-                        licence_texts.setdefault(key, (name, text, []))[2].append(package.name)
-        for name, text, users in sorted(licence_texts.values()):
-            notice.write(f"\n---- {name} ({', '.join(sorted(set(users)))}) ----\n{_plain(text)}\n")
+                    if name.lower() in used:
+                        entry = licence_texts.setdefault(" ".join(text.split()), (set(), set(), text))
+                        entry[0].add(name)
+                        entry[1].add(package.name)
+        for names, users, text in sorted(licence_texts.values(), key=lambda entry: sorted(entry[0])):
+            notice.write(f"\n---- {', '.join(sorted(names))} ({', '.join(sorted(users))}) ----\n{_plain(text)}\n")
 
 
 def _plain(text):
