@@ -1,0 +1,51 @@
+// What the daemon answers beside standard LSP, for hearth's own command line: hearth/status,
+// hearth/stop, hearth/complete, hearth/explain, hearth/fix. They carry the text with them; no
+// document need be open.
+#pragma once
+
+#include "lsp/protocol/basic.h"
+
+namespace hearth::lsp {
+
+struct HearthStatus {
+    std::string version;
+    std::string build_id;
+    std::string model;
+    std::string backend;
+    std::int64_t process_id = 0;
+    std::int64_t clients = 0;
+    std::int64_t requests = 0;  ///< completions, explanations and fixes answered since start
+    double uptime_s = 0.0;
+    std::int64_t running = 0;
+    std::int64_t waiting = 0;
+    std::vector<std::string> plugins;
+    std::vector<std::string> left_out;  ///< plugins that were refused, a sentence each
+
+    friend bool operator==(const HearthStatus&, const HearthStatus&) = default;
+};
+
+struct HearthTextParams {
+    std::string path;
+    std::string language;
+    std::string text;
+    std::uint64_t begin_byte = 0;  ///< complete: the cursor; else the begin of the selection
+    std::uint64_t end_byte = 0;
+    std::optional<std::string> message;  ///< fix: what a compiler said
+
+    friend bool operator==(const HearthTextParams&, const HearthTextParams&) = default;
+};
+struct HearthTextResult {
+    std::string text;
+    bool is_found = false;
+    std::uint64_t begin_byte = 0;  ///< fix: the bytes that `text` replaces
+    std::uint64_t end_byte = 0;
+    std::int64_t tokens = 0;
+    std::int64_t prompt_tokens = 0;
+    std::int64_t cached_tokens = 0;
+    double first_token_ms = 0.0;
+    double total_ms = 0.0;
+
+    friend bool operator==(const HearthTextResult&, const HearthTextResult&) = default;
+};
+
+}  // namespace hearth::lsp
