@@ -1,0 +1,152 @@
+// Completion as the editor asks for it: ghost text, or a menu item where there is no ghost text.
+#include <algorithm>
+
+#include "lsp/server/session.h"
+
+namespace hearth::lsp {
+namespace {
+
+constexpr std::uint32_t kItemKindText = 1;
+constexpr std::size_t kLabelBytesMax = 80;
+
+bool is_word_byte(char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x80 || c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+           (c >= 'A' && c <= 'Z');
+}
+
+/// The first line of a suggestion, short enough for a menu; cut between characters.
+std::string to_label(const std::string& text) {
+    std::string label = text.substr(0, text.find('\n'));
+    label.erase(0, label.find_first_not_of(" \t"));
+    if (label.size() <= kLabelBytesMax) return label;
+    std::size_t end = kLabelBytesMax;
+    while (end > 0 && (static_cast<unsigned char>(label[end]) & 0xC0U) == 0x80U) {
+        --end;
+    }
+    return label.substr(0, end) + "…";
+}
+
+}  // namespace
+
+void LspSession::complete(
+    const RpcRequest& request,
+    const InlineCompletionParams& params,
+    std::function<LspAny(LspSession&, const assist::Document&, const assist::CompletionAnswer&)>
+        to_result) {
+    const std::string& uri = params.text_document.uri;
+    const assist::DocumentRef document = documents_.find(uri);
+    if (document == nullptr) {
+        return reply(request.id,
+                     RpcError{RpcErrorCode::invalid_params,
+                              uri + " is not open; send textDocument/didOpen first"});
+    }
+    drop_pending(
+        [&](const Pending& older) { return older.uri == uri && older.method == request.method; },
+        RpcErrorCode::content_modified,
+        "a newer request took the place of this one");
+    Pending* pending = add_pending(request, uri);
+    if (pending == nullptr) return;
+
+    assist::CompletionQuery query;
+    query.document = document;
+    query.cursor_byte = to_byte(document->text, params.position, documents_.encoding());
+    query.open_documents = documents_.others(uri);
+    query.deadline = parts_.clock.now() + limits_.completion_deadline;
+    query.cancel = pending->cancel.token();
+    if (params.context) {
+        const bool is_invoked = params.context->trigger_kind == kTriggerInvoked;
+        query.trigger = is_invoked ? assist::Trigger::invoked : assist::Trigger::automatic;
+        if (const auto& selected = params.context->selected_completion_info) {
+            query.selected_text = selected->text;
+            query.selected_begin_byte =
+                std::min(to_byte(document->text, selected->range.start, documents_.encoding()),
+                         query.cursor_byte);
+        }
+    }
+    documents_.touch(uri, query.cursor_byte);
+
+    auto done = [weak = weak_from_this(), post = parts_.post, id = request.id, document, to_result](
+                    Result<assist::CompletionAnswer> answer) {
+        // `answer` is shared because a task of the loop is a copyable function.
+        post([weak,
+              id,
+              document,
+              to_result,
+              shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
+            const std::shared_ptr<LspSession> self = weak.lock();
+            if (!self || !self->take_pending(id)) return;
+            if (!*shared) return self->refuse(id, shared->error());
+            ++self->answered_count_;
+            self->reply(id, to_result(*self, *document, **shared));
+        });
+    };
+    parts_.assistant.complete(std::move(query), std::move(done));
+}
+
+void LspSession::inline_completion(const RpcRequest& request) {
+    const Result<InlineCompletionParams> params = from_any<InlineCompletionParams>(request.params);
+    if (!params) return refuse(request.id, params.error());
+    complete(
+        request,
+        *params,
+        [params = *params](LspSession& self,
+                           const assist::Document& document,
+                           const assist::CompletionAnswer& answer) {
+            // The place as the editor meant it: clamped to the text.
+            const PositionEncoding encoding = self.documents_.encoding();
+            const Position cursor = to_position(
+                document.text, to_byte(document.text, params.position, encoding), encoding);
+            Range range{cursor, cursor};
+            if (params.context && params.context->selected_completion_info) {
+                range.start = params.context->selected_completion_info->range.start;
+            }
+            InlineCompletionList list;
+            for (const assist::Suggestion& suggestion : answer.suggestions) {
+                list.items.push_back(InlineCompletionItem{suggestion.text, std::nullopt, range});
+            }
+            return to_any(list);
+        });
+}
+
+void LspSession::completion(const RpcRequest& request) {
+    const Result<TextDocumentPositionParams> place =
+        from_any<TextDocumentPositionParams>(request.params);
+    if (!place) return refuse(request.id, place.error());
+    const InlineCompletionParams params{
+        place->text_document, place->position, InlineCompletionContext{}};
+    complete(request,
+             params,
+             [position = place->position](LspSession& self,
+                                          const assist::Document& document,
+                                          const assist::CompletionAnswer& answer) {
+                 const PositionEncoding encoding = self.documents_.encoding();
+                 const std::uint64_t cursor = to_byte(document.text, position, encoding);
+                 std::uint64_t word_begin = cursor;
+                 while (word_begin > 0 && is_word_byte(document.text[word_begin - 1])) {
+                     --word_begin;
+                 }
+                 const std::string word = document.text.substr(word_begin, cursor - word_begin);
+                 const Range range{to_position(document.text, word_begin, encoding),
+                                   to_position(document.text, cursor, encoding)};
+                 CompletionList list;
+                 for (const assist::Suggestion& suggestion : answer.suggestions) {
+                     CompletionItem item;
+                     item.label = to_label(word + suggestion.text);
+                     item.kind = kItemKindText;
+                     item.detail = "hearth";
+                     item.documentation = MarkupContent{"plaintext", word + suggestion.text};
+                     item.sort_text = "0";
+                     // Menus filter by the word before the cursor; an empty one lets everything
+                     // pass.
+                     item.filter_text = word.empty()
+                                            ? suggestion.text.substr(0, suggestion.text.find('\n'))
+                                            : word;
+                     item.text_edit = TextEdit{range, word + suggestion.text, std::nullopt};
+                     list.items.push_back(std::move(item));
+                 }
+                 return to_any(list);
+             });
+}
+
+}  // namespace hearth::lsp
