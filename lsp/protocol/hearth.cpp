@@ -5,6 +5,19 @@
 namespace hearth::lsp {
 
 template <typename A>
+void describe(A& archive, HearthHello& value) {
+    archive("build_id", value.build_id);
+    archive("process_id", value.process_id);
+    archive("working_folder", value.working_folder);
+    archive("environment", value.environment);
+}
+template <typename A>
+void describe(A& archive, HearthWelcome& value) {
+    archive("build_id", value.build_id);
+    archive("is_accepted", value.is_accepted);
+    archive("message", value.message);
+}
+template <typename A>
 void describe(A& archive, HearthStatus& value) {
     archive("version", value.version);
     archive("build_id", value.build_id);
@@ -41,6 +54,8 @@ void describe(A& archive, HearthTextResult& value) {
     archive("total_ms", value.total_ms);
 }
 
+HEARTH_LSP_STRUCT(HearthHello);
+HEARTH_LSP_STRUCT(HearthWelcome);
 HEARTH_LSP_STRUCT(HearthStatus);
 HEARTH_LSP_STRUCT(HearthTextParams);
 HEARTH_LSP_STRUCT(HearthTextResult);

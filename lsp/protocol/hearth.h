@@ -7,6 +7,25 @@
 
 namespace hearth::lsp {
 
+/// hearth/hello, the first request on a connection: who comes. Editors never send it; hearth's
+/// programs do.
+struct HearthHello {
+    std::string build_id;
+    std::int64_t process_id = 0;
+    std::string working_folder;
+    std::map<std::string, std::string> environment;  ///< HEARTH_* variables of the caller
+
+    friend bool operator==(const HearthHello&, const HearthHello&) = default;
+};
+struct HearthWelcome {
+    std::string build_id;
+    bool is_accepted =
+        true;  ///< false: the daemon is of another build, idle, and ends now: start a new one
+    std::string message;
+
+    friend bool operator==(const HearthWelcome&, const HearthWelcome&) = default;
+};
+
 struct HearthStatus {
     std::string version;
     std::string build_id;
