@@ -19,5 +19,6 @@ HEARTH_LSP_STRUCT(TextDocumentPositionParams);
 HEARTH_LSP_STRUCT(Diagnostic);
 HEARTH_LSP_STRUCT(WorkspaceEdit);
 HEARTH_LSP_STRUCT(Command);
+HEARTH_LSP_STRUCT(MarkupContent);
 
 }  // namespace hearth::lsp

@@ -135,7 +135,8 @@ class JsonReader {
         out.clear();
         out.reserve(json.size());
         for (const Json& element : json) {
-            read(element, out.emplace_back(), path + "[" + std::to_string(out.size() - 1) + "]");
+            const std::string place = path + "[" + std::to_string(out.size()) + "]";
+            read(element, out.emplace_back(), place);
         }
     }
     template <typename T>

@@ -126,13 +126,20 @@ std::string Documents::display_path(const std::string& uri) const {
         if (uri.size() > begin && uri[begin - 1] == '/')
             return clean(decode_percent(uri.substr(begin)));
     }
-    constexpr int kFoldersShown = 3;
-    std::size_t begin = uri.size();
-    for (int i = 0; i < kFoldersShown && begin != std::string::npos && begin > 0; ++i) {
-        begin = uri.rfind('/', begin - 1);
+    constexpr int kPartsShown = 3;
+    constexpr std::string_view kFileScheme = "file://";
+    std::string_view path = uri;
+    if (path.substr(0, kFileScheme.size()) == kFileScheme) path.remove_prefix(kFileScheme.size());
+    std::size_t begin = path.size();
+    for (int i = 0; i < kPartsShown && begin != 0; ++i) {
+        const std::size_t slash = path.rfind('/', begin - 1);
+        begin = slash == std::string_view::npos ? 0 : slash;
     }
-    if (begin == std::string::npos || begin == 0) return clean(decode_percent(uri));
-    return clean(decode_percent(uri.substr(begin + 1)));
+    path.remove_prefix(begin);
+    while (!path.empty() && path.front() == '/') {
+        path.remove_prefix(1);
+    }
+    return clean(decode_percent(path));
 }
 
 }  // namespace hearth::lsp

@@ -20,10 +20,12 @@ Message message_of(std::string_view text) {
 }
 
 TEST_CASE("a request, a notification and both kinds of answer are told apart", "[lsp][rpc]") {
-    const auto request = std::get<RpcRequest>(message_of(R"({"jsonrpc":"2.0","id":1,"method":"m","params":{}})"));
+    const auto request =
+        std::get<RpcRequest>(message_of(R"({"jsonrpc":"2.0","id":1,"method":"m","params":{}})"));
     CHECK(request.id == RequestId(std::int64_t{1}));
     CHECK(request.method == "m");
-    CHECK(std::get<RpcNotification>(message_of(R"({"jsonrpc":"2.0","method":"n"})")).params.is_absent());
+    CHECK(std::get<RpcNotification>(message_of(R"({"jsonrpc":"2.0","method":"n"})"))
+              .params.is_absent());
     CHECK(std::get<RpcResponse>(message_of(R"({"jsonrpc":"2.0","id":"a","result":null})")).id ==
           RequestId(std::string("a")));
     const auto response = std::get<RpcResponse>(
@@ -31,7 +33,8 @@ TEST_CASE("a request, a notification and both kinds of answer are told apart", "
     CHECK(std::get<RpcError>(response.outcome) == RpcError{RpcErrorCode::method_not_found, "no"});
 }
 
-TEST_CASE("what is no message is answered with the right code and the id where there is one", "[lsp][rpc]") {
+TEST_CASE("what is no message is answered with the right code and the id where there is one",
+          "[lsp][rpc]") {
     struct Case {
         const char* text;
         RpcErrorCode code;
@@ -91,7 +94,8 @@ TEST_CASE("messages come back from their JSON", "[lsp][rpc]") {
 }
 
 TEST_CASE("broken UTF-8 in an answer becomes a replacement character", "[lsp][rpc]") {
-    const std::string json = to_json(RpcResponse{std::int64_t{1}, to_any(MarkupContent{"plaintext", "a\xFFz"})});
+    const std::string json =
+        to_json(RpcResponse{std::int64_t{1}, to_any(MarkupContent{"plaintext", "a\xFFz"})});
     CHECK(json.find("a\xEF\xBF\xBDz") != std::string::npos);
 }
 

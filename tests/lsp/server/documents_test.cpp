@@ -13,7 +13,8 @@ Documents make_open(const std::string& text) {
     return documents;
 }
 
-TEST_CASE("several changes of one notification apply in order, each to the text before it", "[lsp][documents]") {
+TEST_CASE("several changes of one notification apply in order, each to the text before it",
+          "[lsp][documents]") {
     Documents documents = make_open("one\ntwo\n");
     REQUIRE(documents.change({{kUri, 2},
                               {{Range{{0, 3}, {0, 3}}, "!\nnew"},
@@ -38,8 +39,10 @@ TEST_CASE("a snapshot stays as it was", "[lsp][documents]") {
 
 TEST_CASE("a change that makes no sense leaves the document alone", "[lsp][documents]") {
     Documents documents = make_open("abc\ndef\n");
-    CHECK(documents.change({{kUri, 2}, {{Range{{0, 0}, {0, 1}}, "X"}, {Range{{1, 0}, {0, 0}}, "Y"}}}).error().code ==
-          ErrorCode::invalid_argument);
+    CHECK(
+        documents.change({{kUri, 2}, {{Range{{0, 0}, {0, 1}}, "X"}, {Range{{1, 0}, {0, 0}}, "Y"}}})
+            .error()
+            .code == ErrorCode::invalid_argument);
     CHECK(documents.find(kUri)->text == "abc\ndef\n");
     CHECK(documents.change({{"file:///other", 2}, {}}).error().code == ErrorCode::not_found);
 }
@@ -65,7 +68,8 @@ TEST_CASE("other documents come most recently used first", "[lsp][documents]") {
     CHECK(others[1]->uri == "file:///2");
 }
 
-TEST_CASE("a path is told relative to the workspace, else by its last folders", "[lsp][documents]") {
+TEST_CASE("a path is told relative to the workspace, else by its last folders",
+          "[lsp][documents]") {
     Documents documents;
     documents.set_roots({"file:///home/me/project"});
     CHECK(documents.display_path("file:///home/me/project/src/a%20b.cpp") == "src/a b.cpp");

@@ -7,9 +7,11 @@
 namespace hearth::lsp {
 namespace {
 
-constexpr PositionEncoding kAll[] = {PositionEncoding::utf8, PositionEncoding::utf16, PositionEncoding::utf32};
+constexpr PositionEncoding kAll[] = {
+    PositionEncoding::utf8, PositionEncoding::utf16, PositionEncoding::utf32};
 
-TEST_CASE("a character beyond the basic plane counts as its encoding counts it", "[lsp][positions]") {
+TEST_CASE("a character beyond the basic plane counts as its encoding counts it",
+          "[lsp][positions]") {
     // a, ä (2 bytes), 汉 (3 bytes), 😀 (4 bytes, 2 units of UTF-16), b
     const std::string text = "x\naä汉😀b\n";
     const std::uint64_t b = text.find('b');

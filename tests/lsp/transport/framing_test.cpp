@@ -18,7 +18,8 @@ std::vector<std::string> frames_of(FrameReader& reader) {
 }
 
 TEST_CASE("messages are cut from a stream whatever pieces it comes in", "[lsp][framing]") {
-    const std::string stream = to_frame("{}") + "content-type: x\r\nContent-LENGTH:  5 \r\n\r\nhello" + to_frame("");
+    const std::string stream =
+        to_frame("{}") + "content-type: x\r\nContent-LENGTH:  5 \r\n\r\nhello" + to_frame("");
     for (std::size_t piece = 1; piece <= stream.size(); ++piece) {
         CAPTURE(piece);
         FrameReader reader;
@@ -44,7 +45,8 @@ TEST_CASE("an oversize message is skipped and the next one is read", "[lsp][fram
         for (std::size_t at = 0; at < stream.size(); at += piece) {
             reader.feed(std::string_view(stream).substr(at, piece));
             while (std::optional<FrameEvent> event = reader.next()) {
-                if (const auto* skipped = std::get_if<OversizeFrame>(&*event)) oversize = skipped->body_bytes;
+                if (const auto* skipped = std::get_if<OversizeFrame>(&*event))
+                    oversize = skipped->body_bytes;
                 if (const auto* frame = std::get_if<Frame>(&*event)) frames.push_back(frame->body);
             }
         }

@@ -21,15 +21,18 @@ using std::chrono::seconds;
 class Echo {
   public:
     explicit Echo(std::function<void(Connection&, std::string)> answer) {
-        std::string pattern = (std::filesystem::temp_directory_path() / "hearth-test-XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "hearth-test-XXXXXX").string();
         folder_ = ::mkdtemp(pattern.data());
-        listener_ = *listen_unix(*loop_, path(), [this, answer](std::shared_ptr<Connection> connection) {
-            Connection* raw = connection.get();
-            connection->start({[raw, answer](FrameEvent event) {
-                                   if (auto* frame = std::get_if<Frame>(&event)) answer(*raw, frame->body);
-                               },
-                               [this, connection] { closed_.set_value(); }});
-        });
+        listener_ =
+            *listen_unix(*loop_, path(), [this, answer](std::shared_ptr<Connection> connection) {
+                Connection* raw = connection.get();
+                connection->start({[raw, answer](FrameEvent event) {
+                                       if (auto* frame = std::get_if<Frame>(&event))
+                                           answer(*raw, frame->body);
+                                   },
+                                   [this, connection] { closed_.set_value(); }});
+            });
         thread_ = std::thread([this] { loop_->run(); });
     }
     ~Echo() {
@@ -50,7 +53,8 @@ class Echo {
     std::thread thread_;
 };
 
-TEST_CASE("messages go both ways over a Unix socket that only its user may use", "[lsp][transport]") {
+TEST_CASE("messages go both ways over a Unix socket that only its user may use",
+          "[lsp][transport]") {
     Echo echo([](Connection& connection, std::string body) { connection.send("got " + body); });
     struct stat info {};
     REQUIRE(::stat(echo.path().c_str(), &info) == 0);
@@ -119,7 +123,8 @@ TEST_CASE("a client tells apart that nobody listens and that nobody answers", "[
 
 TEST_CASE("a socket path that no address holds is refused", "[lsp][transport]") {
     const std::unique_ptr<IoLoop> loop = IoLoop::make();
-    const auto listener = listen_unix(*loop, "/tmp/" + std::string(200, 'x'), [](std::shared_ptr<Connection>) {});
+    const auto listener =
+        listen_unix(*loop, "/tmp/" + std::string(200, 'x'), [](std::shared_ptr<Connection>) {});
     REQUIRE_FALSE(listener);
     CHECK(listener.error().code == ErrorCode::too_large);
 }
