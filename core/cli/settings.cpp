@@ -1,0 +1,135 @@
+#include "core/cli/settings.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <nlohmann/json.hpp>
+
+namespace hearth::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::uintmax_t kSettingsBytesMax = 1 << 20;
+
+std::string variable(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::string() : std::string(value);
+}
+
+/// The first fault of a settings file, or none.
+class SettingsReader {
+  public:
+    explicit SettingsReader(Settings& out) : out_(out) {}
+
+    std::string read(const Json& json) {
+        if (!json.is_object()) return "it is not a JSON object";
+        for (const auto& [key, value] : json.items()) {
+            if (!read_key(key, value))
+                return fault_.empty() ? "it has the unknown key \"" + key + "\"" : fault_;
+        }
+        return {};
+    }
+
+  private:
+    bool read_key(const std::string& key, const Json& value) {
+        if (key == "model") return read_string(key, value, out_.model);
+        if (key == "backend") return read_string(key, value, out_.backend);
+        if (key == "threads") return read_count(key, value, out_.threads);
+        if (key == "context_tokens") return read_count(key, value, out_.context_tokens);
+        if (key == "plugin_folders") return read_folders(key, value);
+        if (key == "plugins") return read_plugins(key, value);
+        return false;
+    }
+    bool read_string(const std::string& key, const Json& value, std::string& out) {
+        if (!value.is_string()) return refuse(key, "a string");
+        out = value.get<std::string>();
+        return true;
+    }
+    bool read_count(const std::string& key, const Json& value, std::int32_t& out) {
+        constexpr std::int64_t kCountMax = 1 << 24;
+        if (!value.is_number_integer() || value.get<std::int64_t>() < 0 ||
+            value.get<std::int64_t>() > kCountMax) {
+            return refuse(key, "a whole number from 0 to " + std::to_string(kCountMax));
+        }
+        out = value.get<std::int32_t>();
+        return true;
+    }
+    bool read_folders(const std::string& key, const Json& value) {
+        if (!value.is_array()) return refuse(key, "an array of strings");
+        for (const Json& folder : value) {
+            if (!read_string(key, folder, out_.plugin_folders.emplace_back())) return false;
+        }
+        return true;
+    }
+    bool read_plugins(const std::string& key, const Json& value) {
+        if (!value.is_object()) return refuse(key, "an object of objects");
+        for (const auto& [id, settings] : value.items()) {
+            if (!settings.is_object()) return refuse(key + "." + id, "an object of strings");
+            for (const auto& [name, text] : settings.items()) {
+                if (!read_string(key + "." + id + "." + name, text, out_.plugins[id][name]))
+                    return false;
+            }
+        }
+        return true;
+    }
+    bool refuse(const std::string& key, const std::string& wanted) {
+        fault_ = "\"" + key + "\" should be " + wanted;
+        return false;
+    }
+
+    Settings& out_;
+    std::string fault_;
+};
+
+}  // namespace
+
+std::string settings_path() {
+    if (std::string path = variable("HEARTH_SETTINGS"); !path.empty()) return path;
+    if (const std::string folder = variable("XDG_CONFIG_HOME"); !folder.empty()) {
+        return folder + "/hearth/settings.json";
+    }
+    return variable("HOME") + "/.config/hearth/settings.json";
+}
+
+Result<Settings> load_settings(const std::string& path) {
+    Settings settings;
+    std::error_code missing;
+    const std::uintmax_t size_bytes = std::filesystem::file_size(path, missing);
+    if (missing) return settings;
+    const auto broken = [&](const std::string& text) {
+        return fail(
+            ErrorCode::corrupt, "cannot use the settings in " + path + ": " + text, "settings");
+    };
+    if (size_bytes > kSettingsBytesMax) return broken("it is larger than 1 MiB");
+    std::ifstream file(path, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
+    const Json json = Json::parse(text, nullptr, false, true);
+    if (json.is_discarded()) return broken("it is not JSON");
+    if (const std::string fault = SettingsReader(settings).read(json); !fault.empty())
+        return broken(fault);
+    return settings;
+}
+
+Result<std::string> find_model(const std::string& option,
+                               const Settings& settings,
+                               const std::string& program_folder) {
+    const std::string installed = program_folder + "/../share/hearth/models/default.gguf";
+    std::string path = option;
+    if (path.empty()) path = variable("HEARTH_MODEL");
+    if (path.empty()) path = settings.model;
+    if (path.empty()) path = installed;
+    std::error_code error;
+    if (std::filesystem::is_regular_file(path, error)) return path;
+    return fail(
+        ErrorCode::not_found,
+        "there is no model file at " + path +
+            "; name a GGUF file with --model, with the variable HEARTH_MODEL or as \"model\" in " +
+            settings_path(),
+        "settings");
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,42 @@
+// The user's settings: one JSON file, every key optional. Read by the daemon and, for the model, by
+// the commands that run in process.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+
+namespace hearth::cli {
+
+struct Settings {
+    std::string model;                ///< path; empty: HEARTH_MODEL, else the default model
+    std::string backend;              ///< "cpu", "reference", "cuda"; empty: the best present
+    std::int32_t threads = 0;         ///< 0: one per core
+    std::int32_t context_tokens = 0;  ///< 0: the engine's default
+    std::vector<std::string> plugin_folders;  ///< beside the shipped one
+    std::map<std::string, std::map<std::string, std::string>>
+        plugins;  ///< plugin id -> name -> value
+};
+
+/// $HEARTH_SETTINGS, else $XDG_CONFIG_HOME/hearth/settings.json, else
+/// ~/.config/hearth/settings.json.
+std::string settings_path();
+
+/// A missing file gives the defaults.
+///
+/// Errors: corrupt, naming the file and the key that is wrong. Unknown keys are refused by name:
+/// they are misspellings.
+Result<Settings> load_settings(const std::string& path);
+
+/// Which model file to use: `option`, else HEARTH_MODEL, else `settings.model`, else
+/// share/hearth/models/default.gguf beside the programs' folder.
+///
+/// Errors: not_found, listing where a model can be named.
+Result<std::string> find_model(const std::string& option,
+                               const Settings& settings,
+                               const std::string& program_folder);
+
+}  // namespace hearth::cli
