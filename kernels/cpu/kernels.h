@@ -1,0 +1,108 @@
+// Kernels: the vector code of one instruction set as a table of functions over plain structs. This
+// header is all that the instruction-set files share with the rest; it has no templates and no
+// functions that the linker could keep in a copy compiled for a newer machine.
+#pragma once
+
+#include <cstdint>
+
+namespace hearth::cpu {
+
+/// The rounding of activations that a weight type's dot product takes. Each row is rounded alone,
+/// in the same way for one token and for many.
+enum class ActivationFormat : std::uint8_t {
+    f32,   ///< as they are: for F32, F16 and BF16 weights
+    q8,    ///< int8 with one scale per 32: for Q8_0, Q4_0, Q5_0, Q5_1
+    q8_k,  ///< int8 with one scale per 256 and sums per 16: for Q4_K, Q5_K, Q6_K
+};
+inline constexpr int kActivationFormatCount = 3;
+
+inline constexpr int kQ8Elements = 32;
+inline constexpr int kQ8kElements = 256;
+inline constexpr int kQ8kSumElements = 16;
+
+/// Where the parts of a rounded row of `dim` elements lie, in bytes from its start. The quants come
+/// first.
+///   q8     int8 quants[dim]; float scales[dim / 32]; float sums[dim / 32] (scale * sum of quants)
+///   q8_k   int8 quants[dim]; float scales[dim / 256]; int16 sums[dim / 16] (sums of quants)
+struct ActivationLayout {
+    std::int64_t scales_offset;
+    std::int64_t sums_offset;
+    std::int64_t bytes;
+};
+
+/// The types of weights in the order of Kernels::dot.
+enum class WeightType : std::uint8_t {
+    f32,
+    f16,
+    bf16,
+    q8_0,
+    q4_0,
+    q5_0,
+    q5_1,
+    q4_k,
+    q5_k,
+    q6_k,
+};
+inline constexpr int kWeightTypeCount = 10;
+
+/// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
+/// activation only.
+struct DotCall {
+    const void* weights;  ///< (rows, dim), rows `row_bytes` apart, no alignment
+    std::int64_t row_bytes;
+    std::int64_t rows;
+    const void* const* activations;  ///< (tokens) rows in the type's ActivationFormat
+    std::int64_t tokens;
+    std::int64_t dim;  ///< a multiple of the weight type's block
+    float* out;
+    std::int64_t out_stride;
+};
+
+/// Keys and values that one call of `attend` looks at: also the fixed number of tokens by which
+/// attention is split.
+inline constexpr int kAttendTokens = 16;
+/// Query rows that one call of `attend` takes.
+inline constexpr int kAttendRows = 8;
+
+/// One step of online softmax: `rows` queries against `count` cached tokens.
+struct AttendCall {
+    const float* queries;  ///< (rows, key_dim)
+    std::int64_t query_stride;
+    std::int64_t rows;  ///< at most kAttendRows
+    const std::int32_t*
+        visible;                ///< (rows) how many of the tokens each row may see, from the first
+    const std::uint16_t* keys;  ///< (count, key_dim) halves
+    std::int64_t key_stride;
+    std::int64_t key_dim;
+    const std::uint16_t* values;  ///< (count, value_dim) halves
+    std::int64_t value_stride;
+    std::int64_t value_dim;
+    std::int64_t count;  ///< at most kAttendTokens
+    float scale;
+    float* maxima;  ///< (rows) in and out
+    float* sums;    ///< (rows) in and out
+    float* out;     ///< (rows, value_dim) in and out: sums of weighted values, not yet divided
+    std::int64_t out_stride;
+};
+
+struct Kernels {
+    const char* name;
+    void (*dot[kWeightTypeCount])(const DotCall& call);
+    /// Indexed by ActivationFormat; f32 is null. dim is a multiple of the format's block.
+    void (*quantise[kActivationFormatCount])(const float* x, std::int64_t dim, void* out);
+    /// out = x / sqrt(mean(x^2) + epsilon) * weight; out may be x.
+    void (*rms_norm)(
+        const float* x, const float* weight, std::int64_t dim, float epsilon, float* out);
+    /// out = silu(gate) * up; out may be either.
+    void (*swiglu)(const float* gate, const float* up, std::int64_t dim, float* out);
+    /// out += factor * x.
+    void (*add_scaled)(const float* x, float factor, std::int64_t dim, float* out);
+    void (*to_half)(const float* x, std::int64_t dim, std::uint16_t* out);
+    void (*attend)(const AttendCall& call);
+};
+
+extern const Kernels kScalarKernels;
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+
+}  // namespace hearth::cpu

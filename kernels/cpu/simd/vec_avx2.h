@@ -1,0 +1,104 @@
+// Vec: eight floats in an AVX register. Included by kernels_avx2.cpp alone: whatever it defines has
+// internal linkage, so that no other file gets a copy compiled for AVX2.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace hearth::cpu {
+namespace {
+
+struct Vec {
+    static constexpr std::int64_t kWidth = 8;
+    __m256 v;
+};
+
+inline Vec zero() {
+    return {_mm256_setzero_ps()};
+}
+inline Vec broadcast(float x) {
+    return {_mm256_set1_ps(x)};
+}
+inline Vec load(const float* p) {
+    return {_mm256_loadu_ps(p)};
+}
+inline Vec load_half(const std::uint16_t* p) {
+    return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline Vec load_bf16(const std::uint16_t* p) {
+    const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
+}
+inline void store(float* p, Vec x) {
+    _mm256_storeu_ps(p, x.v);
+}
+inline void store_half(std::uint16_t* p, Vec x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm256_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+/// Nearest, ties to even; x lies in [-127, 127].
+inline void store_int8(std::int8_t* p, Vec x) {
+    const __m256i wide = _mm256_cvtps_epi32(x.v);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+}
+inline Vec add(Vec a, Vec b) {
+    return {_mm256_add_ps(a.v, b.v)};
+}
+inline Vec mul(Vec a, Vec b) {
+    return {_mm256_mul_ps(a.v, b.v)};
+}
+inline Vec div(Vec a, Vec b) {
+    return {_mm256_div_ps(a.v, b.v)};
+}
+inline Vec max(Vec a, Vec b) {
+    return {_mm256_max_ps(a.v, b.v)};
+}
+inline Vec min(Vec a, Vec b) {
+    return {_mm256_min_ps(a.v, b.v)};
+}
+inline Vec abs(Vec a) {
+    return {_mm256_andnot_ps(_mm256_set1_ps(-0.0F), a.v)};
+}
+/// a * b + c.
+inline Vec fma(Vec a, Vec b, Vec c) {
+    return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
+inline float sum_of(Vec a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+inline float max_of(Vec a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+/// e^a to about one unit in the last place; 0 below -87.3, e^88 above 88.
+inline Vec exp(Vec a) {
+    const __m256 lowest = _mm256_set1_ps(-87.3F);
+    const __m256 is_normal = _mm256_cmp_ps(a.v, lowest, _CMP_GT_OQ);
+    const __m256 x = _mm256_max_ps(_mm256_min_ps(a.v, _mm256_set1_ps(88.0F)), lowest);
+    // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first exact in few bits.
+    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
+                                     _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375F), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4F), r);
+    __m256 p = _mm256_set1_ps(1.0F / 5040.0F);
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 720.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 120.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 24.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F / 6.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
+    const __m256i exponent =
+        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+    return {_mm256_and_ps(_mm256_mul_ps(p, _mm256_castsi256_ps(exponent)), is_normal)};
+}
+
+}  // namespace
+}  // namespace hearth::cpu

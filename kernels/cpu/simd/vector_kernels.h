@@ -1,0 +1,367 @@
+// The kernels over floats, written once over Vec. Included by each kernels_*.cpp after the Vec of
+// its instruction set; everything has internal linkage. The order of every sum depends on the
+// lengths of the rows only, never on how many rows, tokens or threads there are.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/kernels.h"
+
+namespace hearth::cpu {
+namespace {
+
+constexpr float kInfinity = __builtin_inff();
+
+/// The last elements of a row that does not fill a Vec; the rest of the lanes is 0.
+inline Vec load_part(const float* p, std::int64_t count) {
+    float lanes[Vec::kWidth] = {};
+    for (std::int64_t i = 0; i < count; ++i) {
+        lanes[i] = p[i];
+    }
+    return load(lanes);
+}
+
+struct F32Row {
+    using Element = float;
+    static Vec load_at(const float* p) { return load(p); }
+};
+struct F16Row {
+    using Element = std::uint16_t;
+    static Vec load_at(const std::uint16_t* p) { return load_half(p); }
+};
+struct Bf16Row {
+    using Element = std::uint16_t;
+    static Vec load_at(const std::uint16_t* p) { return load_bf16(p); }
+};
+
+template <typename Row>
+inline Vec load_row_part(const typename Row::Element* p, std::int64_t count) {
+    typename Row::Element lanes[Vec::kWidth] = {};
+    for (std::int64_t i = 0; i < count; ++i) {
+        lanes[i] = p[i];
+    }
+    return Row::load_at(lanes);
+}
+
+/// `kCount` dot products of one row of weights (or keys) with float rows. Two chains of sums per
+/// product.
+template <typename Row, int kCount>
+inline void dot_rows(const typename Row::Element* row,
+                     const float* const* others,
+                     std::int64_t dim,
+                     float* out) {
+    Vec even[kCount];
+    Vec odd[kCount];
+    for (int t = 0; t < kCount; ++t) {
+        even[t] = odd[t] = zero();
+    }
+    std::int64_t i = 0;
+    for (; i + 2 * Vec::kWidth <= dim; i += 2 * Vec::kWidth) {
+        const Vec w0 = Row::load_at(row + i);
+        const Vec w1 = Row::load_at(row + i + Vec::kWidth);
+        for (int t = 0; t < kCount; ++t) {
+            even[t] = fma(w0, load(others[t] + i), even[t]);
+            odd[t] = fma(w1, load(others[t] + i + Vec::kWidth), odd[t]);
+        }
+    }
+    if (i + Vec::kWidth <= dim) {
+        const Vec w = Row::load_at(row + i);
+        for (int t = 0; t < kCount; ++t) {
+            even[t] = fma(w, load(others[t] + i), even[t]);
+        }
+        i += Vec::kWidth;
+    }
+    if (i < dim) {
+        const Vec w = load_row_part<Row>(row + i, dim - i);
+        for (int t = 0; t < kCount; ++t) {
+            odd[t] = fma(w, load_part(others[t] + i, dim - i), odd[t]);
+        }
+    }
+    for (int t = 0; t < kCount; ++t) {
+        out[t] = sum_of(add(even[t], odd[t]));
+    }
+}
+
+/// Tokens whose dot products share the loads of one row of weights.
+constexpr int kTileTokens = 4;
+
+/// Calls Tile::run<n>(call, first token) for tiles of four tokens and a rest of fewer.
+template <typename Tile>
+inline void for_token_tiles(const DotCall& call) {
+    std::int64_t t = 0;
+    for (; t + kTileTokens <= call.tokens; t += kTileTokens) {
+        Tile::template run<kTileTokens>(call, t);
+    }
+    switch (call.tokens - t) {
+        case 3:
+            return Tile::template run<3>(call, t);
+        case 2:
+            return Tile::template run<2>(call, t);
+        case 1:
+            return Tile::template run<1>(call, t);
+        default:
+            return;
+    }
+}
+
+/// What Tile::run has in hand: the row's bytes, and where its results go.
+inline const char* row_of(const DotCall& call, std::int64_t row) {
+    return static_cast<const char*>(call.weights) + row * call.row_bytes;
+}
+
+template <typename Row>
+struct FloatTile {
+    template <int kCount>
+    static void run(const DotCall& call, std::int64_t first) {
+        const float* others[kCount];
+        for (int t = 0; t < kCount; ++t) {
+            others[t] = static_cast<const float*>(call.activations[first + t]);
+        }
+        for (std::int64_t r = 0; r < call.rows; ++r) {
+            float results[kCount];
+            const auto* row = reinterpret_cast<const typename Row::Element*>(row_of(call, r));
+            dot_rows<Row, kCount>(row, others, call.dim, results);
+            for (int t = 0; t < kCount; ++t) {
+                call.out[(first + t) * call.out_stride + r] = results[t];
+            }
+        }
+    }
+};
+
+template <typename Row>
+void dot_float(const DotCall& call) {
+    for_token_tiles<FloatTile<Row>>(call);
+}
+
+/// Rounds `count` elements to int8 with one scale; returns the scale.
+inline float quantise_run(const float* x, std::int64_t count, std::int8_t* quants) {
+    Vec largest = zero();
+    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
+        largest = max(largest, abs(load(x + i)));
+    }
+    const float scale = max_of(largest) / 127.0F;
+    const Vec inverse = broadcast(scale > 0.0F ? 1.0F / scale : 0.0F);
+    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
+        // A scale near the smallest float has an inverse that overshoots.
+        const Vec scaled =
+            min(max(mul(load(x + i), inverse), broadcast(-127.0F)), broadcast(127.0F));
+        store_int8(quants + i, scaled);
+    }
+    return scale;
+}
+
+inline int sum_quants(const std::int8_t* quants, int count) {
+    int sum = 0;
+    for (int i = 0; i < count; ++i) {
+        sum += quants[i];
+    }
+    return sum;
+}
+
+void quantise_q8(const float* x, std::int64_t dim, void* out) {
+    auto* quants = static_cast<std::int8_t*>(out);
+    auto* scales = reinterpret_cast<float*>(quants + dim);
+    float* sums = scales + dim / kQ8Elements;
+    for (std::int64_t block = 0; block < dim / kQ8Elements; ++block) {
+        const std::int64_t first = block * kQ8Elements;
+        scales[block] = quantise_run(x + first, kQ8Elements, quants + first);
+        sums[block] = scales[block] * static_cast<float>(sum_quants(quants + first, kQ8Elements));
+    }
+}
+
+void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
+    auto* quants = static_cast<std::int8_t*>(out);
+    auto* scales = reinterpret_cast<float*>(quants + dim);
+    auto* sums = reinterpret_cast<std::int16_t*>(scales + dim / kQ8kElements);
+    for (std::int64_t block = 0; block < dim / kQ8kElements; ++block) {
+        const std::int64_t first = block * kQ8kElements;
+        scales[block] = quantise_run(x + first, kQ8kElements, quants + first);
+    }
+    for (std::int64_t run = 0; run < dim / kQ8kSumElements; ++run) {
+        sums[run] =
+            static_cast<std::int16_t>(sum_quants(quants + run * kQ8kSumElements, kQ8kSumElements));
+    }
+}
+
+void rms_norm(const float* x, const float* weight, std::int64_t dim, float epsilon, float* out) {
+    Vec squares = zero();
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+        const Vec part = load(x + i);
+        squares = fma(part, part, squares);
+    }
+    if (i < dim) {
+        const Vec part = load_part(x + i, dim - i);
+        squares = fma(part, part, squares);
+    }
+    const float mean = sum_of(squares) / static_cast<float>(dim);
+    const float factor = 1.0F / __builtin_sqrtf(mean + epsilon);
+    const Vec factors = broadcast(factor);
+    for (i = 0; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+        store(out + i, mul(mul(load(x + i), factors), load(weight + i)));
+    }
+    for (; i < dim; ++i) {
+        out[i] = x[i] * factor * weight[i];
+    }
+}
+
+inline Vec swiglu_of(Vec gate, Vec up) {
+    const Vec one = broadcast(1.0F);
+    const Vec denominator = add(one, exp(mul(gate, broadcast(-1.0F))));
+    return mul(div(gate, denominator), up);
+}
+
+void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+        store(out + i, swiglu_of(load(gate + i), load(up + i)));
+    }
+    if (i < dim) {
+        float lanes[Vec::kWidth];
+        store(lanes, swiglu_of(load_part(gate + i, dim - i), load_part(up + i, dim - i)));
+        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
+            out[i + lane] = lanes[lane];
+        }
+    }
+}
+
+void add_scaled(const float* x, float factor, std::int64_t dim, float* out) {
+    const Vec factors = broadcast(factor);
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+        store(out + i, fma(factors, load(x + i), load(out + i)));
+    }
+    if (i < dim) {
+        float lanes[Vec::kWidth];
+        store(lanes, fma(factors, load_part(x + i, dim - i), load_part(out + i, dim - i)));
+        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
+            out[i + lane] = lanes[lane];
+        }
+    }
+}
+
+void to_half(const float* x, std::int64_t dim, std::uint16_t* out) {
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+        store_half(out + i, load(x + i));
+    }
+    if (i < dim) {
+        std::uint16_t lanes[Vec::kWidth];
+        store_half(lanes, load_part(x + i, dim - i));
+        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
+            out[i + lane] = lanes[lane];
+        }
+    }
+}
+
+/// scores[r][j] for `kCount` query rows; tokens that a row may not see get minus infinity.
+template <int kCount>
+inline void score_rows(const AttendCall& call, std::int64_t first, float (*scores)[kAttendTokens]) {
+    const float* queries[kCount];
+    for (int r = 0; r < kCount; ++r) {
+        queries[r] = call.queries + (first + r) * call.query_stride;
+        for (int j = 0; j < kAttendTokens; ++j) {
+            scores[r][j] = -kInfinity;
+        }
+    }
+    for (std::int64_t j = 0; j < call.count; ++j) {
+        float dots[kCount];
+        dot_rows<F16Row, kCount>(call.keys + j * call.key_stride, queries, call.key_dim, dots);
+        for (int r = 0; r < kCount; ++r) {
+            if (j < call.visible[first + r]) scores[r][j] = dots[r] * call.scale;
+        }
+    }
+}
+
+/// Scores to weights relative to the row's new maximum; sums and what has been gathered are scaled
+/// to it.
+inline void softmax_row(const AttendCall& call, std::int64_t row, float* scores) {
+    Vec largest = broadcast(call.maxima[row]);
+    for (int j = 0; j < kAttendTokens; j += static_cast<int>(Vec::kWidth)) {
+        largest = max(largest, load(scores + j));
+    }
+    const float maximum = max_of(largest);
+    Vec sums = zero();
+    for (int j = 0; j < kAttendTokens; j += static_cast<int>(Vec::kWidth)) {
+        const Vec weights = exp(add(load(scores + j), broadcast(-maximum)));
+        store(scores + j, weights);
+        sums = add(sums, weights);
+    }
+    float* out = call.out + row * call.out_stride;
+    if (maximum > call.maxima[row]) {
+        float lanes[Vec::kWidth];
+        store(lanes, exp(broadcast(call.maxima[row] - maximum)));
+        const Vec shrink = broadcast(lanes[0]);
+        call.sums[row] *= lanes[0];
+        std::int64_t i = 0;
+        for (; i + Vec::kWidth <= call.value_dim; i += Vec::kWidth) {
+            store(out + i, mul(load(out + i), shrink));
+        }
+        for (; i < call.value_dim; ++i) {
+            out[i] *= lanes[0];
+        }
+        call.maxima[row] = maximum;
+    }
+    call.sums[row] += sum_of(sums);
+}
+
+/// out[r] += sum over tokens of weights[r][j] * value[j], in the order of the tokens.
+template <int kCount>
+inline void gather_values(const AttendCall& call,
+                          std::int64_t first,
+                          const float (*weights)[kAttendTokens]) {
+    std::int64_t i = 0;
+    for (; i < call.value_dim; i += Vec::kWidth) {
+        const std::int64_t width =
+            call.value_dim - i < Vec::kWidth ? call.value_dim - i : Vec::kWidth;
+        const bool is_part = width < Vec::kWidth;
+        Vec gathered[kCount];
+        for (int r = 0; r < kCount; ++r) {
+            const float* out = call.out + (first + r) * call.out_stride + i;
+            gathered[r] = is_part ? load_part(out, width) : load(out);
+        }
+        for (std::int64_t j = 0; j < call.count; ++j) {
+            const std::uint16_t* p = call.values + j * call.value_stride + i;
+            const Vec value = is_part ? load_row_part<F16Row>(p, width) : load_half(p);
+            for (int r = 0; r < kCount; ++r) {
+                gathered[r] = fma(broadcast(weights[r][j]), value, gathered[r]);
+            }
+        }
+        for (int r = 0; r < kCount; ++r) {
+            float* out = call.out + (first + r) * call.out_stride + i;
+            if (!is_part) {
+                store(out, gathered[r]);
+                continue;
+            }
+            float lanes[Vec::kWidth];
+            store(lanes, gathered[r]);
+            for (std::int64_t lane = 0; lane < width; ++lane) {
+                out[lane] = lanes[lane];
+            }
+        }
+    }
+}
+
+template <int kCount>
+inline void attend_rows(const AttendCall& call, std::int64_t first) {
+    float scores[kCount][kAttendTokens];
+    score_rows<kCount>(call, first, scores);
+    for (int r = 0; r < kCount; ++r) {
+        softmax_row(call, first + r, scores[r]);
+    }
+    gather_values<kCount>(call, first, scores);
+}
+
+/// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
+void attend(const AttendCall& call) {
+    std::int64_t r = 0;
+    for (; r + 4 <= call.rows; r += 4) {
+        attend_rows<4>(call, r);
+    }
+    for (; r < call.rows; ++r) {
+        attend_rows<1>(call, r);
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu

@@ -1,0 +1,30 @@
+#include <catch2/catch.hpp>
+
+#include "tests/kernels/cpu/float_check.h"
+
+using namespace hearth::cpu;
+
+TEST_CASE("rms_norm agrees with a plain loop", "[cpu][norm]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_rms_norm(*kernels);
+    }
+}
+
+TEST_CASE("swiglu agrees with a plain loop", "[cpu][swiglu]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_swiglu(*kernels);
+    }
+}
+
+TEST_CASE("add_scaled and to_half agree with plain loops", "[cpu]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_add_scaled(*kernels);
+        test::check_to_half(*kernels);
+    }
+}
+
+TEST_CASE("attention agrees with a plain softmax", "[cpu][attention]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_attend(*kernels);
+    }
+}
