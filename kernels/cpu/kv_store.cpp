@@ -1,0 +1,54 @@
+#include "kernels/cpu/kv_store.h"
+
+#include <cstring>
+#include <string>
+
+#include "core/base/assert.h"
+
+namespace hearth::cpu {
+
+Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayout& layout,
+                                                           std::int32_t block_count) {
+    if (layout.layer_count < 0 || layout.key_dim < 0 || layout.value_dim < 0 || block_count < 1) {
+        return fail(ErrorCode::invalid_argument,
+                    "a cache of " + std::to_string(block_count) + " blocks and " +
+                        std::to_string(layout.layer_count) + " layers cannot be made",
+                    "cpu");
+    }
+    std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count));
+    std::int64_t elements = 0;
+    std::int64_t bytes = 0;
+    const bool is_too_large =
+        __builtin_mul_overflow(store->block_elements(), std::int64_t{block_count}, &elements) ||
+        __builtin_mul_overflow(elements, std::int64_t{layout.layer_count}, &elements) ||
+        __builtin_mul_overflow(elements, std::int64_t{sizeof(std::uint16_t)}, &bytes);
+    // calloc takes zero pages: memory is spent as blocks are written.
+    if (!is_too_large) {
+        store->memory_.reset(static_cast<std::uint16_t*>(
+            std::calloc(static_cast<std::size_t>(elements) + 1, sizeof(std::uint16_t))));
+    }
+    if (store->memory_ == nullptr) {
+        return fail(ErrorCode::out_of_memory,
+                    "no memory for a cache of " + std::to_string(block_count) + " blocks in " +
+                        std::to_string(layout.layer_count) +
+                        " layers; use a smaller context or fewer sequences",
+                    "cpu");
+    }
+    return std::unique_ptr<compute::KvStore>(std::move(store));
+}
+
+std::int64_t CpuKvStore::size_bytes() const {
+    return block_elements() * block_count_ * layout_.layer_count *
+           static_cast<std::int64_t>(sizeof(std::uint16_t));
+}
+
+void CpuKvStore::copy_block(std::int32_t from, std::int32_t to) {
+    HEARTH_ASSERT(from >= 0 && from < block_count_ && to >= 0 && to < block_count_);
+    if (from == to) return;
+    const auto bytes = static_cast<std::size_t>(block_elements()) * sizeof(std::uint16_t);
+    for (std::int32_t layer = 0; layer < layout_.layer_count; ++layer) {
+        std::memcpy(keys(layer, to), keys(layer, from), bytes);
+    }
+}
+
+}  // namespace hearth::cpu

@@ -1,0 +1,90 @@
+#include "kernels/cpu/ops/attention.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace hearth::cpu {
+
+static_assert(kAttendTokens == compute::kBlockTokens);
+
+void cut_tiles(const Step& step, std::int64_t tokens_max, std::vector<TokenTile>& tiles) {
+    tiles.clear();
+    for (std::int64_t t = 0; t < step.tokens(); ++t) {
+        const auto index = static_cast<std::size_t>(t);
+        const bool continues = t > 0 && tiles.back().count < tokens_max &&
+                               step.batch.sequence_of[index] == step.batch.sequence_of[index - 1];
+        if (continues) {
+            ++tiles.back().count;
+        } else {
+            tiles.push_back({t, 1});
+        }
+    }
+}
+
+QueryRows::QueryRows(Scratch& scratch, std::int64_t key_dim, std::int64_t value_dim)
+    : queries(scratch.take<float>(kAttendRows * key_dim)),
+      out(scratch.take<float>(kAttendRows * value_dim)),
+      maxima(scratch.take<float>(kAttendRows)),
+      sums(scratch.take<float>(kAttendRows)),
+      positions(scratch.take<std::int32_t>(kAttendRows)),
+      visible(scratch.take<std::int32_t>(kAttendRows)) {}
+
+std::int64_t QueryRows::bytes(std::int64_t key_dim, std::int64_t value_dim) {
+    return Scratch::bytes<float>(kAttendRows * key_dim) +
+           Scratch::bytes<float>(kAttendRows * value_dim) + 2 * Scratch::bytes<float>(kAttendRows) +
+           2 * Scratch::bytes<std::int32_t>(kAttendRows);
+}
+
+void attend_sequence(const Step& step,
+                     std::int64_t token,
+                     const CacheColumns& columns,
+                     std::int64_t rows,
+                     float scale,
+                     const QueryRows& state) {
+    std::fill_n(state.maxima, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(state.sums, rows, 0.0F);
+    std::fill_n(state.out, rows * columns.value_dim, 0.0F);
+    const compute::KvLayout& layout = step.kv.layout();
+    const std::span<const std::int32_t> blocks = step.block_table(token);
+    const std::int32_t last = *std::max_element(state.positions, state.positions + rows);
+    for (std::int32_t from = 0; from <= last; from += kAttendTokens) {
+        for (std::int64_t r = 0; r < rows; ++r) {
+            state.visible[r] = std::clamp(state.positions[r] + 1 - from, 0, kAttendTokens);
+        }
+        const std::int32_t block = blocks[static_cast<std::size_t>(from / kAttendTokens)];
+        const std::uint16_t* keys = step.kv.keys(columns.layer, block);
+        const std::uint16_t* values =
+            columns.values_are_keys ? keys : step.kv.values(columns.layer, block);
+        step.kernels.attend({state.queries,
+                             columns.key_dim,
+                             rows,
+                             state.visible,
+                             keys + columns.key_offset,
+                             layout.key_dim,
+                             columns.key_dim,
+                             values + columns.value_offset,
+                             columns.values_are_keys ? layout.key_dim : layout.value_dim,
+                             columns.value_dim,
+                             std::min(kAttendTokens, last + 1 - from),
+                             scale,
+                             state.maxima,
+                             state.sums,
+                             state.out,
+                             columns.value_dim});
+    }
+    for (std::int64_t r = 0; r < rows; ++r) {
+        float* out = state.out + r * columns.value_dim;
+        const float factor = 1.0F / state.sums[r];
+        for (std::int64_t i = 0; i < columns.value_dim; ++i) {
+            out[i] *= factor;
+        }
+    }
+}
+
+CacheSlot cache_slot(const Step& step, std::int64_t token) {
+    const std::int32_t position = step.position(token);
+    const auto block = static_cast<std::size_t>(position / compute::kBlockTokens);
+    return {step.block_table(token)[block], position % compute::kBlockTokens};
+}
+
+}  // namespace hearth::cpu

@@ -1,0 +1,59 @@
+// What grouped-query and latent attention share: tiles of tokens of one sequence, and the walk over
+// that sequence's blocks. The cache is split by block, and the splits are taken in order, so that a
+// row's result depends on its query and its own past alone.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/cpu/op.h"
+
+namespace hearth::cpu {
+
+/// Consecutive tokens of one sequence.
+struct TokenTile {
+    std::int64_t first;
+    std::int64_t count;
+};
+
+/// Cuts a step into tiles of at most `tokens_max`; never across sequences.
+void cut_tiles(const Step& step, std::int64_t tokens_max, std::vector<TokenTile>& tiles);
+
+/// Which columns of the cache's rows the queries look at.
+struct CacheColumns {
+    std::int32_t layer;
+    std::int64_t key_offset, key_dim;
+    std::int64_t value_offset, value_dim;
+    bool values_are_keys;  ///< the value columns lie in the key row
+};
+
+/// Queries with the state of their softmax, in scratch.
+struct QueryRows {
+    QueryRows(Scratch& scratch, std::int64_t key_dim, std::int64_t value_dim);
+    static std::int64_t bytes(std::int64_t key_dim, std::int64_t value_dim);
+
+    float* queries;           ///< (kAttendRows, key_dim)
+    float* out;               ///< (kAttendRows, value_dim)
+    float* maxima;            ///< (kAttendRows)
+    float* sums;              ///< (kAttendRows)
+    std::int32_t* positions;  ///< (kAttendRows) of the row's token
+    std::int32_t* visible;    ///< (kAttendRows)
+};
+
+/// `rows` queries, already in `state`, over the sequence of `token`; leaves the weighted means of
+/// the values in `state.out`.
+void attend_sequence(const Step& step,
+                     std::int64_t token,
+                     const CacheColumns& columns,
+                     std::int64_t rows,
+                     float scale,
+                     const QueryRows& state);
+
+/// Where the cache row of a token lies.
+struct CacheSlot {
+    std::int32_t block;
+    std::int64_t row;
+};
+CacheSlot cache_slot(const Step& step, std::int64_t token);
+
+}  // namespace hearth::cpu

@@ -1,0 +1,43 @@
+// A tile of dot products: some rows of a weight times up to kTokenTile rounded activations, left in
+// scratch, where Project, Experts and attention take them from.
+#pragma once
+
+#include "core/compute/tensor.h"
+#include "kernels/cpu/activation.h"
+#include "kernels/cpu/op.h"
+
+namespace hearth::cpu {
+
+/// Rows of a weight with its kernel chosen.
+struct WeightRows {
+    explicit WeightRows(const compute::Tensor& tensor)
+        : first(tensor.bytes.data()),
+          row_bytes(tensor.row_size_bytes()),
+          dim(tensor.shape.dim(-1)),
+          type(weight_type(tensor.dtype)),
+          format(activation_format(tensor.dtype)) {}
+
+    /// out[t * out_stride + r] = row (begin + r) . activations[t].
+    void dot(const Kernels& kernels,
+             RowRange rows,
+             std::span<const void* const> activations,
+             float* out,
+             std::int64_t out_stride) const {
+        kernels.dot[static_cast<std::size_t>(type)]({first + rows.begin * row_bytes,
+                                                     row_bytes,
+                                                     rows.count,
+                                                     activations.data(),
+                                                     static_cast<std::int64_t>(activations.size()),
+                                                     dim,
+                                                     out,
+                                                     out_stride});
+    }
+
+    const std::byte* first;
+    std::int64_t row_bytes;
+    std::int64_t dim;
+    WeightType type;
+    ActivationFormat format;
+};
+
+}  // namespace hearth::cpu

@@ -1,0 +1,95 @@
+// Swiglu, Add and the rounding of activations: what needs a token's row and nothing else.
+#include "kernels/cpu/activation.h"
+#include "kernels/cpu/ops/ops.h"
+
+namespace hearth::cpu {
+namespace {
+
+class SwigluOp final : public TokenOp {
+  public:
+    explicit SwigluOp(const compute::Swiglu& op)
+        : gate_(place_of(op.gate)),
+          up_(place_of(op.up)),
+          out_(place_of(op.out)),
+          dim_(op.out.dim) {
+        reads(gate_);
+        reads(up_);
+        writes(out_);
+    }
+
+    void run(const Step& step, std::int64_t token, Scratch) const override {
+        step.kernels.swiglu(step.row<float>(gate_, token),
+                            step.row<float>(up_, token),
+                            dim_,
+                            step.row<float>(out_, token));
+    }
+
+  private:
+    Place gate_, up_, out_;
+    std::int64_t dim_;
+};
+
+class AddOp final : public TokenOp {
+  public:
+    explicit AddOp(const compute::Add& op)
+        : a_(place_of(op.a)),
+          b_(place_of(op.b)),
+          out_(place_of(op.out)),
+          dim_(op.out.dim) {
+        reads(a_);
+        reads(b_);
+        writes(out_);
+    }
+
+    void run(const Step& step, std::int64_t token, Scratch) const override {
+        const float* a = step.row<float>(a_, token);
+        const float* b = step.row<float>(b_, token);
+        float* out = step.row<float>(out_, token);
+        for (std::int64_t i = 0; i < dim_; ++i) {
+            out[i] = a[i] + b[i];
+        }
+    }
+
+  private:
+    Place a_, b_, out_;
+    std::int64_t dim_;
+};
+
+class QuantiseOp final : public TokenOp {
+  public:
+    explicit QuantiseOp(const Quantise& op)
+        : op_(op),
+          stride_(activation_stride(op.format, op.dim)) {
+        reads(op.x);
+        writes(op.rounded);
+    }
+
+    void run(const Step& step, std::int64_t token, Scratch) const override {
+        const float* x = step.row<float>(op_.x, token);
+        auto* rounded = step.row<std::byte>(op_.rounded, token);
+        const auto quantise = step.kernels.quantise[static_cast<std::size_t>(op_.format)];
+        for (std::int64_t run = 0; run < op_.runs; ++run) {
+            quantise(x + run * op_.dim, op_.dim, rounded + run * stride_);
+        }
+    }
+
+  private:
+    Quantise op_;
+    std::int64_t stride_;
+};
+
+}  // namespace
+
+std::unique_ptr<TokenOp> make_swiglu(const compute::Swiglu& op) {
+    return std::make_unique<SwigluOp>(op);
+}
+
+std::unique_ptr<TokenOp> make_add(const compute::Add& op) {
+    return std::make_unique<AddOp>(op);
+}
+
+std::unique_ptr<TokenOp> make_quantise(const Quantise& op) {
+    return std::make_unique<QuantiseOp>(op);
+}
+
+}  // namespace hearth::cpu

@@ -1,0 +1,143 @@
+// Project and Logits: a weight matrix times each token's activation, cut by rows of the weight. A
+// unit reads its rows once per kTokenTile tokens from the cache and once from memory. Bound by the
+// bytes of weights for few tokens, by the dot products for many.
+#include <algorithm>
+#include <array>
+
+#include "kernels/cpu/ops/dot_tile.h"
+#include "kernels/cpu/ops/ops.h"
+
+namespace hearth::cpu {
+namespace {
+
+class ProjectOp final : public ParallelOp {
+  public:
+    ProjectOp(const compute::Project& op,
+              const Place& rounded,
+              const compute::Tensor& weight,
+              const compute::Tensor* bias)
+        : weight_(weight),
+          bias_(bias == nullptr ? nullptr : reinterpret_cast<const float*>(bias->bytes.data())),
+          rounded_(rounded),
+          out_(place_of(op.out)),
+          rows_(op.out.dim) {
+        reads(rounded_);
+        if (op.residual.id != compute::kNone) {
+            residual_ = place_of(op.residual);
+            reads(residual_);
+        }
+        writes(out_);
+    }
+
+    [[nodiscard]] std::int64_t unit_count(const Step& step) const override {
+        return row_chunk_count(rows_, step);
+    }
+    [[nodiscard]] std::int64_t scratch_bytes() const override {
+        return Scratch::bytes<float>(kTokenTile * kChunkRowsMax);
+    }
+    [[nodiscard]] std::optional<Place> chunked_out() const override { return out_; }
+
+    void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
+        const RowRange rows = row_chunk(rows_, unit, step);
+        auto* results = scratch.take<float>(kTokenTile * rows.count);
+        for (std::int64_t first = 0; first < step.tokens(); first += kTokenTile) {
+            const std::int64_t count = std::min(kTokenTile, step.tokens() - first);
+            std::array<const void*, kTokenTile> activations;
+            for (std::int64_t t = 0; t < count; ++t) {
+                activations[static_cast<std::size_t>(t)] = step.row<void*>(rounded_, first + t);
+            }
+            weight_.dot(step.kernels,
+                        rows,
+                        {activations.data(), static_cast<std::size_t>(count)},
+                        results,
+                        rows.count);
+            for (std::int64_t t = 0; t < count; ++t) {
+                finish(step, first + t, rows, results + t * rows.count);
+            }
+        }
+    }
+
+  private:
+    void finish(const Step& step, std::int64_t token, RowRange rows, const float* results) const {
+        float* out = step.row<float>(out_, token) + rows.begin;
+        const bool has_residual = residual_.buffer != compute::kNone;
+        const float* residual =
+            has_residual ? step.row<float>(residual_, token) + rows.begin : nullptr;
+        for (std::int64_t r = 0; r < rows.count; ++r) {
+            float value = results[r];
+            if (bias_ != nullptr) value += bias_[rows.begin + r];
+            if (has_residual) value += residual[r];
+            out[r] = value;
+        }
+    }
+
+    WeightRows weight_;
+    const float* bias_;
+    Place rounded_, out_, residual_;
+    std::int64_t rows_;
+};
+
+/// The head: only the rows that the step asks for.
+class LogitsOp final : public ParallelOp {
+  public:
+    LogitsOp(const compute::Logits& op, const Place& rounded, const compute::Tensor& weight)
+        : weight_(weight),
+          rounded_(rounded),
+          vocab_size_(weight.shape.dim(0)),
+          scale_(op.scale) {
+        reads(rounded_);
+    }
+
+    [[nodiscard]] std::int64_t unit_count(const Step& step) const override {
+        return step.batch.logit_rows.empty() ? 0 : row_chunk_count(vocab_size_, step);
+    }
+
+    void run(const Step& step, std::int64_t unit, Scratch) const override {
+        const RowRange rows = row_chunk(vocab_size_, unit, step);
+        const auto wanted = static_cast<std::int64_t>(step.batch.logit_rows.size());
+        for (std::int64_t first = 0; first < wanted; first += kTokenTile) {
+            const std::int64_t count = std::min(kTokenTile, wanted - first);
+            std::array<const void*, kTokenTile> activations;
+            for (std::int64_t i = 0; i < count; ++i) {
+                const std::int32_t token =
+                    step.batch.logit_rows[static_cast<std::size_t>(first + i)];
+                activations[static_cast<std::size_t>(i)] = step.row<void*>(rounded_, token);
+            }
+            float* out = step.logits.data() + first * vocab_size_ + rows.begin;
+            weight_.dot(step.kernels,
+                        rows,
+                        {activations.data(), static_cast<std::size_t>(count)},
+                        out,
+                        vocab_size_);
+            if (scale_ == 1.0F) continue;
+            for (std::int64_t i = 0; i < count; ++i) {
+                for (std::int64_t r = 0; r < rows.count; ++r) {
+                    out[i * vocab_size_ + r] *= scale_;
+                }
+            }
+        }
+    }
+
+  private:
+    WeightRows weight_;
+    Place rounded_;
+    std::int64_t vocab_size_;
+    float scale_;
+};
+
+}  // namespace
+
+std::unique_ptr<ParallelOp> make_project(const compute::Project& op,
+                                         const Place& rounded,
+                                         const compute::Tensor& weight,
+                                         const compute::Tensor* bias) {
+    return std::make_unique<ProjectOp>(op, rounded, weight, bias);
+}
+
+std::unique_ptr<ParallelOp> make_logits(const compute::Logits& op,
+                                        const Place& rounded,
+                                        const compute::Tensor& weight) {
+    return std::make_unique<LogitsOp>(op, rounded, weight);
+}
+
+}  // namespace hearth::cpu

@@ -1,0 +1,185 @@
+// Whole models on the CPU backend: near the reference, and the same numbers in whatever company.
+#include <cstring>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "tests/support/logits_reference.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cpu {
+namespace {
+
+using compute::Dtype;
+using test::ModelRunner;
+using test::TinyModelOptions;
+
+std::unique_ptr<compute::Backend> backend_of(std::int32_t threads) {
+    auto backend = make_cpu_backend({.thread_count = threads});
+    if (!backend) throw std::runtime_error(backend.error().text);
+    return std::move(backend).value();
+}
+
+/// One of each architecture and each fork within it.
+std::vector<TinyModelOptions> every_model(Dtype dtype, std::int32_t hidden_dim) {
+    std::vector<TinyModelOptions> models;
+    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+        models.push_back({.architecture = architecture, .dtype = dtype, .hidden_dim = hidden_dim});
+    }
+    models.push_back({.dtype = dtype, .hidden_dim = hidden_dim, .has_unsplit_kv_b = true});
+    models.push_back({.dtype = dtype, .hidden_dim = hidden_dim, .has_merged_gate_up = true});
+    models.push_back({.dtype = dtype,
+                      .hidden_dim = hidden_dim,
+                      .has_tied_head = true,
+                      .has_selection_groups = true,
+                      .has_softmax_gating = true});
+    return models;
+}
+
+std::vector<std::int32_t> some_tokens(std::size_t count, std::int32_t vocab_size, unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<std::int32_t> tokens;
+    for (std::size_t i = 0; i < count; ++i) {
+        tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab_size)));
+    }
+    return tokens;
+}
+
+bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void check_near_reference(const TinyModelOptions& options, double distance_max) {
+    const auto model = test::tiny_model(options);
+    const auto cpu = backend_of(2);
+    const auto reference = reference::make_reference_backend();
+    const ModelRunner::Limits limits;
+    const auto tokens = some_tokens(41, model->config().vocab_size, 7);
+    const auto found = ModelRunner(model, *cpu, limits).run_chunks(tokens, 41);
+    const auto expected = ModelRunner(model, *reference, limits).run_chunks(tokens, 41);
+    const auto distances = test::relative_l2_rows(found, expected, model->config().vocab_size);
+    INFO(options.architecture << " " << compute::traits(options.dtype).name << " hidden_dim "
+                              << options.hidden_dim);
+    CHECK(test::median(distances) <= distance_max);
+}
+
+TEST_CASE("float weights give the reference's logits up to the cache's halves", "[cpu][program]") {
+    for (const Dtype dtype : {Dtype::f32, Dtype::f16, Dtype::bf16}) {
+        for (const TinyModelOptions& options : every_model(dtype, 64)) {
+            check_near_reference(options, 0.003);
+        }
+    }
+}
+
+TEST_CASE("quantised weights lose the rounding of activations only", "[cpu][program]") {
+    for (const Dtype dtype : {Dtype::q8_0, Dtype::q4_0, Dtype::q5_0, Dtype::q5_1}) {
+        for (const TinyModelOptions& options : every_model(dtype, 64)) {
+            check_near_reference(options, 0.1);
+        }
+    }
+    for (const Dtype dtype : {Dtype::q4_k, Dtype::q5_k, Dtype::q6_k}) {
+        check_near_reference({.dtype = dtype, .hidden_dim = 256, .layer_count = 2}, 0.1);
+    }
+}
+
+TEST_CASE("logits are those of an independent engine", "[cpu][program][logits]") {
+    if (!test::has_logits_reference(HEARTH_SOURCE_DIR)) return;
+    const auto backend = backend_of(0);
+    for (const std::string& name : test::logits_models()) {
+        const double median =
+            test::median(test::distances_to_reference(HEARTH_SOURCE_DIR, name, *backend));
+        WARN(name << ": median relative L2 " << median);
+        CHECK(median <= 0.15);
+    }
+}
+
+/// Alone and whole on one thread is the measure; chunks, company and threads must not show.
+void check_contract(const TinyModelOptions& options) {
+    const auto model = test::tiny_model(options);
+    const auto one_thread = backend_of(1);
+    const auto two_threads = backend_of(2);
+    const auto five_threads = backend_of(5);
+    const ModelRunner::Limits limits{.sequence_count = 3};
+    const auto tokens = some_tokens(37, model->config().vocab_size, 11);
+    const auto expected = ModelRunner(model, *one_thread, limits).run_chunks(tokens, tokens.size());
+    INFO(options.architecture << " " << compute::traits(options.dtype).name);
+    for (compute::Backend* backend : {one_thread.get(), two_threads.get(), five_threads.get()}) {
+        for (const std::size_t chunk : {1U, 7U, 16U, 37U}) {
+            INFO(backend->description() << " chunk " << chunk);
+            CHECK(
+                is_same(ModelRunner(model, *backend, limits).run_chunks(tokens, chunk), expected));
+        }
+    }
+    // In the middle of two others, in uneven pieces.
+    ModelRunner shared(model, *two_threads, limits);
+    const auto others = some_tokens(40, model->config().vocab_size, 12);
+    const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
+    std::vector<float> found;
+    for (std::size_t begin = 0; begin < tokens.size();) {
+        const std::size_t count = std::min<std::size_t>(begin == 0 ? 9 : 4, tokens.size() - begin);
+        const auto rows =
+            shared.run({{.sequence = 2, .tokens = {others[begin]}},
+                        {.sequence = 0,
+                         .tokens = {tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    tokens.begin() + static_cast<std::ptrdiff_t>(begin + count)}},
+                        {.sequence = 1, .tokens = {others[begin + 1], others[begin]}}});
+        found.insert(found.end(),
+                     rows.begin() + static_cast<std::ptrdiff_t>(vocab_size),
+                     rows.begin() + static_cast<std::ptrdiff_t>((1 + count) * vocab_size));
+        begin += count;
+    }
+    CHECK(is_same(found, expected));
+}
+
+TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program][contract]") {
+    for (const TinyModelOptions& options : every_model(Dtype::q8_0, 64)) {
+        check_contract(options);
+    }
+    check_contract({.dtype = Dtype::f32});
+    check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1});
+    check_contract({.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256});
+}
+
+TEST_CASE("a copied block continues like its original", "[cpu][kv_store]") {
+    const auto backend = backend_of(1);
+    const auto model = test::tiny_model({.architecture = "qwen3moe"});
+    const compute::Plan plan = model->plan(16);
+    auto weights = backend->upload(model->weights());
+    REQUIRE(weights);
+    auto program = backend->compile(plan, **weights);
+    auto kv = backend->make_kv_store(plan.kv, 3);
+    REQUIRE(program);
+    REQUIRE(kv);
+    const auto step =
+        [&](std::vector<std::int32_t> tokens, std::int32_t position, std::int32_t block) {
+            std::vector<std::int32_t> positions;
+            for (std::size_t i = 0; i < tokens.size(); ++i) {
+                positions.push_back(position + static_cast<std::int32_t>(i));
+            }
+            const std::vector<std::int32_t> sequence_of(tokens.size(), 0);
+            const std::vector<std::int32_t> table{block};
+            const std::vector<compute::SequenceView> sequences{{table}};
+            const std::vector<std::int32_t> rows{static_cast<std::int32_t>(tokens.size()) - 1};
+            auto output = (*program)->run({tokens, positions, sequence_of, sequences, rows}, **kv);
+            REQUIRE(output);
+            return std::vector<float>(output->logits.begin(), output->logits.end());
+        };
+    step({5, 6, 7}, 0, 0);
+    (*kv)->copy_block(0, 2);
+    const auto original = step({8}, 3, 0);
+    CHECK(is_same(step({8}, 3, 2), original));
+    CHECK((*kv)->block_count() == 3);
+    CHECK((*kv)->size_bytes() == 3 * compute::kBlockTokens * plan.kv.layer_count *
+                                     (plan.kv.key_dim + plan.kv.value_dim) * 2);
+    CHECK((*program)->bytes_per_token() == weight_bytes_per_token(plan, model->weights()));
+}
+
+}  // namespace
+}  // namespace hearth::cpu

@@ -1,0 +1,127 @@
+#include "kernels/cpu/schedule.h"
+
+#include <utility>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/cpu/compile.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cpu {
+namespace {
+
+Place column(BufferId buffer, std::int64_t offset = 0, std::int64_t bytes = 4) {
+    return {buffer, offset, bytes};
+}
+
+class FakeTokenOp final : public TokenOp {
+  public:
+    FakeTokenOp(const Place& from, const Place& to) {
+        reads(from);
+        writes(to);
+    }
+    void run(const Step&, std::int64_t, Scratch) const override {}
+};
+
+class FakeParallelOp final : public ParallelOp {
+  public:
+    FakeParallelOp(const Place& from, const Place& to, bool is_chunked = false)
+        : to_(to),
+          is_chunked_(is_chunked) {
+        reads(from);
+        writes(to);
+    }
+    [[nodiscard]] std::int64_t unit_count(const Step&) const override { return 1; }
+    void run(const Step&, std::int64_t, Scratch) const override {}
+    [[nodiscard]] std::optional<Place> chunked_out() const override {
+        return is_chunked_ ? std::optional(to_) : std::nullopt;
+    }
+
+  private:
+    Place to_;
+    bool is_chunked_;
+};
+
+Node token_node(const Place& from, const Place& to) {
+    return {.token_op = std::make_unique<FakeTokenOp>(from, to)};
+}
+Node parallel_node(const Place& from, const Place& to, bool is_chunked = false) {
+    return {.parallel_op = std::make_unique<FakeParallelOp>(from, to, is_chunked)};
+}
+
+TEST_CASE("operations that share no written columns form one phase", "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    nodes.push_back(token_node(column(0), column(1)));
+    nodes.push_back(parallel_node(column(1), column(2, 0)));
+    nodes.push_back(token_node(column(2, 0), column(3)));
+    nodes.push_back(parallel_node(column(1), column(2, 4)));  // moves before the one above
+    const auto stages = make_stages(nodes);
+    REQUIRE(stages.size() == 2);
+    CHECK(stages[0].chain.size() == 1);
+    CHECK(stages[0].phase.size() == 2);
+    CHECK(stages[1].chain.size() == 1);
+    CHECK(stages[1].phase.empty());
+}
+
+TEST_CASE("an operation waits for what it reads and for readers of what it writes",
+          "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    nodes.push_back(parallel_node(column(0), column(1)));
+    nodes.push_back(parallel_node(column(1), column(2)));  // reads what the first writes
+    nodes.push_back(token_node(column(3), column(1)));     // overwrites what the second reads
+    const auto stages = make_stages(nodes);
+    REQUIRE(stages.size() == 3);
+    CHECK(stages[0].phase.size() == 1);
+    CHECK(stages[1].phase.size() == 1);
+    CHECK(stages[1].chain.empty());
+    CHECK(stages[2].chain.size() == 1);
+}
+
+TEST_CASE("two sums into the same columns run chunk behind chunk", "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    nodes.push_back(parallel_node(column(0), column(9), true));
+    nodes.push_back(parallel_node(column(1), column(9), true));
+    nodes.push_back(parallel_node(column(9), column(2), true));  // reads all columns: must wait
+    const auto stages = make_stages(nodes);
+    REQUIRE(stages.size() == 2);
+    REQUIRE(stages[0].phase.size() == 1);
+    CHECK(stages[0].phase[0].size() == 2);
+}
+
+TEST_CASE("buffers share bytes only when they are never in use together", "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    for (BufferId i = 0; i < 9; ++i) {
+        nodes.push_back(parallel_node(column(i), column(i + 1)));
+    }
+    const auto stages = make_stages(nodes);
+    const std::vector<std::int64_t> bytes(10, 1000);
+    const ArenaLayout layout = lay_out(stages, bytes);
+    CHECK(layout.bytes < 4 * 1000);
+    for (std::size_t i = 0; i + 1 < 10; ++i) {
+        const std::int64_t apart = layout.offsets[i] - layout.offsets[i + 1];
+        CHECK((apart >= 1000 || apart <= -1000));
+    }
+}
+
+TEST_CASE("a layer takes a handful of barriers", "[cpu][schedule]") {
+    // The tiny deepseek2 has a q_lora, which is a projection more.
+    const std::vector<std::pair<const char*, std::size_t>> barriers_per_layer = {
+        {"deepseek2", 7}, {"qwen3moe", 6}, {"llama", 5}, {"qwen2", 5}};
+    for (const auto& [architecture, barriers_max] : barriers_per_layer) {
+        std::vector<std::size_t> counts;
+        for (const std::int32_t layers : {4, 8}) {
+            const auto model =
+                test::tiny_model({.architecture = architecture, .layer_count = layers});
+            const compute::Plan plan = model->plan(8);
+            const CompiledPlan compiled = compile_plan(plan, model->weights());
+            counts.push_back(make_stages(compiled.nodes).size());
+        }
+        INFO(architecture << ": " << counts[0] << " stages for 4 layers, " << counts[1]
+                          << " for 8");
+        CHECK(counts[1] - counts[0] <= 4 * barriers_max);
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu
