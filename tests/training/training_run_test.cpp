@@ -244,13 +244,23 @@ TEST_CASE("a short run learns a counting text", "[trainer][run]") {
     const ModelShape shape = small_shape();
     const RunData data = counting_data();
     const TrainState start = make_state(shape, 1);
-    const double before = evaluate(portable_math(), shape, start.weights, data.heldout, 16, 20);
+    const EvaluationOptions part{.window_tokens = 16, .windows_max = 20};
+    const double before =
+        evaluate(portable_math(), shape, start.weights, data.heldout, part).nats_per_token();
     CHECK(before == Approx(std::log(40.0)).margin(0.2));
     Trainer trainer(small_options(folder.path), portable_math(), data, start, log, clock);
     REQUIRE(trainer.run(kNeverStopped));
     const std::vector<float> rounded =
         round_experts(ParameterLayout(shape), trainer.state().weights);
-    CHECK(evaluate(portable_math(), shape, rounded, data.heldout, 16, 20) < 0.5 * before);
+    const std::vector<std::size_t> token_bytes(shape.vocab_size, 2);
+    const Evaluation after =
+        evaluate(portable_math(),
+                 shape,
+                 rounded,
+                 data.heldout,
+                 {.window_tokens = 16, .windows_max = 20, .token_bytes = token_bytes});
+    CHECK(after.nats_per_token() < 0.5 * before);
+    CHECK(after.bits_per_byte() == Approx(after.nats_per_token() / std::log(2.0) / 2));
     CHECK(trainer.state().decay_windows > 0);
     CHECK(load_checkpoint(folder.path + "/stable.bin"));
 }

@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::size_t kCountedTokensMax = 4'000'000;
 
+}  // namespace
+
 std::vector<std::string> shard_paths(const std::string& folder, const std::string& prefix) {
     std::vector<std::string> paths;
     std::error_code error;
@@ -26,8 +28,6 @@ std::vector<std::string> shard_paths(const std::string& folder, const std::strin
     std::sort(paths.begin(), paths.end());
     return paths;
 }
-
-}  // namespace
 
 Result<TokenShards> TokenShards::load(const std::string& folder,
                                       const std::string& prefix,

@@ -12,6 +12,9 @@
 
 namespace hearth::trainer {
 
+/// The paths of `folder`/`prefix`*.bin in the order of their names.
+std::vector<std::string> shard_paths(const std::string& folder, const std::string& prefix);
+
 /// All shards of one prefix, joined in the order of their names.
 class TokenShards {
   public:

@@ -5,7 +5,9 @@
 #include <map>
 #include <string>
 
+#include "training/tokenizer/tokenizer_file.h"
 #include "training/trainer/math_select.h"
+#include "training/trainer/model_file.h"
 #include "training/trainer/trainer.h"
 
 namespace hearth::trainer {
@@ -27,8 +29,14 @@ constexpr const char* kUsage =
   --bytes-per-token B   lets the log say bits per byte
   --math NAME           instruction set: avx2, portable (default: the best present)
   --seed S              of the first weights (1)
-hearth-train evaluate --data DIR --checkpoint FILE [--prefix heldout] [--windows N] [--rounded 1]
-  data is a folder of train-*.bin, decay-*.bin and heldout-*.bin: 16-bit token ids
+  --from FILE.gguf      start from the weights of a model file, with fresh moments
+hearth-train export --checkpoint DIR --tokenizer FILE --out FILE.gguf [options]
+  --name, --description TEXT    for the file's metadata
+  --matrices, --embedding TYPE  Q6_K (default), Q8_0 or F32
+hearth-train evaluate (--checkpoint DIR | --model FILE.gguf) --data DIR --tokenizer FILE
+  --windows N           of each held-out shard (100)
+  nats per token and bits per byte of every heldout-*.bin; a checkpoint with its experts rounded
+data is a folder of train-*.bin, decay-*.bin and heldout-*.bin: 16-bit token ids
 )";
 
 std::atomic<bool> stop_requested{false};
@@ -112,9 +120,11 @@ RunOptions parse_run_options(Arguments& arguments) {
 
 Result<TrainState> start_state(Arguments& arguments) {
     const std::string resume = arguments.text("resume");
+    const std::string from = arguments.text("from");
     const std::string preset = arguments.text("shape", "tiny-cpu");
     const auto seed = static_cast<std::uint64_t>(arguments.whole("seed", 1));
     if (!resume.empty()) return load_checkpoint(resume + "/checkpoint.bin");
+    if (!from.empty()) return load_model(from);
     HEARTH_TRY(const ModelShape shape, make_shape(preset));
     return make_state(shape, seed);
 }
@@ -155,19 +165,74 @@ Result<void> run(Arguments arguments, Log& log) {
     return trainer.run(stop_requested);
 }
 
-Result<void> evaluate_checkpoint(Arguments arguments, Log& log) {
-    HEARTH_TRY(TrainState state, load_checkpoint(arguments.text("checkpoint")));
+Result<compute::Dtype> parse_type(const std::string& name) {
+    const auto dtype = compute::parse_dtype(name);
+    if (dtype) return *dtype;
+    return fail(ErrorCode::invalid_argument, "no type is called '" + name + "'", "trainer");
+}
+
+Result<void> export_model(Arguments arguments) {
+    HEARTH_TRY(const TrainState state,
+               load_checkpoint(arguments.text("checkpoint") + "/checkpoint.bin"));
+    HEARTH_TRY(const auto tokenizer, training::TokenizerFile::load(arguments.text("tokenizer")));
+    ModelFileOptions options;
+    options.name = arguments.text("name", options.name);
+    options.description = arguments.text("description");
+    options.context_length = static_cast<std::uint32_t>(arguments.whole("window", 512));
+    HEARTH_TRY(options.matrix_dtype, parse_type(arguments.text("matrices", "Q6_K")));
+    HEARTH_TRY(options.embedding_dtype, parse_type(arguments.text("embedding", "Q6_K")));
+    const std::string out = arguments.text("out");
+    HEARTH_CHECK(arguments.finish());
+    return write_model(state.shape, state.weights, tokenizer, options, out);
+}
+
+/// The state that `evaluate` measures: of a file, or of a checkpoint as its file would be.
+Result<TrainState> evaluated_state(Arguments& arguments) {
+    const std::string model = arguments.text("model");
+    const std::string checkpoint = arguments.text("checkpoint");
+    if (!model.empty()) return load_model(model);
+    HEARTH_TRY(TrainState state, load_checkpoint(checkpoint + "/checkpoint.bin"));
+    state.weights = round_experts(ParameterLayout(state.shape), state.weights);
+    return state;
+}
+
+Result<void> evaluate_model(Arguments arguments, Log& log) {
+    HEARTH_TRY(const TrainState state, evaluated_state(arguments));
+    HEARTH_TRY(const auto tokenizer, training::TokenizerFile::load(arguments.text("tokenizer")));
     const std::string folder = arguments.text("data");
-    const std::string prefix = arguments.text("prefix", "heldout");
-    const std::size_t windows = arguments.whole("windows", 200);
-    const std::size_t length = arguments.whole("window", 512);
-    const bool is_rounded = arguments.whole("rounded", 0) != 0;
+    EvaluationOptions options;
+    options.windows_max = arguments.whole("windows", 100);
+    options.window_tokens = arguments.whole("window", options.window_tokens);
     HEARTH_CHECK(arguments.finish());
     HEARTH_TRY(const Math<float>* math, select_math("", log));
-    HEARTH_TRY(TokenShards shards, TokenShards::load(folder, prefix, state.shape.vocab_size));
-    if (is_rounded) state.weights = round_experts(ParameterLayout(state.shape), state.weights);
-    const double loss = evaluate(*math, state.shape, state.weights, shards, length, windows);
-    std::printf("%.5f nats per token\n", loss);
+    std::vector<std::size_t> token_bytes;
+    for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id) {
+        const auto token = static_cast<training::TokenId>(id);
+        token_bytes.push_back(tokenizer.is_special(token) ? 0
+                                                          : tokenizer.token_bytes(token).size());
+    }
+    token_bytes.resize(state.shape.vocab_size, 0);
+    options.token_bytes = token_bytes;
+    Evaluation all;
+    for (const std::string& path : shard_paths(folder, "heldout")) {
+        const std::string name = std::filesystem::path(path).filename().string();
+        HEARTH_TRY(const TokenShards shards,
+                   TokenShards::load(folder, name, state.shape.vocab_size));
+        const Evaluation one = evaluate(*math, state.shape, state.weights, shards, options);
+        std::printf("%-20s %8zu tokens  %.4f nats/token  %.4f bits/byte\n",
+                    name.c_str(),
+                    one.tokens,
+                    one.nats_per_token(),
+                    one.bits_per_byte());
+        all.nats += one.nats;
+        all.tokens += one.tokens;
+        all.bytes += one.bytes;
+    }
+    std::printf("%-20s %8zu tokens  %.4f nats/token  %.4f bits/byte\n",
+                "all",
+                all.tokens,
+                all.nats_per_token(),
+                all.bits_per_byte());
     return {};
 }
 
@@ -175,7 +240,8 @@ Result<void> run_command(int count, char** values, Log& log) {
     const std::string command = values[1];
     HEARTH_TRY(Arguments arguments, Arguments::parse(count, values));
     if (command == "run") return run(std::move(arguments), log);
-    if (command == "evaluate") return evaluate_checkpoint(std::move(arguments), log);
+    if (command == "export") return export_model(std::move(arguments));
+    if (command == "evaluate") return evaluate_model(std::move(arguments), log);
     return fail(ErrorCode::invalid_argument,
                 "no command is called '" + command + "'; see hearth-train --help",
                 "trainer");

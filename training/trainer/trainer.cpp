@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "core/compute/dtype.h"
 #include "core/compute/dequantize.h"
+#include "core/compute/dtype.h"
 #include "kernels/reference/quantize.h"
 #include "training/trainer/optimizer.h"
 #include "training/trainer/team.h"
@@ -26,27 +26,39 @@ std::string format(const char* pattern, Values... values) {
 
 }  // namespace
 
-double evaluate(const Math<float>& math,
-                const ModelShape& shape,
-                std::span<const float> weights,
-                const TokenShards& shards,
-                std::size_t window_tokens,
-                std::size_t windows_max) {
+double Evaluation::nats_per_token() const {
+    return tokens == 0 ? 0 : nats / static_cast<double>(tokens);
+}
+
+double Evaluation::bits_per_byte() const {
+    return bytes == 0 ? 0 : nats / std::log(2.0) / static_cast<double>(bytes);
+}
+
+Evaluation evaluate(const Math<float>& math,
+                    const ModelShape& shape,
+                    std::span<const float> weights,
+                    const TokenShards& shards,
+                    const EvaluationOptions& options) {
     constexpr std::size_t kWindows = 4;
-    const std::size_t count = shards.window_count(window_tokens);
-    const std::size_t wanted = std::min(count, windows_max);
-    if (wanted == 0) return 0;
-    Model<float> model(shape, math, kWindows, window_tokens);
+    const std::size_t count = shards.window_count(options.window_tokens);
+    const std::size_t wanted = std::min(count, options.windows_max);
+    Evaluation result;
+    if (wanted == 0) return result;
+    Model<float> model(shape, math, kWindows, options.window_tokens);
     BatchBuffer batch;
-    batch.length = window_tokens;
-    double loss = 0;
+    batch.length = options.window_tokens;
     for (std::size_t i = 0; i < wanted; ++i) {
         batch.append(shards, walk_window(i, count));
         if (batch.window_count < kWindows && i + 1 < wanted) continue;
-        loss += model.run(weights, {}, batch.view(), {});
+        result.nats += model.run(weights, {}, batch.view(), {});
+        result.tokens += batch.targets.size();
+        for (const std::int32_t target : batch.targets) {
+            if (!options.token_bytes.empty())
+                result.bytes += options.token_bytes[static_cast<std::size_t>(target)];
+        }
         batch.clear();
     }
-    return loss / static_cast<double>(wanted * window_tokens);
+    return result;
 }
 
 std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights) {
@@ -235,13 +247,14 @@ Result<void> Trainer::run(const std::atomic<bool>& is_stopped) {
         progress = options_.limits.progress(static_cast<double>(state_.tokens), state_.seconds);
         if (state_.steps % options_.log_steps == 0) report(done, progress);
         if (state_.steps % options_.evaluate_steps == 0 && !data_.heldout.tokens().empty()) {
-            const double loss = evaluate(math_,
-                                         state_.shape,
-                                         state_.weights,
-                                         data_.heldout,
-                                         options_.window_tokens,
-                                         options_.evaluate_windows);
-            log_.info("trainer", format("held-out part: %.4f nats per token", loss));
+            const Evaluation part = evaluate(math_,
+                                             state_.shape,
+                                             state_.weights,
+                                             data_.heldout,
+                                             {.window_tokens = options_.window_tokens,
+                                              .windows_max = options_.evaluate_windows});
+            log_.info("trainer",
+                      format("held-out part: %.4f nats per token", part.nats_per_token()));
         }
         if (before < kDecayBegin && progress >= kDecayBegin) HEARTH_CHECK(save("stable.bin"));
         if (state_.seconds - saved_seconds > options_.checkpoint_seconds) {

@@ -43,13 +43,28 @@ struct RunData {
     TokenShards train, decay, heldout;
 };
 
-/// Mean cross-entropy in nats per token over up to `windows_max` windows spread over `shards`.
-double evaluate(const Math<float>& math,
-                const ModelShape& shape,
-                std::span<const float> weights,
-                const TokenShards& shards,
-                std::size_t window_tokens,
-                std::size_t windows_max);
+/// What the held-out windows cost.
+struct Evaluation {
+    double nats = 0;
+    std::size_t tokens = 0;
+    std::size_t bytes = 0;  // of the target tokens; 0 where token_bytes was not given
+
+    [[nodiscard]] double nats_per_token() const;
+    [[nodiscard]] double bits_per_byte() const;
+};
+
+struct EvaluationOptions {
+    std::size_t window_tokens = 512;
+    std::size_t windows_max = 16;
+    std::span<const std::size_t> token_bytes = {};  // (vocabulary) length of each token's text
+};
+
+/// Cross-entropy over windows spread over `shards`.
+Evaluation evaluate(const Math<float>& math,
+                    const ModelShape& shape,
+                    std::span<const float> weights,
+                    const TokenShards& shards,
+                    const EvaluationOptions& options);
 
 /// The weights as the file will hold them: routed experts rounded to Q4_0.
 std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights);

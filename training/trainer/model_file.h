@@ -1,0 +1,39 @@
+// The trained model as the GGUF file that ships, and back: shape, tokenizer and weights under the
+// names and keys of the deepseek2 architecture.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "core/base/result.h"
+#include "core/compute/dtype.h"
+#include "training/tokenizer/tokenizer_file.h"
+#include "training/trainer/checkpoint.h"
+
+namespace hearth::trainer {
+
+struct ModelFileOptions {
+    std::string name = "hearth default";
+    std::string description;
+    std::uint32_t context_length = 512;  // the window that was trained
+    /// Type of matrices that are neither routed experts (Q4_0) nor router and norms (F32), where
+    /// their rows allow it; else Q8_0, else F32.
+    compute::Dtype matrix_dtype = compute::Dtype::q6_k;
+    compute::Dtype embedding_dtype = compute::Dtype::q6_k;
+};
+
+/// Routed experts are rounded as `round_experts` does: after training with rounding the file holds
+/// the values that were trained.
+/// Errors: invalid_argument (the tokenizer has another vocabulary, a special token is missing); io.
+Result<void> write_model(const ModelShape& shape,
+                         std::span<const float> weights,
+                         const training::TokenizerFile& tokenizer,
+                         const ModelFileOptions& options,
+                         const std::string& path);
+
+/// The shape and weights of a file that `write_model` wrote, with moments and counters at zero.
+/// Errors: those of GgufFile::load; unsupported (another architecture, or parts that the trainer
+/// does not have); corrupt (a tensor is missing or of another shape).
+Result<TrainState> load_model(const std::string& path);
+
+}  // namespace hearth::trainer
