@@ -23,7 +23,7 @@ CLI::App* Program::add(const std::string& group,
                        const std::string& name,
                        const std::string& description,
                        Run run) {
-    CLI::App* parent = app_.get_subcommand_no_throw(group);
+    CLI::App*& parent = groups_[group];
     if (parent == nullptr) {
         parent = app_.add_subcommand(group, group_description);
         parent->require_subcommand(1);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <functional>
-#include <memory>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -47,6 +47,7 @@ class Program {
                      Run run);
 
     CLI::App app_;
+    std::map<std::string, CLI::App*> groups_;  ///< first words of commands of two
     Run chosen_;
 };
 
