@@ -1,5 +1,5 @@
 // The door of core/tokenizer: text <-> tokens by byte-level BPE, as a GGUF file's metadata defines
-// it. Public headers: tokenizer.h, stream_decoder.h.
+// it. Public headers: tokenizer.h, stream_decoder.h, pre_tokenizer.h, byte_text.h.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ struct SpecialTokens {
 struct EncodeOptions {
     /// True: the text of a special token in `text` becomes that token (trusted text: prompts of the
     /// user's own making). False: it is encoded as ordinary text (everything that comes from a
-    /// document or a plugin).
+    /// document or a plugin). Words that a vocabulary adds without being markers ("<...>", "[...]")
+    /// are found in any text, as the models were trained.
     bool parses_special = false;
 };
 
@@ -49,8 +50,8 @@ class Tokenizer {
     Tokenizer(const Tokenizer&) = delete;
     Tokenizer& operator=(const Tokenizer&) = delete;
 
-    /// `text` is UTF-8; broken sequences are encoded byte by byte and come back the same. Adds
-    /// nothing at the ends.
+    /// `text` is UTF-8; broken sequences are encoded byte by byte and come back the same, except
+    /// that a byte for which the vocabulary has no token becomes U+FFFD. Adds nothing at the ends.
     ///
     /// Errors: unsupported (pre-tokenizer unknown, named).
     [[nodiscard]] virtual Result<std::vector<TokenId>> encode(std::string_view text,
