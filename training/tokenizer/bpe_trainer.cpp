@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <queue>
 
-#include "training/tokenizer/pre_tokenizer.h"
+#include "core/tokenizer/pre_tokenizer.h"
 
 namespace hearth::training {
 namespace {
@@ -137,9 +137,9 @@ class MergeTrainer {
 }  // namespace
 
 void count_words(std::string_view text, WordCounts& counts) {
-    while (!text.empty()) {
-        const std::string_view word = text.substr(0, pre_token_bytes(text));
-        text.remove_prefix(word.size());
+    std::vector<std::string_view> words;
+    tokenizer::split(text, tokenizer::PreTokenizer::qwen2, words);
+    for (const std::string_view word : words) {
         const auto found = counts.find(word);
         if (found == counts.end()) {
             counts.emplace(word, 1);

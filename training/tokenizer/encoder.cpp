@@ -1,6 +1,6 @@
 #include "training/tokenizer/encoder.h"
 
-#include "training/tokenizer/pre_tokenizer.h"
+#include "core/tokenizer/pre_tokenizer.h"
 
 namespace hearth::training {
 namespace {
@@ -22,9 +22,8 @@ Encoder::Encoder(const TokenizerFile& file) : file_(&file) {
 }
 
 void Encoder::encode(std::string_view text, std::vector<TokenId>& tokens) {
-    while (!text.empty()) {
-        const std::string_view word = text.substr(0, pre_token_bytes(text));
-        text.remove_prefix(word.size());
+    tokenizer::split(text, tokenizer::PreTokenizer::qwen2, words_);
+    for (const std::string_view word : words_) {
         if (word.size() > kCachedWordBytesMax) {
             const std::vector<TokenId> merged = merge_word(word);
             tokens.insert(tokens.end(), merged.begin(), merged.end());

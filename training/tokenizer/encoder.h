@@ -28,6 +28,7 @@ class Encoder {
     std::vector<TokenId> merge_word(std::string_view word) const;
 
     const TokenizerFile* file_;
+    std::vector<std::string_view> words_;  // of the text that is being encoded
     std::unordered_map<std::uint32_t, std::uint32_t> rank_of_pair_;
     std::unordered_map<std::string, std::vector<TokenId>, StringHash, std::equal_to<>> cache_;
 };
