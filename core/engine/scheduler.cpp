@@ -28,7 +28,8 @@ std::unique_ptr<Sequence> remove_from(Scheduler::Queue& queue, const Sequence& s
 Scheduler::Scheduler(KvCache& cache, const SchedulerLimits& limits)
     : cache_(cache),
       limits_(limits) {
-    waiting_.reserve(static_cast<std::size_t>(limits.waiting_max + limits.sequences_max));
+    waiting_.reserve(static_cast<std::size_t>(limits.waiting_max) +
+                     static_cast<std::size_t>(limits.sequences_max));
     running_.reserve(static_cast<std::size_t>(limits.sequences_max));
     batch_.reserve(static_cast<std::size_t>(limits.sequences_max));
 }

@@ -12,158 +12,19 @@
 
 #include <catch2/catch.hpp>
 
-#include "core/engine/sampler.h"
-#include "tests/core/engine/toy_model.h"
-#include "tests/support/fake_clock.h"
+#include "tests/core/engine/toy_engine.h"
 
 namespace hearth::engine {
 namespace {
 
 using namespace std::chrono_literals;
-using Tokens = std::vector<std::int32_t>;
+using test::Answer;
+using test::expected_text;
 using test::kToyVocab;
-
-/// What came of one request. The sink keeps its own hold on it, so a test may end before its
-/// engine.
-class Answer {
-  public:
-    [[nodiscard]] EventSink sink() {
-        return [state = state_](const Event& event) { return state->on_event(event); };
-    }
-    /// From this many tokens on the sink says "enough".
-    void set_enough(std::size_t count) {
-        const LockGuard lock(state_->mutex);
-        state_->enough = count;
-    }
-    const Answer& wait() const {
-        const LockGuard lock(state_->mutex);
-        while (state_->ends == 0) {
-            state_->changed.wait(state_->mutex);
-        }
-        return *this;
-    }
-    [[nodiscard]] Tokens tokens() const { return read(&State::tokens); }
-    [[nodiscard]] std::optional<FinishReason> reason() const { return read(&State::reason); }
-    [[nodiscard]] Usage usage() const { return read(&State::usage); }
-    [[nodiscard]] std::optional<Error> error() const { return read(&State::error); }
-    [[nodiscard]] int ends() const { return read(&State::ends); }
-    [[nodiscard]] bool is_talked_to_after_end() const {
-        return read(&State::is_talked_to_after_end);
-    }
-
-  private:
-    struct State {
-        SinkAnswer on_event(const Event& event) {
-            const LockGuard lock(mutex);
-            is_talked_to_after_end = is_talked_to_after_end || ends > 0;
-            if (const auto* token = std::get_if<TokenEvent>(&event)) {
-                tokens.push_back(token->token);
-            } else {
-                ++ends;
-                if (const auto* finished = std::get_if<FinishedEvent>(&event)) {
-                    reason = finished->reason;
-                    usage = finished->usage;
-                } else {
-                    error = std::get<FailedEvent>(event).error;
-                }
-            }
-            changed.notify_all();
-            return tokens.size() >= enough ? SinkAnswer::enough : SinkAnswer::go_on;
-        }
-
-        Mutex mutex;
-        ConditionVariable changed;
-        std::size_t enough = 1'000'000;
-        Tokens tokens;
-        int ends = 0;
-        bool is_talked_to_after_end = false;
-        std::optional<FinishReason> reason;
-        Usage usage;
-        std::optional<Error> error;
-    };
-    template <typename T>
-    [[nodiscard]] T read(T State::*member) const {
-        const LockGuard lock(state_->mutex);
-        return (*state_).*member;
-    }
-
-    std::shared_ptr<State> state_ = std::make_shared<State>();
-};
-
-struct Fixture {
-    explicit Fixture(EngineLimits wanted = {}) : limits(wanted) {}
-
-    /// The engine starts with the first request.
-    Engine& started() {
-        if (!engine) {
-            auto made = Engine::make(model, backend, limits, clock);
-            REQUIRE(made);
-            engine = std::move(*made);
-        }
-        return *engine;
-    }
-    Ticket submit(Request request, Answer& answer) {
-        request.sink = answer.sink();
-        Result<Ticket> ticket = started().submit(std::move(request));
-        REQUIRE(ticket);
-        return *ticket;
-    }
-    Tokens ask(Request request) {
-        Answer answer;
-        submit(std::move(request), answer);
-        return answer.wait().tokens();
-    }
-    ~Fixture() {
-        control.open();
-        engine.reset();
-        CHECK(control.faults().empty());
-    }
-    Fixture(const Fixture&) = delete;
-    Fixture& operator=(const Fixture&) = delete;
-
-    EngineLimits limits;
-    test::FakeClock clock;
-    test::ToyControl control;
-    test::ToyBackend backend{control};
-    std::shared_ptr<test::ToyModel> model = std::make_shared<test::ToyModel>();
-    std::unique_ptr<Engine> engine;
-};
-
-/// A prompt of `count` tokens; different numbers part at the first token.
-Tokens prompt_of(std::int32_t count, std::int32_t number = 0) {
-    Tokens tokens{number % kToyVocab};
-    for (std::int32_t i = 1; i < count; ++i) {
-        tokens.push_back((i * 7 + number) % kToyVocab);
-    }
-    return tokens;
-}
-
-/// What the toy model answers, computed without engine, cache or batch.
-Tokens expected_text(const Request& request) {
-    Sampler sampler(kToyVocab);
-    Tokens tokens = request.prompt;
-    Tokens text;
-    while (static_cast<std::int32_t>(text.size()) < request.tokens_max) {
-        const auto pick = sampler.pick(
-            test::toy_logits(tokens), request.sampling, static_cast<std::int32_t>(tokens.size()));
-        if (std::ranges::count(request.stop_tokens, pick->token) > 0) break;
-        tokens.push_back(pick->token);
-        text.push_back(pick->token);
-    }
-    return text;
-}
-
-Request request_of(Tokens prompt,
-                   std::int32_t tokens_max = 20,
-                   Priority priority = Priority::chat,
-                   SamplingSettings sampling = {}) {
-    Request request;
-    request.prompt = std::move(prompt);
-    request.tokens_max = tokens_max;
-    request.priority = priority;
-    request.sampling = sampling;
-    return request;
-}
+using test::prompt_of;
+using test::request_of;
+using test::Tokens;
+using test::ToyEngine;
 
 const SamplingSettings kGreedy{};
 const SamplingSettings kWild{.temperature = 1.3F, .top_k = 20, .top_p = 0.95F, .seed = 77};
@@ -176,17 +37,17 @@ TEST_CASE(
     const Tokens expected = expected_text(request);
 
     SECTION("alone") {
-        Fixture fixture;
+        ToyEngine fixture;
         CHECK(fixture.ask(request) == expected);
         CHECK(fixture.control.steps().front().tokens == 100);
     }
     SECTION("in pieces") {
-        Fixture fixture({.prefill_tokens_per_step = 7});
+        ToyEngine fixture({.prefill_tokens_per_step = 7});
         CHECK(fixture.ask(request) == expected);
         CHECK(fixture.control.steps().front().tokens == 7);
     }
     SECTION("in a batch of eight") {
-        Fixture fixture({.prefill_tokens_per_step = 1000});
+        ToyEngine fixture({.prefill_tokens_per_step = 1000});
         fixture.control.hold();
         std::deque<Answer> answers(9);
         fixture.submit(request_of({3}, 1), answers[8]);
@@ -205,7 +66,7 @@ TEST_CASE(
     SECTION("after a prefix hit of any length") {
         for (const std::int32_t known : {1, 15, 16, 17, 33, 64, 99, 100}) {
             INFO(known);
-            Fixture fixture;
+            ToyEngine fixture;
             Tokens head(request.prompt.begin(), request.prompt.begin() + known);
             head.push_back((request.prompt[static_cast<std::size_t>(known) % 100] + 1) % kToyVocab);
             fixture.ask(request_of(head, 1));
@@ -216,7 +77,7 @@ TEST_CASE(
         }
     }
     SECTION("after making way for a keystroke") {
-        Fixture fixture({.cache_tokens = 160, .sequences_max = 1});
+        ToyEngine fixture({.cache_tokens = 160, .sequences_max = 1});
         Answer answer;
         fixture.control.hold();
         fixture.submit(request, answer);
@@ -233,7 +94,7 @@ TEST_CASE(
         CHECK(answer.usage().cached_tokens == 0);
     }
     SECTION("after making way for want of room") {
-        Fixture fixture({.cache_tokens = 240, .sequences_max = 4});
+        ToyEngine fixture({.cache_tokens = 240, .sequences_max = 4});
         std::deque<Answer> answers(3);
         const Request others[] = {request_of(prompt_of(70, 1), 90),
                                   request_of(prompt_of(60, 2), 50)};
@@ -249,7 +110,7 @@ TEST_CASE(
 }
 
 TEST_CASE("one more typed token reuses all but itself", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     Tokens prompt = prompt_of(90);
     for (std::int32_t i = 0; i < 40; ++i) {
         Request request = request_of(prompt, 3, Priority::keystroke);
@@ -262,7 +123,7 @@ TEST_CASE("one more typed token reuses all but itself", "[engine]") {
 }
 
 TEST_CASE("a request that supersedes a half-read one goes on where that one was", "[engine]") {
-    Fixture fixture({.prefill_tokens_per_step = 20});
+    ToyEngine fixture({.prefill_tokens_per_step = 20});
     fixture.control.hold();
     Answer first;
     Answer second;
@@ -283,7 +144,7 @@ enum class How { ticket, token, deadline };
 TEST_CASE("what ends from outside ends within one step", "[engine]") {
     const How how = GENERATE(How::ticket, How::token, How::deadline);
     const bool is_prefilling = GENERATE(false, true);
-    Fixture fixture({.prefill_tokens_per_step = 10});
+    ToyEngine fixture({.prefill_tokens_per_step = 10});
     Request request = request_of(prompt_of(is_prefilling ? 90 : 10), 100);
     CancelSource source;
     request.cancel = source.token();
@@ -310,7 +171,7 @@ TEST_CASE("what ends from outside ends within one step", "[engine]") {
 
 TEST_CASE("a request can end while it waits", "[engine]") {
     const How how = GENERATE(How::ticket, How::token, How::deadline);
-    Fixture fixture({.sequences_max = 1});
+    ToyEngine fixture({.sequences_max = 1});
     fixture.control.hold();
     Answer first;
     Answer waiting;
@@ -333,10 +194,11 @@ TEST_CASE("a request can end while it waits", "[engine]") {
 }
 
 TEST_CASE("cancelling one request leaves the others alone", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     fixture.control.hold();
     std::deque<Answer> answers(4);
     std::vector<Ticket> tickets;
+    tickets.reserve(4);
     for (std::int32_t i = 0; i < 4; ++i) {
         tickets.push_back(
             fixture.submit(request_of(prompt_of(30, i)), answers[static_cast<std::size_t>(i)]));
@@ -347,7 +209,7 @@ TEST_CASE("cancelling one request leaves the others alone", "[engine]") {
     fixture.started().cancel(Ticket{4711});
     fixture.control.open();
     for (std::int32_t i = 0; i < 4; ++i) {
-        const Answer& answer = answers[static_cast<std::size_t>(i)].wait();
+        Answer& answer = answers[static_cast<std::size_t>(i)].wait();
         if (i == 2) {
             CHECK(answer.reason() == FinishReason::cancelled);
         } else {
@@ -358,7 +220,7 @@ TEST_CASE("cancelling one request leaves the others alone", "[engine]") {
 }
 
 TEST_CASE("a stop token ends the answer and does not leave", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     Request request = request_of(prompt_of(40), 40);
     const Tokens whole = expected_text(request);
     request.stop_tokens = {whole[12], 4000};
@@ -372,7 +234,7 @@ TEST_CASE("a stop token ends the answer and does not leave", "[engine]") {
 }
 
 TEST_CASE("a sink that has enough gets no further token", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     Answer answer;
     answer.set_enough(3);
     fixture.submit(request_of(prompt_of(20)), answer);
@@ -382,7 +244,7 @@ TEST_CASE("a sink that has enough gets no further token", "[engine]") {
 }
 
 TEST_CASE("a sink that throws costs its own request only", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     Request request = request_of(prompt_of(20));
     std::atomic<int> calls = 0;
     request.sink = [&](const Event&) -> SinkAnswer {
@@ -395,7 +257,7 @@ TEST_CASE("a sink that throws costs its own request only", "[engine]") {
 }
 
 TEST_CASE("an answer ends with its own limit or with the context", "[engine]") {
-    Fixture fixture({.context_tokens_max = 50});
+    ToyEngine fixture({.context_tokens_max = 50});
     struct Case {
         std::int32_t prompt, tokens_max, generated;
     };
@@ -408,7 +270,7 @@ TEST_CASE("an answer ends with its own limit or with the context", "[engine]") {
 }
 
 TEST_CASE("what cannot be is refused with a reason, and the sink is never called", "[engine]") {
-    Fixture fixture({.context_tokens_max = 50});
+    ToyEngine fixture({.context_tokens_max = 50});
     struct Case {
         const char* text;
         ErrorCode code;
@@ -447,7 +309,7 @@ TEST_CASE("what cannot be is refused with a reason, and the sink is never called
 }
 
 TEST_CASE("a full queue refuses, and takes again when there is room", "[engine]") {
-    Fixture fixture({.sequences_max = 1, .queue_max = 3});
+    ToyEngine fixture({.sequences_max = 1, .queue_max = 3});
     fixture.control.hold();
     std::deque<Answer> answers(5);
     fixture.submit(request_of(prompt_of(5)), answers[0]);
@@ -469,7 +331,7 @@ TEST_CASE("a full queue refuses, and takes again when there is room", "[engine]"
 }
 
 TEST_CASE("a keystroke gets in at once while long answers fill every slot", "[engine]") {
-    Fixture fixture({.sequences_max = 3, .prefill_tokens_per_step = 16});
+    ToyEngine fixture({.sequences_max = 3, .prefill_tokens_per_step = 16});
     fixture.control.hold();
     std::deque<Answer> chats(4);
     for (std::int32_t i = 0; i < 4; ++i) {
@@ -492,7 +354,7 @@ TEST_CASE("a keystroke gets in at once while long answers fill every slot", "[en
 
 TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
     const bool is_memory = GENERATE(false, true);
-    Fixture fixture;
+    ToyEngine fixture;
     fixture.control.hold();
     Answer first;
     Answer second;
@@ -506,7 +368,7 @@ TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
         fixture.control.fail_next({ErrorCode::internal, "the device fell over", "toy"});
     }
     fixture.control.open();
-    for (const Answer* answer : {&first, &second}) {
+    for (Answer* answer : {&first, &second}) {
         answer->wait();
         REQUIRE(answer->error());
         CHECK(answer->error()->code ==
@@ -520,7 +382,7 @@ TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
 
 TEST_CASE("a number that is not finite fails its request, spares the others and is forgotten",
           "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     fixture.control.poison(prompt_of(40)[3]);
     Tokens clean(40, 1);
     const bool is_in_batch = GENERATE(false, true);
@@ -546,7 +408,7 @@ TEST_CASE("a number that is not finite fails its request, spares the others and 
 }
 
 TEST_CASE("times and counts are told", "[engine]") {
-    Fixture fixture({.sequences_max = 1});
+    ToyEngine fixture({.sequences_max = 1});
     fixture.control.hold();
     Answer first;
     Answer second;
@@ -580,7 +442,7 @@ TEST_CASE("times and counts are told", "[engine]") {
 }
 
 TEST_CASE("an engine without requests sleeps", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     fixture.ask(request_of(prompt_of(10), 3));
     const std::uint64_t steps = fixture.started().status().steps;
     CHECK(steps == 3);
@@ -590,10 +452,10 @@ TEST_CASE("an engine without requests sleeps", "[engine]") {
 }
 
 TEST_CASE("the limits in force fit the model and the cache", "[engine]") {
-    Fixture fixture({.context_tokens_max = 9000,
-                     .cache_tokens = 1000,
-                     .sequences_max = 3,
-                     .prefill_tokens_per_step = 20});
+    ToyEngine fixture({.context_tokens_max = 9000,
+                       .cache_tokens = 1000,
+                       .sequences_max = 3,
+                       .prefill_tokens_per_step = 20});
     SECTION("the cache bounds the context") {
         CHECK(fixture.started().limits().context_tokens_max == 992);
         CHECK(fixture.started().status().cache_blocks == 62);
@@ -607,7 +469,7 @@ TEST_CASE("the limits in force fit the model and the cache", "[engine]") {
 }
 
 TEST_CASE("what keeps an engine from starting is said", "[engine]") {
-    Fixture fixture;
+    ToyEngine fixture;
     const auto error = [&] {
         auto made = Engine::make(fixture.model, fixture.backend, fixture.limits, fixture.clock);
         REQUIRE_FALSE(made);
@@ -634,7 +496,7 @@ TEST_CASE("what keeps an engine from starting is said", "[engine]") {
 TEST_CASE("an engine that goes away answers everyone once", "[engine]") {
     std::deque<Answer> answers(30);
     {
-        Fixture fixture({.sequences_max = 4, .queue_max = 40});
+        ToyEngine fixture({.sequences_max = 4, .queue_max = 40});
         fixture.control.hold();
         for (std::size_t i = 0; i < answers.size(); ++i) {
             fixture.submit(request_of(prompt_of(50, static_cast<std::int32_t>(i)), 7000),
@@ -653,12 +515,12 @@ TEST_CASE("an engine that goes away answers everyone once", "[engine]") {
 }
 
 /// One thread's random requests, and what must hold for each answer.
-void ask_at_random(Fixture& fixture, std::uint32_t seed, int count, std::atomic<int>& wrong) {
+void ask_at_random(ToyEngine& fixture, std::uint32_t seed, int count, std::atomic<int>& wrong) {
     std::mt19937 random(seed);
     const auto below = [&](std::uint32_t end) { return static_cast<std::int32_t>(random() % end); };
     std::deque<std::pair<Request, Answer>> open;
     const auto close_oldest = [&] {
-        const auto& [request, answer] = open.front();
+        auto& [request, answer] = open.front();
         answer.wait();
         const Tokens tokens = answer.tokens();
         Tokens expected = expected_text(request);
@@ -680,7 +542,7 @@ void ask_at_random(Fixture& fixture, std::uint32_t seed, int count, std::atomic<
         }
         request.stop_tokens = {below(kToyVocab)};
         if (below(5) == 0) request.deadline = fixture.clock.now() + 1ms * below(20);
-        if (below(5) == 0) answer.set_enough(static_cast<std::size_t>(1 + below(10)));
+        if (below(5) == 0) answer.set_enough(1 + static_cast<std::size_t>(below(10)));
         CancelSource source;
         request.cancel = source.token();
         Request sent = request;
@@ -707,11 +569,11 @@ void ask_at_random(Fixture& fixture, std::uint32_t seed, int count, std::atomic<
 TEST_CASE("thousands of random requests from several threads get the right text, once",
           "[engine]") {
     // Little of everything, so that all of it is fought for.
-    Fixture fixture({.context_tokens_max = 150,
-                     .cache_tokens = 480,
-                     .sequences_max = 5,
-                     .queue_max = 20,
-                     .prefill_tokens_per_step = 40});
+    ToyEngine fixture({.context_tokens_max = 150,
+                       .cache_tokens = 480,
+                       .sequences_max = 5,
+                       .queue_max = 20,
+                       .prefill_tokens_per_step = 40});
     Engine& engine = fixture.started();
     std::atomic<int> wrong = 0;
     std::vector<std::thread> threads;

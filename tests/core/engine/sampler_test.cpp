@@ -15,6 +15,7 @@ namespace {
 /// Logits of the given probabilities, shifted: only differences count.
 std::vector<float> logits_of(const std::vector<double>& probabilities) {
     std::vector<float> logits;
+    logits.reserve(probabilities.size());
     for (const double probability : probabilities) {
         logits.push_back(static_cast<float>(std::log(probability) + 3.0));
     }
