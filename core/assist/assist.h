@@ -86,6 +86,9 @@ struct AssistLimits {
     std::int32_t fix_tokens_max = 128;
     std::uint64_t context_bytes_max = 16384;      ///< from all context providers together
     std::uint64_t document_bytes_max = 8u << 20;  ///< larger documents get no completion
+    /// Suggestions nobody asked for are shown when their tokens' probabilities have at least this
+    /// geometric mean; one that was asked for is always shown.
+    float automatic_confidence_min = 0.25F;
     Duration completion_budget = std::chrono::seconds(5);
     Duration context_budget =
         std::chrono::milliseconds(20);  ///< what providers have given by then is used

@@ -1,0 +1,303 @@
+#include "core/assist/completion_gate.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/assist/text_lines.h"
+
+namespace hearth::assist {
+namespace {
+
+using engine::FinishReason;
+
+// A run of at most this length that fills the tail is a loop, not code.
+constexpr std::size_t kLoopPeriodMax = 24;
+constexpr std::size_t kLoopBytesMin = 72;
+constexpr std::size_t kBelowBytesMax = 4096;
+
+constexpr std::string_view kOpeners = "([{";
+constexpr std::string_view kClosers = ")]}";
+
+bool is_one_of(char c, std::string_view set) {
+    return set.find(c) != std::string_view::npos;
+}
+
+bool is_word(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
+}
+
+std::string last_line(std::string_view text) {
+    return std::string(text.substr(text.rfind('\n') + 1));  // npos + 1 is 0
+}
+
+/// Calls `on_bracket(index, is_opener)` for the brackets outside of double quotes until it says
+/// false.
+template <typename OnBracket>
+void for_each_bracket(std::string_view text, const OnBracket& on_bracket) {
+    bool is_quoted = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\\') {
+            ++i;
+            continue;
+        }
+        if (text[i] == '"') is_quoted = !is_quoted;
+        if (is_quoted) continue;
+        const bool is_opener = is_one_of(text[i], kOpeners);
+        if (!is_opener && !is_one_of(text[i], kClosers)) continue;
+        if (!on_bracket(i, is_opener)) return;
+    }
+}
+
+struct Balance {
+    std::int32_t unclosed = 0;  ///< openers without their closer
+    std::int32_t unopened = 0;  ///< closers without their opener
+};
+
+Balance balance_of(std::string_view text) {
+    Balance balance;
+    for_each_bracket(text, [&](std::size_t, bool is_opener) {
+        if (is_opener) {
+            ++balance.unclosed;
+        } else if (balance.unclosed > 0) {
+            --balance.unclosed;
+        } else {
+            ++balance.unopened;
+        }
+        return true;
+    });
+    return balance;
+}
+
+/// The index of the `count`-th closer that `text` does not open itself (0 is the first), else its
+/// size.
+std::size_t find_unopened(std::string_view text, std::int32_t count) {
+    std::int32_t depth = 0;
+    std::size_t found = text.size();
+    for_each_bracket(text, [&](std::size_t index, bool is_opener) {
+        if (is_opener) {
+            ++depth;
+        } else if (depth > 0) {
+            --depth;
+        } else if (count-- == 0) {
+            found = index;
+            return false;
+        }
+        return true;
+    });
+    return found;
+}
+
+/// The index of the first `quote` that is not escaped, else the size.
+std::size_t find_quote(std::string_view text, char quote) {
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '\\') {
+            ++i;
+        } else if (text[i] == quote) {
+            return i;
+        }
+    }
+    return text.size();
+}
+
+bool is_inside_quotes(std::string_view line, char quote) {
+    bool is_inside = false;
+    for (std::size_t at = find_quote(line, quote); at < line.size(); at = find_quote(line, quote)) {
+        is_inside = !is_inside;
+        line.remove_prefix(at + 1);
+    }
+    return is_inside;
+}
+
+/// Where a run that repeats to the end of `text` begins its second turn; the size where there is
+/// none. One character over and over is a ruler, not a loop.
+std::size_t find_loop(std::string_view text) {
+    for (std::size_t period = 2; period <= kLoopPeriodMax; ++period) {
+        if (text.size() < std::max(kLoopBytesMin, 4 * period)) continue;
+        std::size_t begin = text.size() - period;
+        while (begin > 0 && text[begin - 1] == text[begin - 1 + period]) {
+            --begin;
+        }
+        const std::string_view run = text.substr(begin, period);
+        const bool is_ruler = run.find_first_not_of(run.front()) == std::string_view::npos;
+        if (is_ruler) return text.size();
+        if (text.size() - begin >= std::max(kLoopBytesMin, 4 * period)) return begin + period;
+    }
+    return text.size();
+}
+
+}  // namespace
+
+CompletionGate::CompletionGate(const CompletionGateOptions& options)
+    : line_before_(last_line(options.before)),
+      line_after_(trim(options.after.substr(0, options.after.find('\n')))),
+      // Code right of the cursor belongs to this line; a suggestion of several would tear it off.
+      lines_max_(line_after_.empty() ? options.lines_max : 1),
+      confidence_min_(options.confidence_min) {
+    std::string_view below = options.after.substr(0, kBelowBytesMax);
+    take_line(below);
+    while (!below.empty() && line_below_.empty()) {
+        line_below_ = trim_right(take_line(below));
+    }
+    if (!is_blank(line_before_)) {
+        base_width_ = indentation_width(line_before_);
+        has_base_ = true;
+    }
+}
+
+bool CompletionGate::is_in_document(std::string_view line) const {
+    return !line_below_.empty() && trim_right(line) == line_below_;
+}
+
+bool CompletionGate::is_repeated(std::string_view line) const {
+    std::string_view kept = std::string_view(text_).substr(0, line_begin_);
+    std::int32_t count = 0;
+    while (!kept.empty()) {
+        if (trim(take_line(kept)) == trim(line)) ++count;
+    }
+    return count >= 2 && trim(line).size() > 1;
+}
+
+std::size_t CompletionGate::overlap_start(std::string_view line, bool is_whole) const {
+    const std::string_view right = line_after_;
+    if (right.empty()) return line.size();
+    std::size_t cut = line.size();
+    const char first = right.front();
+    if ((first == '"' || first == '\'' || first == '`') && is_inside_quotes(line_before_, first)) {
+        cut = std::min(cut, find_quote(line, first));
+    }
+    const std::int32_t closed = balance_of(right).unopened;
+    if (closed > 0) {
+        const std::int32_t open = balance_of(line_before_).unclosed;
+        cut = std::min(cut, find_unopened(line, std::max(0, open - closed)));
+    }
+    if (!is_whole) return cut;
+    const std::string_view kept = trim_right(line.substr(0, cut));
+    if (kept.ends_with(right)) {
+        // "bar()" before ")" only looks like an overlap: its bracket closes its own.
+        const std::size_t begin = kept.size() - right.size();
+        const bool is_needed = balance_of(kept.substr(0, begin)).unclosed > 0 && closed > 0;
+        if (!is_needed) return begin;
+    }
+    if (right.starts_with(trim(kept))) return 0;
+    return cut;
+}
+
+CompletionGate::Verdict CompletionGate::judge_first_line(std::string_view line) const {
+    if (is_in_document(line_before_ + std::string(line)) && !is_blank(line)) {
+        return Verdict::drop_and_end;
+    }
+    return lines_max_ == 1 ? Verdict::keep_and_end : Verdict::keep;
+}
+
+CompletionGate::Verdict CompletionGate::judge_later_line(std::string_view line) const {
+    if (is_blank(line)) return Verdict::drop_and_end;
+    const std::int32_t width = indentation_width(line);
+    if (has_base_ && width < base_width_) return Verdict::drop_and_end;
+    if (is_in_document(line) || is_repeated(line)) return Verdict::drop_and_end;
+    if (is_deeper_ && width == base_width_ && !is_blank(line_before_)) {
+        const std::string_view content = trim(line);
+        if (!is_one_of(content.front(), kClosers)) return Verdict::drop_and_end;
+        const bool goes_on = is_one_of(content.back(), kOpeners) || content.back() == ':';
+        if (!goes_on) return Verdict::keep_and_end;
+    }
+    return line_count_ + 1 == lines_max_ ? Verdict::keep_and_end : Verdict::keep;
+}
+
+void CompletionGate::note_kept(std::string_view line) {
+    const std::string whole =
+        line_count_ == 0 ? line_before_ + std::string(line) : std::string(line);
+    if (!is_blank(whole)) {
+        if (!has_base_) base_width_ = indentation_width(whole);
+        has_base_ = true;
+        is_deeper_ = indentation_width(whole) > base_width_;
+    }
+    ++line_count_;
+}
+
+/// Judges the line that ends at `end`. True: the suggestion ends here.
+bool CompletionGate::end_line(std::size_t end, bool is_last) {
+    std::string_view line = std::string_view(text_).substr(line_begin_, end - line_begin_);
+    bool is_cut = false;
+    if (line_count_ == 0) {
+        const std::size_t overlap = overlap_start(line, true);
+        is_cut = overlap < line.size();
+        line = line.substr(0, overlap);
+    }
+    const Verdict verdict = line_count_ == 0 ? judge_first_line(line) : judge_later_line(line);
+    if (verdict == Verdict::drop_and_end) return true;
+    sound_ = line_begin_ + line.size();
+    note_kept(line);
+    if (is_cut || is_last || verdict == Verdict::keep_and_end) return true;
+    line_begin_ = end + 1;
+    return false;
+}
+
+/// Looks at the line in progress. True: its end is known before it came.
+bool CompletionGate::end_inside_line() {
+    const std::string_view line = std::string_view(text_).substr(line_begin_);
+    if (line_count_ == 0) {
+        const std::size_t overlap = overlap_start(line, false);
+        if (overlap < line.size()) {
+            sound_ = line_begin_ + overlap;
+            return true;
+        }
+    } else if (!is_blank(line)) {
+        const std::int32_t width = indentation_width(line);
+        const bool is_closer = is_one_of(trim_left(line).front(), kClosers);
+        if (has_base_ && width < base_width_) return true;
+        if (is_deeper_ && width == base_width_ && !is_blank(line_before_) && !is_closer) {
+            return true;
+        }
+    }
+    const std::size_t loop = find_loop(line);
+    if (loop == line.size()) return false;
+    if (line_count_ == 0) sound_ = line_begin_ + loop;
+    return true;
+}
+
+GateAnswer CompletionGate::take(std::string_view text) {
+    for (const char c : text) {
+        if (c == '\r') continue;
+        if (c != '\n') {
+            text_ += c;
+            continue;
+        }
+        if (end_inside_line() || end_line(text_.size(), false)) return {release(), true};
+        text_ += c;
+    }
+    const bool is_enough = end_inside_line();
+    return {release(), is_enough || is_refused_};
+}
+
+std::string CompletionGate::finish(FinishReason reason) {
+    if (reason == FinishReason::cancelled) return {};
+    const bool is_cut = reason == FinishReason::tokens_max || reason == FinishReason::deadline;
+    if (!is_cut) {
+        end_line(text_.size(), true);
+    } else if (line_count_ == 0) {
+        // The last word may be half a word.
+        std::size_t end = text_.size();
+        while (end > 0 && is_word(text_[end - 1])) {
+            --end;
+        }
+        text_.resize(end);
+        end_line(end, true);
+    }
+    return release();
+}
+
+std::string CompletionGate::release() {
+    std::string_view sound = std::string_view(text_).substr(0, sound_);
+    // Blank space at the end is noise, unless it keeps the suggestion off the code to its right.
+    if (line_after_.empty()) sound = trim_right(sound);
+    if (is_refused_ || is_blank(sound) || sound.size() <= released_) return {};
+    if (released_ == 0 && confidence() < confidence_min_) {
+        is_refused_ = true;
+        return {};
+    }
+    std::string out(sound.substr(released_));
+    released_ = sound.size();
+    return out;
+}
+
+}  // namespace hearth::assist

@@ -1,0 +1,36 @@
+// The prompt of one completion: what is left and right of the cursor and in other files, within one
+// token budget. The shares depend on nothing that typing changes, so the cached prefix holds.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/assist/prompt_format.h"
+
+namespace hearth::assist {
+
+/// A piece of another file.
+struct ContextPiece {
+    std::string path;
+    std::string text;
+};
+
+struct InfillSource {
+    std::string_view repository;
+    std::string_view path;
+    std::string_view before;                ///< the cursor: everything; cut to the budget here
+    std::string_view after;                 ///< the cursor, from the rest of its line on
+    std::span<const ContextPiece> context;  ///< best first
+};
+
+/// At most `tokens_max` tokens: up to a quarter for other files, up to a quarter for what follows
+/// the cursor, the rest for what stands before it.
+///
+/// Errors: those of Tokenizer::encode; too_large when the budget cannot hold a prompt at all.
+Result<Tokens> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
+                                  const PromptFormat& format,
+                                  const InfillSource& source,
+                                  std::int32_t tokens_max);
+
+}  // namespace hearth::assist

@@ -1,0 +1,95 @@
+// ModelContext: a query whose plugin may ask the model. It turns infill and generate into prompts,
+// requests and gated pieces, and waits for them on the plugin's own thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/assist/answer_stream.h"
+#include "core/assist/context_gatherer.h"
+#include "core/assist/engine_door.h"
+#include "core/assist/prompt_format.h"
+#include "core/assist/query_context.h"
+
+namespace hearth::assist {
+
+/// What all queries share, and what lives on with the last of them.   Thread: any; fixed.
+struct ModelAccess {
+    ModelAccess(engine::Engine& engine,
+                const Clock& clock,
+                std::shared_ptr<const tokenizer::Tokenizer> shared_tokenizer,
+                const AssistLimits& assist_limits)
+        : door(engine, clock),
+          tokenizer(std::move(shared_tokenizer)),
+          format(*tokenizer),
+          limits(assist_limits) {}
+
+    EngineDoor door;
+    const std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
+    const PromptFormat format;
+    const AssistLimits limits;
+};
+
+struct ModelContextOptions {
+    std::uint64_t cursor_byte = 0;
+    TimePoint started;
+    TimePoint deadline;
+    float confidence_min = 0.0F;
+};
+
+class ModelContext final : public QueryContext {
+  public:
+    ModelContext(QueryContextOptions query,
+                 const ModelContextOptions& options,
+                 std::shared_ptr<ModelAccess> access,
+                 std::shared_ptr<ContextGatherer> gatherer);
+
+    /// Candidates come best first, equal ones once.
+    plugin_host::CallStatus infill(const plugin_host::DocumentView& document,
+                                   const plugin_host::InfillOptions& options,
+                                   plugin_host::PieceSink& sink) override;
+    plugin_host::CallStatus generate(plugin_host::GenerateTask task,
+                                     std::span<const plugin_host::Part> parts,
+                                     plugin_host::PieceSink& sink) override;
+
+    /// All requests of this query together.
+    [[nodiscard]] engine::Usage usage() const;
+    /// Why the model gave nothing, if it was asked in vain: the first reason counts.
+    [[nodiscard]] std::optional<Error> error() const;
+
+  private:
+    struct Generation {
+        std::shared_ptr<AnswerStream> stream;
+        engine::Ticket ticket;
+        TimePoint submitted;
+    };
+
+    void on_end() override;
+    plugin_host::CallStatus refuse(plugin_host::CallStatus status, Error error);
+    std::string repository() const;
+    Result<Tokens> make_prompt(const plugin_host::DocumentView& document, std::int32_t tokens_max);
+    Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
+    /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.
+    plugin_host::CallStatus pump(const Generation& generation,
+                                 std::uint32_t item,
+                                 plugin_host::PieceSink& sink);
+    plugin_host::CallStatus pump_candidates(std::vector<Generation> generations,
+                                            plugin_host::PieceSink& sink);
+    void note_usage(const Generation& generation, const engine::Usage& usage);
+
+    // Fixed after construction.
+    const ModelContextOptions options_;
+    const std::shared_ptr<ModelAccess> access_;
+    const std::shared_ptr<ContextGatherer> gatherer_;
+    /// Of the job's thread: gathered once, when the model is first asked.
+    std::optional<std::vector<ContextPiece>> context_;
+
+    mutable Mutex mutex_;
+    std::vector<engine::Ticket> tickets_ HEARTH_GUARDED_BY(mutex_);
+    engine::Usage usage_ HEARTH_GUARDED_BY(mutex_);
+    std::optional<Error> error_ HEARTH_GUARDED_BY(mutex_);
+};
+
+}  // namespace hearth::assist

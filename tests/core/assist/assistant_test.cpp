@@ -1,0 +1,601 @@
+#include <chrono>
+#include <future>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "core/assist/assist.h"
+#include "tests/core/assist/fakes.h"
+
+namespace hearth::assist {
+namespace {
+
+using plugin_host::Action;
+using plugin_host::ActionKind;
+using plugin_host::CallStatus;
+using plugin_host::DocumentView;
+using plugin_host::GenerateTask;
+using plugin_host::InfillOptions;
+using plugin_host::Part;
+using plugin_host::PartKind;
+using test::FakeAnswer;
+using test::FakeEngine;
+using test::FakePluginHost;
+using test::FakeTokenizer;
+using Context = FakePluginHost::Context;
+
+AssistLimits quick_limits() {
+    AssistLimits limits;
+    limits.context_budget = std::chrono::seconds(20);
+    return limits;
+}
+
+/// An assistant over fakes. The plugin asks for one suggestion unless the test sets another.
+struct Room {
+    explicit Room(FakeEngine::Script script,
+                  const AssistLimits& limits = quick_limits(),
+                  std::shared_ptr<const FakeTokenizer> with_tokenizer = FakeTokenizer::own())
+        : tokenizer(std::move(with_tokenizer)),
+          engine(std::move(script)) {
+        plugins.on_complete = [](const Context& context, const DocumentView& document) {
+            return context->infill(document, {}, *context);
+        };
+        assistant = Assistant::make({.engine = engine,
+                                     .tokenizer = tokenizer,
+                                     .plugins = plugins,
+                                     .log = log,
+                                     .clock = clock},
+                                    limits);
+    }
+
+    template <typename Ask>
+    static auto wait_for(const Ask& ask) {
+        return ask().get();
+    }
+
+    std::future<Result<CompletionAnswer>> start(CompletionQuery query) {
+        auto promise = std::make_shared<std::promise<Result<CompletionAnswer>>>();
+        auto future = promise->get_future();
+        assistant->complete(std::move(query), [promise](Result<CompletionAnswer> answer) {
+            promise->set_value(std::move(answer));
+        });
+        return future;
+    }
+    std::future<Result<ActionAnswer>> start_action(ActionQuery query,
+                                                   Action action,
+                                                   OnPiece on_piece = {}) {
+        auto promise = std::make_shared<std::promise<Result<ActionAnswer>>>();
+        auto future = promise->get_future();
+        assistant->run_action(
+            std::move(query),
+            std::move(action),
+            std::move(on_piece),
+            [promise](Result<ActionAnswer> answer) { promise->set_value(std::move(answer)); });
+        return future;
+    }
+    Result<CompletionAnswer> complete(CompletionQuery query) {
+        return start(std::move(query)).get();
+    }
+    std::string prompt(std::size_t index) const {
+        return tokenizer->show(engine.requests().at(index).prompt);
+    }
+
+    SteadyClock clock;
+    Log log{LogLevel::error};
+    std::shared_ptr<const FakeTokenizer> tokenizer;
+    FakeEngine engine;
+    FakePluginHost plugins;
+    std::unique_ptr<Assistant> assistant;
+};
+
+DocumentRef make_document(std::string text, std::string path = "src/a.c") {
+    auto document = std::make_shared<Document>();
+    document->uri = "file:///home/me/demo/" + path;
+    document->path = std::move(path);
+    document->language = "c";
+    document->text = std::move(text);
+    return document;
+}
+
+CompletionQuery query_at(const std::string& marked) {
+    const test::MarkedText place(marked);
+    CompletionQuery query;
+    query.document = make_document(place.text);
+    query.cursor_byte = place.cursor;
+    query.trigger = Trigger::invoked;
+    return query;
+}
+
+FakeEngine::Script says(std::string text) {
+    return [text](const engine::Request&) { return FakeAnswer{.text = text}; };
+}
+
+std::vector<std::string> texts(const Result<CompletionAnswer>& answer) {
+    std::vector<std::string> out;
+    REQUIRE(answer.has_value());
+    for (const Suggestion& suggestion : answer->suggestions) {
+        out.push_back(suggestion.text);
+    }
+    return out;
+}
+
+TEST_CASE("a completion goes through plugin, prompt, engine and gate", "[assist][assistant]") {
+    Room room(says("b, c);\n"));
+    const auto answer = room.complete(query_at("int a = f(^);\nint d;\n"));
+    CHECK(texts(answer) == std::vector<std::string>{"b, c"});
+    CHECK(room.prompt(0) ==
+          "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]);\nint d;\n[<|fim_prefix|>]int a = "
+          "f([<|fim_middle|>]");
+    CHECK(answer->usage.prompt_tokens == static_cast<int>(room.engine.requests()[0].prompt.size()));
+    CHECK(answer->usage.generated_tokens == 5);
+    CHECK(answer->usage.first_token_ms >= 1.0);
+    CHECK(answer->usage.total_ms >= 2.0);
+    CHECK(room.engine.requests()[0].priority == engine::Priority::keystroke);
+}
+
+TEST_CASE("nothing sensible is an empty answer", "[assist][assistant]") {
+    Room room(says("\n\n"));
+    CHECK(texts(room.complete(query_at("a^\n"))).empty());
+    room.plugins.on_complete = nullptr;
+    CHECK(texts(room.complete(query_at("a^\n"))).empty());
+}
+
+TEST_CASE("line ends are those of the document", "[assist][assistant]") {
+    Room room(says("a();\n  b();\n"));
+    CHECK(texts(room.complete(query_at("f {\r\n  ^\r\n"))) ==
+          std::vector<std::string>{"a();\r\n  b();"});
+    CHECK(room.prompt(0).find('\r') == std::string::npos);
+}
+
+TEST_CASE("a special token ends the answer and is never shown", "[assist][assistant]") {
+    Room room([](const engine::Request&) {
+        return FakeAnswer{.text = "a = 1;", .tokens_after = {258, 'x'}};
+    });
+    CHECK(texts(room.complete(query_at("^\n"))) == std::vector<std::string>{"a = 1;"});
+}
+
+TEST_CASE("a broken character at the end is not shown", "[assist][assistant]") {
+    Room room(says("a = \"\xC3"));
+    auto query = query_at("^\n");
+    const auto shown = texts(room.complete(query));
+    REQUIRE(shown.size() == 1);
+    CHECK(shown[0].find('\xC3') == std::string::npos);
+}
+
+TEST_CASE("suggestions extend what the editor's popup would insert", "[assist][assistant]") {
+    Room room(says("(a);\n"));
+    auto query = query_at("x = pri^\n");
+    query.selected_text = "printf";
+    query.selected_begin_byte = 4;
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"printf(a);"});
+    CHECK(room.prompt(0).find("[<|fim_prefix|>]x = printf[<|fim_middle|>]") != std::string::npos);
+    query.selected_begin_byte = 40;
+    CHECK(room.complete(query).error().code == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("candidates differ by their seed; equal ones come once, the likeliest first",
+          "[assist][assistant]") {
+    Room room([](const engine::Request& request) {
+        const std::uint64_t seed = request.sampling.seed;
+        return FakeAnswer{.text = seed == 2 ? "two" : "other",
+                          .probability = seed == 2 ? 0.9F : 0.5F};
+    });
+    room.plugins.on_complete = [](const Context& context, const DocumentView& document) {
+        return context->infill(document, {.candidates_max = 100, .temperature = 0.8F}, *context);
+    };
+    const auto answer = room.complete(query_at("^\n"));
+    CHECK(texts(answer) == std::vector<std::string>{"two", "other"});
+    CHECK(room.engine.requests().size() == 4);
+    CHECK(answer->usage.generated_tokens == 3 + 5 * 3);
+}
+
+TEST_CASE("without temperature one candidate is enough", "[assist][assistant]") {
+    Room room(says("a"));
+    room.plugins.on_complete = [](const Context& context, const DocumentView& document) {
+        return context->infill(document, {.tokens_max = 9999, .candidates_max = 3}, *context);
+    };
+    CHECK(texts(room.complete(query_at("^\n"))).size() == 1);
+    CHECK(room.engine.requests().size() == 1);
+    CHECK(room.engine.requests()[0].tokens_max == AssistLimits().completion_tokens_max);
+}
+
+TEST_CASE("an unlikely suggestion is shown only to those who asked", "[assist][assistant]") {
+    Room room(
+        [](const engine::Request&) { return FakeAnswer{.text = "a = 1;", .probability = 0.05F}; });
+    auto query = query_at("^\n");
+    CHECK(texts(room.complete(query)).size() == 1);
+    query.trigger = Trigger::automatic;
+    CHECK(texts(room.complete(query)).empty());
+}
+
+TEST_CASE("pieces of context providers are shown to the model", "[assist][context]") {
+    Room room(says("a"));
+    std::vector<std::string> others;
+    CallStatus infill_status = CallStatus::ok;
+    room.plugins.providers = {
+        [](const Context& context, const DocumentView&) {
+            context->emit(0, "z.h\n");
+            context->emit(0, "int z;\n");
+            context->emit(1, "file:///home/me/demo/src/a.c\nthe document itself\n");
+            context->emit(2, "empty.h\n\n");
+            return CallStatus::ok;
+        },
+        [&](const Context& context, const DocumentView& document) {
+            for (const DocumentView& other : context->documents()) {
+                others.emplace_back(other.text);
+            }
+            infill_status = context->infill(document, {}, *context);
+            context->emit(0, "file:///home/me/demo/b.h\nint b;\n");
+            return CallStatus::failed;
+        },
+    };
+    auto query = query_at("^\n");
+    query.open_documents = {make_document("other", "b.h")};
+    room.complete(query).value();
+    CHECK(room.prompt(0).starts_with(
+        "[<|repo_name|>]demo[<|file_sep|>]b.h\nint b;\n[<|file_sep|>]z.h\nint z;\n"
+        "[<|file_sep|>]src/a.c\n"));
+    CHECK(others == std::vector<std::string>{"other"});
+    CHECK(infill_status == CallStatus::unsupported);
+}
+
+TEST_CASE("a late context provider is not waited for and is told to stop", "[assist][context]") {
+    AssistLimits limits;
+    limits.context_budget = std::chrono::milliseconds(5);
+    Room room(says("a"), limits);
+    std::promise<bool> late;
+    room.plugins.providers = {
+        [&](const Context& context, const DocumentView&) {
+            while (!context->is_cancelled()) {
+                std::this_thread::yield();
+            }
+            late.set_value(context->emit(0, "late.h\nint late;\n"));
+            return CallStatus::cancelled;
+        },
+    };
+    CHECK(texts(room.complete(query_at("^\n"))) == std::vector<std::string>{"a"});
+    CHECK_FALSE(late.get_future().get());
+    CHECK(room.prompt(0).find("late.h") == std::string::npos);
+}
+
+TEST_CASE("a context provider cannot flood the prompt", "[assist][context]") {
+    AssistLimits limits = quick_limits();
+    limits.context_bytes_max = 100;
+    Room room(says("a"), limits);
+    std::atomic<int> refused{0};
+    room.plugins.providers = {[&](const Context& context, const DocumentView&) {
+        for (std::uint32_t item = 0; item < 1000; ++item) {
+            if (!context->emit(item, "f.h\n" + std::string(40, 'x') + "\n")) ++refused;
+        }
+        if (!context->emit(0xFFFFFFFFU, "f.h\ny\n")) ++refused;
+        return CallStatus::ok;
+    }};
+    room.complete(query_at("^\n")).value();
+    CHECK(refused.load() == 999);
+}
+
+TEST_CASE("a cancelled query ends its generation", "[assist][cancel]") {
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "a", .holds = true}; });
+    CancelSource cancel;
+    auto query = query_at("^\n");
+    query.cancel = cancel.token();
+    auto future = room.start(query);
+    while (room.engine.requests().empty()) {
+        std::this_thread::yield();
+    }
+    cancel.cancel();
+    CHECK(future.get().error().code == ErrorCode::cancelled);
+}
+
+TEST_CASE("a query that was cancelled while it waited asks nobody", "[assist][cancel]") {
+    Room room(says("a"));
+    CancelSource cancel;
+    cancel.cancel();
+    auto query = query_at("^\n");
+    query.cancel = cancel.token();
+    CHECK(room.complete(query).error().code == ErrorCode::cancelled);
+    CHECK(room.engine.requests().empty());
+}
+
+TEST_CASE("at the deadline what is sound is the answer", "[assist][deadline]") {
+    Room room([](const engine::Request&) {
+        return FakeAnswer{.text = "a = 1;\nb = 2;\nc = th", .holds = true};
+    });
+    auto query = query_at("^\n");
+    query.deadline = room.clock.now() + std::chrono::milliseconds(300);
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"a = 1;\nb = 2;"});
+    CHECK(room.engine.is_cancelled(1));
+}
+
+TEST_CASE("a deadline with nothing to show is told", "[assist][deadline]") {
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "", .holds = true}; });
+    auto query = query_at("^\n");
+    query.deadline = room.clock.now();
+    CHECK(room.complete(query).error().code == ErrorCode::timed_out);
+}
+
+TEST_CASE("the end of the assistant cancels and answers what runs", "[assist][cancel]") {
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "a", .holds = true}; });
+    std::vector<std::future<Result<CompletionAnswer>>> futures;
+    for (int i = 0; i < 12; ++i) {  // more than there are threads: some still wait
+        futures.push_back(room.start(query_at("^\n")));
+    }
+    while (room.engine.requests().size() < 8) {
+        std::this_thread::yield();
+    }
+    room.assistant.reset();
+    for (auto& future : futures) {
+        CHECK(future.get().error().code == ErrorCode::cancelled);
+    }
+}
+
+TEST_CASE("a full pool and a full engine refuse at once", "[assist][full]") {
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "", .holds = true}; });
+    std::vector<std::future<Result<CompletionAnswer>>> futures;
+    std::size_t refused = 0;
+    for (int i = 0; i < 60; ++i) {
+        futures.push_back(room.start(query_at("^\n")));
+        if (futures.back().wait_for(std::chrono::seconds(0)) == std::future_status::ready) {
+            CHECK(futures.back().get().error().code == ErrorCode::unavailable);
+            futures.pop_back();
+            ++refused;
+        }
+    }
+    CHECK(refused >= 60 - 8 - 32);
+    room.assistant.reset();
+
+    Room full(says("a"));
+    full.engine.set_full(true);
+    CHECK(full.complete(query_at("^\n")).error().code == ErrorCode::unavailable);
+}
+
+TEST_CASE("an engine that fails is told with its own words", "[assist][assistant]") {
+    Room room([](const engine::Request&) {
+        return FakeAnswer{
+            .text = "", .error = Error{ErrorCode::out_of_memory, "no memory for a step", "engine"}};
+    });
+    const auto answer = room.complete(query_at("^\n"));
+    REQUIRE_FALSE(answer.has_value());
+    CHECK(answer.error().code == ErrorCode::out_of_memory);
+}
+
+TEST_CASE("a model that cannot fill in says so", "[assist][assistant]") {
+    Room room(says("a"),
+              quick_limits(),
+              std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>"}));
+    CHECK(room.complete(query_at("^\n")).error().code == ErrorCode::unsupported);
+}
+
+TEST_CASE("places outside the document and documents that are too large", "[assist][assistant]") {
+    AssistLimits limits = quick_limits();
+    limits.document_bytes_max = 100;
+    Room room(says("a"), limits);
+    auto query = query_at("^\n");
+    query.cursor_byte = 3;
+    CHECK(room.complete(query).error().code == ErrorCode::invalid_argument);
+    CHECK(texts(room.complete(query_at(std::string(200, 'x') + "^"))).empty());
+    CHECK(room.engine.requests().empty());
+}
+
+TEST_CASE("a plugin that misbehaves costs its own answer only", "[assist][hostile]") {
+    Room room(says("a"));
+    SECTION("it fails") {
+        room.plugins.on_complete = [](const Context&, const DocumentView&) {
+            return CallStatus::failed;
+        };
+        CHECK(room.complete(query_at("^\n")).error().code == ErrorCode::internal);
+    }
+    SECTION("it emits too much") {
+        int taken = 0;
+        bool is_item_taken = true;
+        room.plugins.on_complete = [&](const Context& context, const DocumentView&) {
+            const std::string piece(1000, 'x');
+            while (context->emit(0, piece)) {
+                ++taken;
+            }
+            is_item_taken = context->emit(9, "y");
+            return CallStatus::ok;
+        };
+        const auto answer = room.complete(query_at("^\n"));
+        CHECK(texts(answer).size() == 1);
+        CHECK(taken == 262);
+        CHECK_FALSE(is_item_taken);
+    }
+    SECTION("it asks at a place that is not there") {
+        CallStatus status = CallStatus::ok;
+        room.plugins.on_complete = [&](const Context& context, const DocumentView& document) {
+            DocumentView wrong = document;
+            wrong.cursor_byte = 1'000'000;
+            status = context->infill(wrong, {}, *context);
+            return CallStatus::ok;
+        };
+        const auto answer = room.complete(query_at("^\n"));
+        CHECK(answer.error().code == ErrorCode::invalid_argument);
+        CHECK(status == CallStatus::failed);
+    }
+    SECTION("it asks again and again") {
+        room.plugins.on_complete = [](const Context& context, const DocumentView& document) {
+            for (int i = 0; i < 3; ++i) {
+                context->infill(document, {}, *context);
+            }
+            return CallStatus::ok;
+        };
+        const auto answer = room.complete(query_at("^\n"));
+        CHECK(texts(answer) == std::vector<std::string>{"aaa"});
+        CHECK(answer->usage.generated_tokens == 3);
+    }
+    CHECK(room.assistant != nullptr);
+}
+
+TEST_CASE("a plugin with its own sink sees the pieces and may stop", "[assist][assistant]") {
+    struct OneLine final : plugin_host::PieceSink {
+        bool emit(std::uint32_t, std::string_view piece) override {
+            text += piece;
+            return false;
+        }
+        std::string text;
+    };
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "a;\nb;\n", .holds = true}; });
+    CallStatus status = CallStatus::ok;
+    room.plugins.on_complete = [&](const Context& context, const DocumentView& document) {
+        OneLine sink;
+        status = context->infill(document, {}, sink);
+        context->emit(0, sink.text);
+        return CallStatus::ok;
+    };
+    const auto answer = room.complete(query_at("^\n"));
+    CHECK(texts(answer) == std::vector<std::string>{"a;"});
+    CHECK(status == CallStatus::cancelled);
+}
+
+// ---- actions ----
+
+ActionQuery action_query(const DocumentRef& document) {
+    ActionQuery query;
+    query.document = document;
+    query.selection = {.begin_byte = 0, .end_byte = document->text.size()};
+    return query;
+}
+
+TEST_CASE("actions are listed with the selection and its diagnostics", "[assist][actions]") {
+    Room room(says(""));
+    std::string seen;
+    room.plugins.on_list = [&](const DocumentView& document,
+                               const plugin_host::SelectionView& selection) {
+        seen = document.text;
+        for (const auto& diagnostic : selection.diagnostics) {
+            seen += diagnostic.message;
+        }
+        return std::vector<Action>{
+            {.id = 7, .kind = ActionKind::fixes, .title = "Fix", .range = {0, 7}},
+            {.id = 8, .kind = ActionKind::fixes, .title = "outside", .range = {0, 70}}};
+    };
+    ActionQuery query = action_query(make_document("int a;\n"));
+    query.diagnostics = {{.range = {0, 3}, .source = "cc", .message = "wrong"}};
+    std::promise<Result<std::vector<Action>>> promise;
+    room.assistant->list_actions(
+        query, [&](Result<std::vector<Action>> actions) { promise.set_value(std::move(actions)); });
+    const auto actions = promise.get_future().get();
+    REQUIRE(actions.has_value());
+    REQUIRE(actions->size() == 1);
+    CHECK(actions->front().id == 7);
+    CHECK(seen == "int a;\nwrong");
+}
+
+TEST_CASE("an explanation streams and comes back whole", "[assist][actions]") {
+    Room room(says("\nReturns one. It never fails. "));
+    room.plugins.on_run = [](const Context& context, const DocumentView& document, const Action&) {
+        const std::vector<Part> parts = {{PartKind::code, document.uri, document.text}};
+        return context->generate(GenerateTask::explain, parts, *context);
+    };
+    std::string streamed;
+    const auto document = make_document("int f() { return 1; }\r\n");
+    const auto answer =
+        room.start_action(action_query(document),
+                          {.kind = ActionKind::explains, .title = "Explain", .range = {0, 5}},
+                          [&](std::string_view piece) { streamed += piece; })
+            .get();
+    REQUIRE(answer.has_value());
+    CHECK(answer->text == "Returns one. It never fails.");
+    CHECK(streamed == answer->text);
+    CHECK(answer->is_found);
+    CHECK(room.prompt(0) == "[<|explain|>]src/a.c\nint f() { return 1; }\n[<|fim_middle|>]");
+    CHECK(room.engine.requests()[0].priority == engine::Priority::chat);
+    CHECK(room.engine.requests()[0].tokens_max == AssistLimits().explain_tokens_max);
+}
+
+struct FixCase {
+    std::string line;  ///< of the document "a;\n" + line + "z;\n"
+    std::string model, fixed;
+    std::size_t range_bytes;
+};
+
+TEST_CASE("a fix replaces the action's range and keeps its line ends", "[assist][actions]") {
+    const std::vector<FixCase> cases = {
+        {"    itn b;\n", "    int b;\n", "    int b;", 10},
+        {"    itn b;\n", "    int b;", "    int b;\n", 11},
+        {"    itn b;\n", "int b;", "    int b;", 10},
+        {"    itn b;\r\n", "    int b;", "    int b;\r\n", 12},
+        {"    itn b;\r\n", "    int b;", "    int b;", 10},
+        {"    itn b;\n", "    itn b;  \n", "", 10},
+        {"    itn b;\n", "", "", 10},
+    };
+    for (const FixCase& each : cases) {
+        INFO(each.line << " <- " << each.model);
+        Room room(says(each.model));
+        room.plugins.on_run =
+            [](const Context& context, const DocumentView& document, const Action& action) {
+                const std::string_view text = document.text;
+                const auto [begin, end] = action.range;
+                const std::vector<Part> parts = {
+                    {PartKind::code, document.uri, text.substr(0, begin)},
+                    {PartKind::marked_line, document.uri, text.substr(begin, end - begin)},
+                    {PartKind::code, document.uri, text.substr(end)}};
+                return context->generate(GenerateTask::fix, parts, *context);
+            };
+        const std::string line_end = each.line.ends_with("\r\n") ? "\r\n" : "\n";
+        const auto document = make_document("a;" + line_end + each.line + "z;" + line_end);
+        const std::uint64_t begin = 2 + line_end.size();
+        const auto answer = room.start_action(action_query(document),
+                                              {.kind = ActionKind::fixes,
+                                               .title = "Fix",
+                                               .range = {begin, begin + each.range_bytes}})
+                                .get();
+        REQUIRE(answer.has_value());
+        CHECK(answer->text == each.fixed);
+        CHECK(answer->is_found == !each.fixed.empty());
+        CHECK(answer->range.begin_byte == begin);
+        CHECK(room.prompt(0).starts_with("[<|fix|>]src/a.c\na;\n[<|bug|>]    itn b;\n"));
+        CHECK(room.engine.requests()[0].priority == engine::Priority::fix);
+    }
+}
+
+TEST_CASE("an action whose range has gone is refused", "[assist][actions]") {
+    Room room(says(""));
+    const auto document = make_document("int a;\n");
+    for (const plugin_host::ByteRange range : {plugin_host::ByteRange{5, 3}, {0, 8}}) {
+        const auto answer =
+            room.start_action(action_query(document), {.title = "Fix", .range = range}).get();
+        CHECK(answer.error().code == ErrorCode::invalid_argument);
+    }
+}
+
+TEST_CASE("a cancelled explanation ends and streams no more", "[assist][actions]") {
+    Room room([](const engine::Request&) {
+        return FakeAnswer{.text = "One sentence. Two", .holds = true};
+    });
+    room.plugins.on_run = [](const Context& context, const DocumentView& document, const Action&) {
+        const std::vector<Part> parts = {{PartKind::code, document.uri, document.text}};
+        return context->generate(GenerateTask::explain, parts, *context);
+    };
+    CancelSource cancel;
+    ActionQuery query = action_query(make_document("int a;\n"));
+    query.cancel = cancel.token();
+    std::promise<std::string> first;
+    auto future =
+        room.start_action(query,
+                          {.kind = ActionKind::explains, .title = "Explain", .range = {}},
+                          [&](std::string_view piece) { first.set_value(std::string(piece)); });
+    CHECK(first.get_future().get() == "One sentence.");
+    cancel.cancel();
+    CHECK(future.get().error().code == ErrorCode::cancelled);
+}
+
+TEST_CASE("a model without words for it is told for an explanation", "[assist][actions]") {
+    Room room(says(""),
+              quick_limits(),
+              std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>"}));
+    room.plugins.on_run = [](const Context& context, const DocumentView&, const Action&) {
+        return context->generate(GenerateTask::explain, {}, *context);
+    };
+    const auto answer =
+        room.start_action(action_query(make_document("int a;\n")),
+                          {.kind = ActionKind::explains, .title = "Explain", .range = {}})
+            .get();
+    CHECK(answer.error().code == ErrorCode::unsupported);
+}
+
+}  // namespace
+}  // namespace hearth::assist
