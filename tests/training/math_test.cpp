@@ -1,18 +1,85 @@
 // Every Math table against the portable one, on shapes that fit no tile.
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "training/trainer/math_amx_driver.h"
 #include "training/trainer/math_select.h"
 
 using namespace hearth;
 using namespace hearth::trainer;
 
+namespace hearth::trainer {
+
+const Math<float>& emulated_avx512_math();  // math_avx512_emulated.cpp
+
+}  // namespace hearth::trainer
+
 namespace {
+
+/// The tile unit in plain loops: eight tiles of 16 rows of 64 bytes, and the product of pairs of
+/// bfloat16. Throws where the processor would fault: unconfigured tiles.
+struct EmulatedTiles {
+    static inline bool is_configured = false;
+    static inline std::uint32_t tiles[8][16][16] = {};
+
+    static void configure() { is_configured = true; }
+    static void release() { is_configured = false; }
+
+    static void check() {
+        if (!is_configured) throw std::logic_error("a tile was used before its configuration");
+    }
+    template <int tile>
+    static void zero() {
+        check();
+        std::memset(tiles[tile], 0, sizeof(tiles[tile]));
+    }
+    template <int tile>
+    static void load(const void* from, std::size_t row_bytes) {
+        check();
+        for (std::size_t row = 0; row < 16; ++row) {
+            std::memcpy(tiles[tile][row], static_cast<const char*>(from) + row * row_bytes, 64);
+        }
+    }
+    template <int tile>
+    static void store(void* to, std::size_t row_bytes) {
+        check();
+        for (std::size_t row = 0; row < 16; ++row) {
+            std::memcpy(static_cast<char*>(to) + row * row_bytes, tiles[tile][row], 64);
+        }
+    }
+    template <int sum, int a, int b>
+    static void multiply() {
+        check();
+        for (std::size_t i = 0; i < 16; ++i) {
+            for (std::size_t j = 0; j < 16; ++j) {
+                auto value = std::bit_cast<float>(tiles[sum][i][j]);
+                for (std::size_t pair = 0; pair < 16; ++pair) {
+                    const std::uint32_t x = tiles[a][i][pair];
+                    const std::uint32_t y = tiles[b][pair][j];
+                    value += std::bit_cast<float>(x << 16) * std::bit_cast<float>(y << 16);
+                    value += std::bit_cast<float>(x & 0xFFFF0000U) *
+                             std::bit_cast<float>(y & 0xFFFF0000U);
+                }
+                tiles[sum][i][j] = std::bit_cast<std::uint32_t>(value);
+            }
+        }
+    }
+};
+
+Math<float> emulated_amx_math() {
+    Math<float> math = portable_math();
+    math.gemm = AmxDriver<EmulatedTiles>::run;
+    return math;
+}
 
 std::vector<float> random_values(std::size_t count, unsigned seed) {
     std::mt19937 random(seed);
@@ -28,7 +95,7 @@ std::vector<float> random_values(std::size_t count, unsigned seed) {
 std::vector<const Math<float>*> other_tables() {
     Log log;
     std::vector<const Math<float>*> tables;
-    for (const char* name : {"avx2"}) {
+    for (const char* name : {"avx2", "avx512"}) {
         if (const auto math = select_math(name, log)) tables.push_back(*math);
     }
     return tables;
@@ -74,6 +141,48 @@ TEST_CASE("every instruction set gives the portable products", "[trainer][math]"
         CHECK(agrees_with_portable(*math, 1e-5F));
     }
     CHECK(agrees_with_portable(portable_math(), 0));
+}
+
+TEST_CASE("the AVX-512 tile gives the portable products", "[trainer][math]") {
+    CHECK(agrees_with_portable(emulated_avx512_math(), 1e-5F));
+}
+
+TEST_CASE("the AMX driver gives the portable products up to bfloat16", "[trainer][math]") {
+    CHECK(agrees_with_portable(emulated_amx_math(), 1e-2F));
+    CHECK_FALSE(agrees_with_portable(emulated_amx_math(), 1e-5F));
+}
+
+TEST_CASE("the AMX driver is exact where bfloat16 is", "[trainer][math]") {
+    // Small whole numbers are exact in bfloat16 and their sums in float, in any order.
+    const Math<float> amx = emulated_amx_math();
+    const auto workspace = std::make_unique<GemmWorkspace>();
+    for (const auto& [m, n, k] :
+         {std::array<std::size_t, 3>{33, 70, 65}, {1, 1, 1}, {97, 31, 700}}) {
+        std::vector<float> a(m * k), b(k * n), expected(m * n), found(m * n);
+        for (std::size_t i = 0; i < a.size(); ++i) {
+            a[i] = static_cast<float>(i * 7 % 17) - 8;
+        }
+        for (std::size_t i = 0; i < b.size(); ++i) {
+            b[i] = static_cast<float>(i * 5 % 13) - 6;
+        }
+        const auto product = [&](const Math<float>& math, std::vector<float>& c) {
+            math.gemm(a_times_b<float>(m, n, k, a.data(), k, b.data(), n, c.data(), n), *workspace);
+        };
+        product(portable_math(), expected);
+        product(amx, found);
+        CHECK(found == expected);
+    }
+}
+
+TEST_CASE("bfloat16 rounds to nearest, ties to even, and keeps what is no number",
+          "[trainer][math]") {
+    const auto rounded = [](std::uint32_t bits) { return to_bfloat(std::bit_cast<float>(bits)); };
+    CHECK(rounded(0x3F808000U) == 0x3F80);
+    CHECK(rounded(0x3F818000U) == 0x3F82);
+    CHECK(rounded(0x3F808001U) == 0x3F81);
+    CHECK(rounded(0x7F800000U) == 0x7F80);
+    CHECK((rounded(0x7F800001U) & 0x7FU) != 0);
+    CHECK(rounded(0x80000000U) == 0x8000);
 }
 
 TEST_CASE("a product that is wrong fails its check", "[trainer][math]") {

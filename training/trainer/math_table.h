@@ -106,6 +106,10 @@ const Math<double>& portable_math_double();
 const Math<float>& avx2_math();    // needs AVX2 and FMA
 const Math<float>& avx512_math();  // needs AVX-512 F, BW, DQ, VL
 
+/// The products of AMX, with factors rounded to bfloat16. Needs AMX tiles and bfloat16 and, once
+/// for the whole process, the kernel's permission; select_math sees to both.
+void amx_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
+
 /// C (m, n) = A (m, k) times the transpose of B (n, k); dense rows unless strides are given.
 template <typename Real>
 Gemm<Real> a_times_b_transposed(std::size_t m,
