@@ -1,0 +1,32 @@
+#include "core/cli/serve_options.h"
+
+namespace hearth::cli {
+
+void add_serve_options(CLI::App& app, ServeOptions& options) {
+    app.add_option("--model",
+                   options.model,
+                   "GGUF file; else HEARTH_MODEL, else the settings, else the default model");
+    app.add_option(
+        "--backend", options.backend, "cpu, reference or cuda; the best present where not named");
+    app.add_option(
+           "--threads", options.threads, "threads of the CPU backend; one per core where not named")
+        ->check(CLI::Range(0, 1024));
+    app.add_option("--idle-exit",
+                   options.idle_exit_minutes,
+                   "end so many minutes after the last client; 0: never")
+        ->check(CLI::Range(0, 1 << 20));
+}
+
+std::vector<std::string> to_arguments(const ServeOptions& options) {
+    std::vector<std::string> words;
+    if (!options.model.empty()) words.insert(words.end(), {"--model", options.model});
+    if (!options.backend.empty()) words.insert(words.end(), {"--backend", options.backend});
+    if (options.threads != 0)
+        words.insert(words.end(), {"--threads", std::to_string(options.threads)});
+    if (options.idle_exit_minutes != 0) {
+        words.insert(words.end(), {"--idle-exit", std::to_string(options.idle_exit_minutes)});
+    }
+    return words;
+}
+
+}  // namespace hearth::cli

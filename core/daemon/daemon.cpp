@@ -1,0 +1,236 @@
+#include "core/daemon/daemon.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "core/assist/assist.h"
+#include "core/base/thread.h"
+#include "core/base/version.h"
+#include "core/compute/backend_registry.h"
+#include "core/daemon/peers.h"
+#include "core/engine/engine.h"
+#include "core/model/model.h"
+#include "core/plugin_host/plugin_host.h"
+#include "core/tokenizer/tokenizer.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "lsp/client/daemon_start.h"
+
+namespace hearth::daemon {
+namespace {
+
+constexpr Duration kTick = std::chrono::seconds(2);
+constexpr Duration kFinishPatience = std::chrono::milliseconds(500);
+constexpr Duration kFinishPoll = std::chrono::milliseconds(5);
+constexpr const char* kRoom = "daemon";
+
+/// Held for the daemon's life: two daemons never share a runtime folder.
+Result<lsp::FileDescriptor> lock_folder(const std::string& folder) {
+    const std::string path = folder + "/hearthd.lock";
+    lsp::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!file.is_open())
+        return fail(ErrorCode::io, "cannot open " + path + ": " + std::strerror(errno), kRoom);
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        return fail(ErrorCode::unavailable,
+                    "another daemon serves " + folder + "; use it, or end it with: hearth stop",
+                    kRoom);
+    }
+    return file;
+}
+
+compute::BackendRegistry make_registry(const DaemonOptions& options, Log& log) {
+    compute::BackendRegistry registry;
+    registry.add("reference", 1, [](const compute::BackendOptions&) {
+        return Result<std::unique_ptr<compute::Backend>>(reference::make_reference_backend());
+    });
+    registry.add("cpu", 10, [](const compute::BackendOptions& wanted) {
+        return cpu::make_cpu_backend(wanted);
+    });
+    for (const std::string& left_out :
+         registry.load_accelerators(options.program_folder + "/../lib/hearth/backends")) {
+        log.info(kRoom, left_out);
+    }
+    return registry;
+}
+
+plugin_host::PluginHostOptions to_plugin_options(const DaemonOptions& options) {
+    plugin_host::PluginHostOptions out;
+    out.folders = {options.program_folder + "/../lib/hearth/plugins"};
+    out.folders.insert(out.folders.end(),
+                       options.settings.plugin_folders.begin(),
+                       options.settings.plugin_folders.end());
+    for (const auto& [id, values] : options.settings.plugins) {
+        for (const auto& [name, value] : values) {
+            out.settings.push_back({id, name, value});
+        }
+    }
+    return out;
+}
+
+/// Everything in the order in which it is made; C++ destroys it in reverse, which is the order of
+/// shutdown: stop accepting, end the conversations, cancel jobs, drain the engine, destroy plugins,
+/// free the device.
+class RunningDaemon final : public Daemon {
+  public:
+    RunningDaemon(DaemonOptions options, Log& log)
+        : options_(std::move(options)),
+          log_(log),
+          started_(clock_.now()),
+          idle_since_(started_) {}
+
+    Result<void> start() {
+        HEARTH_TRY(lock_, lock_folder(options_.runtime_folder));
+        HEARTH_TRY(
+            model_path_,
+            cli::find_model(options_.serve.model, options_.settings, options_.program_folder));
+        HEARTH_TRY(model_, model::load_model(model_path_));
+        HEARTH_TRY(tokenizer_, tokenizer::Tokenizer::from_gguf(model_->file()));
+        HEARTH_CHECK(start_engine());
+        plugins_ = plugin_host::PluginHost::load(to_plugin_options(options_), log_, clock_);
+        assistant_ = assist::Assistant::make({*engine_, tokenizer_, *plugins_, log_, clock_}, {});
+        loop_ = lsp::IoLoop::make();
+        peers_ = std::make_unique<Peers>(
+            lsp::ServerParts{*assistant_,
+                             log_,
+                             clock_,
+                             [this](std::function<void()> task) { loop_->post(std::move(task)); },
+                             [this] { return status(); },
+                             [this] { begin_stop(); }},
+            lsp::ServerLimits{},
+            Peers::Options{model_path_},
+            [this] { begin_stop(); });
+        HEARTH_TRY(listener_,
+                   lsp::listen_unix(*loop_,
+                                    lsp::socket_path(options_.runtime_folder),
+                                    [this](std::shared_ptr<lsp::Connection> connection) {
+                                        peers_->add(std::move(connection));
+                                    }));
+        loop_->on_stop_signal([this] { begin_stop(); });
+        log_.info(kRoom,
+                  "build " + std::string(build_id()) + " serves " + model_->config().name + " on " +
+                      backend_->description());
+        return {};
+    }
+
+    ~RunningDaemon() override {
+        // The assistant ends its jobs first, so that nothing posts to a loop that is gone; then the
+        // sessions.
+        if (assistant_ != nullptr) assistant_.reset();
+        listener_.reset();
+        peers_.reset();
+        loop_.reset();
+    }
+
+    void run() override {
+        loop_->post_after(kTick, [this] { tick(); });
+        loop_->run();
+        name_thread(Thread::main);
+    }
+
+  private:
+    Result<void> start_engine() {
+        const cli::ServeOptions& serve = options_.serve;
+        const cli::Settings& settings = options_.settings;
+        HEARTH_TRY(backend_,
+                   make_registry(options_, log_)
+                       .make(serve.backend.empty() ? settings.backend : serve.backend,
+                             {serve.threads != 0 ? serve.threads : settings.threads}));
+        engine::EngineLimits limits;
+        if (settings.context_tokens != 0) limits.context_tokens_max = settings.context_tokens;
+        const std::int32_t context_length = model_->config().context_length;
+        if (context_length > 0)
+            limits.context_tokens_max = std::min(limits.context_tokens_max, context_length);
+        HEARTH_TRY(engine_, engine::Engine::make(model_, *backend_, limits, clock_));
+        return {};
+    }
+
+    lsp::HearthStatus status() {
+        lsp::HearthStatus out;
+        out.version = version();
+        out.build_id = build_id();
+        out.model = model_path_;
+        out.backend = std::string(backend_->name()) + " (" + backend_->description() + ")";
+        out.process_id = ::getpid();
+        out.clients = static_cast<std::int64_t>(peers_->count());
+        out.requests = static_cast<std::int64_t>(peers_->answered_count());
+        out.uptime_s = to_ms(clock_.now() - started_) / 1000.0;
+        const engine::EngineStatus engine = engine_->status();
+        out.running = engine.running;
+        out.waiting = engine.waiting;
+        for (const plugin_host::PluginInfo& plugin : plugins_->plugins()) {
+            if (plugin.state == plugin_host::PluginState::active) {
+                out.plugins.push_back(plugin.id);
+            } else {
+                out.left_out.push_back(plugin.reason);
+            }
+        }
+        return out;
+    }
+
+    /// Every two seconds: what has come up since, and whether anybody is here.
+    void tick() {
+        for (const std::string& text : plugins_->take_messages()) {
+            peers_->show_message(lsp::kMessageWarning, "hearth: " + text);
+        }
+        peers_->drop_orphans();
+        const TimePoint now = clock_.now();
+        if (peers_->count() > 0) idle_since_ = now;
+        const std::chrono::minutes idle_max(options_.serve.idle_exit_minutes);
+        if (options_.serve.idle_exit_minutes > 0 && now - idle_since_ >= idle_max) {
+            log_.info(kRoom,
+                      "no client for " + std::to_string(idle_max.count()) + " minutes: ending");
+            return begin_stop();
+        }
+        loop_->post_after(kTick, [this] { tick(); });
+    }
+
+    void begin_stop() {
+        if (std::exchange(is_stopping_, true)) return;
+        listener_.reset();
+        peers_->finish_all();
+        stop_deadline_ = clock_.now() + kFinishPatience;
+        await_finish();
+    }
+
+    /// Gives the last messages time to leave, then ends the loop.
+    void await_finish() {
+        if (peers_->count() == 0 || clock_.now() >= stop_deadline_) return loop_->stop();
+        loop_->post_after(kFinishPoll, [this] { await_finish(); });
+    }
+
+    const DaemonOptions options_;
+    Log& log_;
+    const SteadyClock clock_;
+    const TimePoint started_;
+    TimePoint idle_since_;
+    TimePoint stop_deadline_;
+    bool is_stopping_ = false;
+
+    lsp::FileDescriptor lock_;
+    std::string model_path_;
+    std::shared_ptr<const model::Model> model_;
+    std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
+    std::unique_ptr<compute::Backend> backend_;
+    std::unique_ptr<engine::Engine> engine_;
+    std::unique_ptr<plugin_host::PluginHost> plugins_;
+    std::unique_ptr<assist::Assistant> assistant_;
+    std::unique_ptr<lsp::IoLoop> loop_;
+    std::unique_ptr<Peers> peers_;
+    std::unique_ptr<lsp::Listener> listener_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Daemon>> Daemon::start(const DaemonOptions& options, Log& log) {
+    auto daemon = std::make_unique<RunningDaemon>(options, log);
+    HEARTH_CHECK(daemon->start());
+    return std::unique_ptr<Daemon>(std::move(daemon));
+}
+
+}  // namespace hearth::daemon
