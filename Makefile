@@ -1,0 +1,87 @@
+# hearth: `make demo` shows it at work, `make test` proves it. Both install what is missing from Debian 12 first.
+# Run as root, or with sudo at hand. `make help` lists the rest.
+
+BUILD     := build/release
+JOBS      ?= $(shell nproc)
+SUDO      := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT       := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=500
+BUILD_PACKAGES := g++ cmake ninja-build ccache git libboost1.81-dev nlohmann-json3-dev libcli11-dev
+TEST_PACKAGES  := catch2 libsimde-dev libpcre2-dev python3 binutils neovim
+CHECK_PACKAGES := clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
+SOURCES   = $(shell git ls-files '*.h' '*.cpp' '*.c' '*.cu' '*.cuh')
+
+# $(call install,PACKAGES): installs those that are missing; asks nothing of the network when none is.
+define install
+	@missing=; for package in $(1); do \
+	  dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
+endef
+
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads bench format clean \
+        packages test-packages check-packages
+
+help:
+	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
+	@echo "make test     build and run every test (release), and the unit tests under AddressSanitizer"
+	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety"
+	@echo "make bench    speed and memory, printed as tables"
+	@echo "make format   clang-format over every source"
+	@echo "make clean    remove build/"
+
+packages:
+	$(call install,$(BUILD_PACKAGES))
+test-packages: packages
+	$(call install,$(TEST_PACKAGES))
+check-packages: test-packages
+	$(call install,$(CHECK_PACKAGES))
+
+build: packages
+	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DHEARTH_TESTS=OFF -DHEARTH_TRAINING=OFF) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth hearthd hearth_plugins
+
+demo: build
+	@docs/demo/demo.sh $(BUILD)
+
+test: test-packages
+	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan -j $(JOBS) --target hearth_unit_tests
+	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_asan
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+
+check: check-tsan check-asan check-tidy check-threads
+
+# The rooms with threads, and the whole daemon.
+check-tsan: check-packages
+	@cmake --preset tsan >/dev/null
+	@cmake --build build/tsan -j $(JOBS)
+	@ctest --test-dir build/tsan --output-on-failure -j $(JOBS) -R 'base|engine|plugin_host|assist|lsp|kernels_cpu|scenario'
+
+check-asan: check-packages
+	@cmake --preset asan >/dev/null
+	@cmake --build build/asan -j $(JOBS)
+	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L scenario
+
+check-tidy: check-packages
+	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
+	@git ls-files 'core/*.cpp' 'lsp/*.cpp' 'kernels/*.cpp' 'plugins/*.cpp' 'training/*.cpp' \
+	  | xargs -P $(JOBS) -n 4 clang-tidy-14 --quiet -p $(BUILD)
+
+# Finds a lock that is not held. Only declarations are read, so no library is needed.
+check-threads: check-packages
+	@git ls-files 'core/*.cpp' 'lsp/*.cpp' 'kernels/cpu/*.cpp' | xargs -P $(JOBS) -n 1 clang++-14 -std=c++20 -I. \
+	  -Iplugins/abi -fsyntax-only -Wthread-safety -Werror=thread-safety
+
+bench: test-packages
+	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+	@tests/bench/run.sh $(BUILD)
+
+format:
+	@clang-format -i $(SOURCES)
+
+clean:
+	rm -rf build
