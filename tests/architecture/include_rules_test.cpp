@@ -24,7 +24,7 @@ bool starts_with(const std::string& text, const std::string& begin) {
 }
 
 /// The words between back quotes.
-std::vector<std::string> quoted(const std::string& text) {
+std::vector<std::string> back_quoted(const std::string& text) {
     std::vector<std::string> words;
     std::size_t at = 0;
     while ((at = text.find('`', at)) != std::string::npos) {
@@ -43,7 +43,7 @@ Rules read_rules() {
     for (std::string line; std::getline(file, line);) {
         if (starts_with(line, "| folder")) is_in_table = true;
         if (!is_in_table || !starts_with(line, "| `")) continue;
-        const std::vector<std::string> words = quoted(line);
+        const std::vector<std::string> words = back_quoted(line);
         rules[words.front()] = std::set<std::string>(words.begin() + 1, words.end());
         if (line.find("everything") != std::string::npos) rules[words.front()].insert("*");
     }
