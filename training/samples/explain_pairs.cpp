@@ -93,7 +93,7 @@ class PythonFinder {
   public:
     explicit PythonFinder(std::string_view text) : text_(text), lines_(lines_of(text)) {}
 
-    std::vector<ExplainPair> run() const {
+    [[nodiscard]] std::vector<ExplainPair> run() const {
         std::vector<ExplainPair> pairs;
         for (std::size_t i = 0; i < lines_.size(); ++i) {
             const std::string_view line = trimmed(part(text_, lines_[i]));
@@ -105,7 +105,7 @@ class PythonFinder {
     }
 
   private:
-    std::optional<ExplainPair> at(std::size_t head) const {
+    [[nodiscard]] std::optional<ExplainPair> at(std::size_t head) const {
         std::size_t head_end = head;
         while (!trimmed(part(text_, lines_[head_end])).ends_with(":")) {
             if (++head_end >= std::min(lines_.size(), head + kHeadLinesMax)) return std::nullopt;
@@ -135,7 +135,7 @@ class PythonFinder {
     }
 
     /// The last line of the block that starts at `first`, which may be before `first`.
-    std::size_t body_end(std::size_t first, std::size_t outer) const {
+    [[nodiscard]] std::size_t body_end(std::size_t first, std::size_t outer) const {
         std::size_t last = first - 1;
         for (std::size_t i = first; i < lines_.size(); ++i) {
             const std::string_view line = part(text_, lines_[i]);
@@ -158,7 +158,7 @@ class BraceFinder {
           lines_(lines_of(text_)),
           language_(file.language) {}
 
-    std::vector<ExplainPair> run() const {
+    [[nodiscard]] std::vector<ExplainPair> run() const {
         std::vector<ExplainPair> pairs;
         std::size_t i = 0;
         while (i < lines_.size()) {
@@ -174,10 +174,12 @@ class BraceFinder {
     }
 
   private:
-    std::string_view line(std::size_t index) const { return trimmed(part(text_, lines_[index])); }
+    [[nodiscard]] std::string_view line(std::size_t index) const {
+        return trimmed(part(text_, lines_[index]));
+    }
 
     /// The line after the comment that starts at line `first`; `first` if none does.
-    std::size_t comment_end(std::size_t first) const {
+    [[nodiscard]] std::size_t comment_end(std::size_t first) const {
         std::size_t i = first;
         if (line(first).starts_with("/*")) {
             while (i < lines_.size() && line(i).find("*/") == std::string_view::npos) {
@@ -192,7 +194,8 @@ class BraceFinder {
         return i;
     }
 
-    std::optional<ExplainPair> at(std::size_t comment, std::size_t comment_end) const {
+    [[nodiscard]] std::optional<ExplainPair> at(std::size_t comment,
+                                                std::size_t comment_end) const {
         std::size_t head = comment_end;
         while (head < lines_.size() &&
                (line(head).starts_with("#[") || line(head).starts_with("@"))) {
@@ -216,7 +219,7 @@ class BraceFinder {
         return ExplainPair{code + "\n", std::move(sentence)};
     }
 
-    bool is_function_head(std::string_view head) const {
+    [[nodiscard]] bool is_function_head(std::string_view head) const {
         if (std::ranges::count(head, '\n') > static_cast<std::ptrdiff_t>(kHeadLinesMax))
             return false;
         if (is_unit_test_head(head)) return false;

@@ -133,24 +133,24 @@ std::optional<std::string> off_by_one(std::string_view line, Random& random) {
 }
 
 std::optional<std::string> condition(std::string_view line, Random& random) {
-    static const std::vector<Replacement> kDropped = {{"if not ", "if "},
-                                                      {"while not ", "while "},
-                                                      {"(!", "("},
-                                                      {"if !", "if "},
-                                                      {"&& !", "&& "}};
-    static const std::vector<Replacement> kAdded = {
+    static const std::vector<Replacement> dropped = {{"if not ", "if "},
+                                                     {"while not ", "while "},
+                                                     {"(!", "("},
+                                                     {"if !", "if "},
+                                                     {"&& !", "&& "}};
+    static const std::vector<Replacement> added = {
         {"if (", "if (!"}, {"while (", "while (!"}, {"if ", "if not "}, {"while ", "while not "}};
-    static const std::vector<Replacement> kAddedWithoutWord = {{"if ", "if !"}};
-    if (auto changed = replace_one(line, kDropped, random)) return changed;
+    static const std::vector<Replacement> added_without_word = {{"if ", "if !"}};
+    if (auto changed = replace_one(line, dropped, random)) return changed;
     const std::string_view text = trimmed(line);
     if (text.ends_with(":")) {
-        return replace_one(line, {kAdded[2], kAdded[3]}, random);
+        return replace_one(line, {added[2], added[3]}, random);
     }
     if (line.find("if (") != std::string_view::npos ||
         line.find("while (") != std::string_view::npos) {
-        return replace_one(line, {kAdded[0], kAdded[1]}, random);
+        return replace_one(line, {added[0], added[1]}, random);
     }
-    return text.ends_with("{") ? replace_one(line, kAddedWithoutWord, random) : std::nullopt;
+    return text.ends_with("{") ? replace_one(line, added_without_word, random) : std::nullopt;
 }
 
 std::optional<std::string> swap_arguments(std::string_view line, Random& random) {
@@ -177,17 +177,17 @@ std::optional<std::string> swap_arguments(std::string_view line, Random& random)
 std::optional<std::string> replace_by_table(std::string_view line,
                                             Mutation mutation,
                                             Random& random) {
-    static const std::vector<Replacement> kComparisons = {{" < ", " <= "},
-                                                          {" <= ", " < "},
-                                                          {" > ", " >= "},
-                                                          {" >= ", " > "},
-                                                          {" == ", " != "},
-                                                          {" != ", " == "},
-                                                          {" < ", " > "},
-                                                          {" > ", " < "},
-                                                          {" === ", " !== "},
-                                                          {" !== ", " === "}};
-    static const std::vector<Replacement> kNullChecks = {{"is not None", "is None"},
+    static const std::vector<Replacement> comparisons = {{" < ", " <= "},
+                                                         {" <= ", " < "},
+                                                         {" > ", " >= "},
+                                                         {" >= ", " > "},
+                                                         {" == ", " != "},
+                                                         {" != ", " == "},
+                                                         {" < ", " > "},
+                                                         {" > ", " < "},
+                                                         {" === ", " !== "},
+                                                         {" !== ", " === "}};
+    static const std::vector<Replacement> null_checks = {{"is not None", "is None"},
                                                          {"is None", "is not None"},
                                                          {"== null", "!= null"},
                                                          {"!= null", "== null"},
@@ -201,35 +201,35 @@ std::optional<std::string> replace_by_table(std::string_view line,
                                                          {"!== undefined", "=== undefined"},
                                                          {"is_none()", "is_some()"},
                                                          {"is_some()", "is_none()"}};
-    static const std::vector<Replacement> kArithmetic = {{" + ", " - "},
-                                                         {" - ", " + "},
-                                                         {" * ", " / "},
-                                                         {" / ", " * "},
-                                                         {" += ", " -= "},
-                                                         {" -= ", " += "},
-                                                         {"++", "--"},
-                                                         {"--", "++"},
-                                                         {" % ", " / "},
-                                                         {" << ", " >> "},
-                                                         {" >> ", " << "}};
-    static const std::vector<Replacement> kBooleans = {
+    static const std::vector<Replacement> arithmetic = {{" + ", " - "},
+                                                        {" - ", " + "},
+                                                        {" * ", " / "},
+                                                        {" / ", " * "},
+                                                        {" += ", " -= "},
+                                                        {" -= ", " += "},
+                                                        {"++", "--"},
+                                                        {"--", "++"},
+                                                        {" % ", " / "},
+                                                        {" << ", " >> "},
+                                                        {" >> ", " << "}};
+    static const std::vector<Replacement> booleans = {
         {"true", "false"}, {"false", "true"}, {"True", "False"}, {"False", "True"}};
-    static const std::vector<Replacement> kAndOr = {
+    static const std::vector<Replacement> and_or = {
         {" && ", " || "}, {" || ", " && "}, {" and ", " or "}, {" or ", " and "}};
-    static const std::vector<Replacement> kReturns = {{"return ", ""}};
+    static const std::vector<Replacement> returns = {{"return ", ""}};
     switch (mutation) {
         case Mutation::comparison:
-            return replace_one(line, kComparisons, random);
+            return replace_one(line, comparisons, random);
         case Mutation::null_check:
-            return replace_one(line, kNullChecks, random);
+            return replace_one(line, null_checks, random);
         case Mutation::arithmetic:
-            return replace_one(line, kArithmetic, random);
+            return replace_one(line, arithmetic, random);
         case Mutation::boolean:
-            return replace_one(line, kBooleans, random);
+            return replace_one(line, booleans, random);
         case Mutation::and_or:
-            return replace_one(line, kAndOr, random);
+            return replace_one(line, and_or, random);
         default:
-            return replace_one(line, kReturns, random);
+            return replace_one(line, returns, random);
     }
 }
 
