@@ -132,14 +132,14 @@ void GgufWriter::add_f32(std::string key, float value) {
     add(std::move(key), scalar(GgufType::f32, value));
 }
 
-void GgufWriter::add_string(std::string key, std::string value) {
+void GgufWriter::add_string(std::string key, std::string_view value) {
     Bytes encoded;
     put(encoded, GgufType::string);
     put_text(encoded, value);
     add(std::move(key), std::move(encoded));
 }
 
-void GgufWriter::add_strings(std::string key, std::vector<std::string> values) {
+void GgufWriter::add_strings(std::string key, const std::vector<std::string>& values) {
     Bytes encoded = array_start(GgufType::string, values.size());
     for (const std::string& value : values) {
         put_text(encoded, value);
@@ -147,11 +147,11 @@ void GgufWriter::add_strings(std::string key, std::vector<std::string> values) {
     add(std::move(key), std::move(encoded));
 }
 
-void GgufWriter::add_i32s(std::string key, std::vector<std::int32_t> values) {
+void GgufWriter::add_i32s(std::string key, const std::vector<std::int32_t>& values) {
     add(std::move(key), numbers(GgufType::i32, values));
 }
 
-void GgufWriter::add_f32s(std::string key, std::vector<float> values) {
+void GgufWriter::add_f32s(std::string key, const std::vector<float>& values) {
     add(std::move(key), numbers(GgufType::f32, values));
 }
 

@@ -21,10 +21,10 @@ class GgufWriter {
     void add_u64(std::string key, std::uint64_t value);
     void add_i32(std::string key, std::int32_t value);
     void add_f32(std::string key, float value);
-    void add_string(std::string key, std::string value);
-    void add_strings(std::string key, std::vector<std::string> values);
-    void add_i32s(std::string key, std::vector<std::int32_t> values);
-    void add_f32s(std::string key, std::vector<float> values);
+    void add_string(std::string key, std::string_view value);
+    void add_strings(std::string key, const std::vector<std::string>& values);
+    void add_i32s(std::string key, const std::vector<std::int32_t>& values);
+    void add_f32s(std::string key, const std::vector<float>& values);
 
     /// `bytes` hold shape.elements() elements of `dtype` in rows; they are borrowed until write().
     void add_tensor(std::string name,

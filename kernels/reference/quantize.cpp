@@ -200,9 +200,9 @@ template <typename Block>
 std::array<std::uint8_t, 256> encode_runs(const float* x, int q_max, Block& block) {
     std::array<Affine, 8> fits;
     Affine largest;
-    for (int j = 0; j < 8; ++j) {
+    for (std::size_t j = 0; j < 8; ++j) {
         const Affine fit = fit_affine(x + 32 * j, q_max);
-        fits[static_cast<std::size_t>(j)] = fit;
+        fits[j] = fit;
         largest = {std::max(largest.step, fit.step), std::max(largest.offset, fit.offset)};
     }
     block.d = float_to_half(largest.step / 63.0F);
@@ -276,8 +276,8 @@ float fit_symmetric(const float* x) {
 
 void encode_q6_k(const float* x, compute::BlockQ6K& block) {
     std::array<float, 16> steps{};
-    for (int j = 0; j < 16; ++j) {
-        steps[static_cast<std::size_t>(j)] = fit_symmetric(x + 16 * j);
+    for (std::size_t j = 0; j < 16; ++j) {
+        steps[j] = fit_symmetric(x + 16 * j);
     }
     block.d = float_to_half(signed_extreme(steps.data(), 16) / -128.0F);
     const float d = half_to_float(block.d);

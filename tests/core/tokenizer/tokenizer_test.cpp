@@ -142,6 +142,29 @@ TEST_CASE("a vocabulary that is none is refused", "[tokenizer]") {
     CHECK(none.error().code == ErrorCode::corrupt);
 }
 
+TEST_CASE("a damaged vocabulary is refused or works, and never crashes", "[tokenizer]") {
+    const std::vector<std::byte> whole = with_specials().to_bytes();
+    std::mt19937 random(9);
+    int loaded_count = 0;
+    for (int trial = 0; trial < 3000; ++trial) {
+        std::vector<std::byte> bytes = whole;
+        for (int i = 0; i < 4; ++i) {
+            bytes[random() % bytes.size()] = static_cast<std::byte>(random());
+        }
+        const auto file = formats::GgufFile::parse(bytes, "x.gguf");
+        if (!file) continue;
+        const auto tokenizer = Tokenizer::from_gguf(**file);
+        if (!tokenizer) continue;
+        ++loaded_count;
+        const auto tokens = (*tokenizer)->encode("ab <|im_end|> ö\xFF", {.parses_special = true});
+        if (!tokens) continue;
+        for (const TokenId token : *tokens) {
+            CHECK((token >= 0 && token < (*tokenizer)->vocab_size()));
+        }
+    }
+    CHECK(loaded_count > 0);
+}
+
 TEST_CASE("roles are found by the names of each family", "[tokenizer]") {
     struct Row {
         const char *prefix, *suffix, *middle, *end;
@@ -229,6 +252,12 @@ TEST_CASE("the real deepseek-coder vocabulary encodes text and gives it back", "
     CHECK(tokens.size() < text.size() * 2 / 3);
     // Bytes that the vocabulary has no token for: C0, C1 and F5 to FF never occur in UTF-8.
     CHECK(tokenizer->decode(tokenizer->encode("a\xFF").value()) == "a�");
+
+    // The ids of the model's own tokenizer; it finds its added word "ü" in any text.
+    CHECK(tokenizer->encode("ied 4 ½ months").value() == Tokens{1050, 207, 19, 207, 19192, 4217});
+    CHECK(tokenizer->encode("Führer").value() == Tokens{37, 32009, 71, 6247});
+    CHECK(tokenizer->encode(" this is 🦙.cpp").value() ==
+          Tokens{437, 317, 12394, 99, 234, 13, 14789});
 
     // A word that is one token and one piece comes back as that token.
     for (const char* const word : {"return", " return", "\n", ";", " namespace", "中"}) {
