@@ -11,16 +11,19 @@ bool is_supported(Isa isa) {
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                    __builtin_cpu_supports("f16c");
         case Isa::avx512:
-            return false;
+            return is_supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
+                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
     }
     return false;
 }
 
 const Kernels& kernels_of(Isa isa) {
     switch (isa) {
+        case Isa::avx512:
+            return kAvx512Kernels;
         case Isa::avx2:
             return kAvx2Kernels;
-        case Isa::avx512:
         case Isa::scalar:
             break;
     }

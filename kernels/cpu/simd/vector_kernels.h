@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/simd/token_tiles.h"
 
 namespace hearth::cpu {
 namespace {
@@ -80,33 +81,6 @@ inline void dot_rows(const typename Row::Element* row,
     for (int t = 0; t < kCount; ++t) {
         out[t] = sum_of(add(even[t], odd[t]));
     }
-}
-
-/// Tokens whose dot products share the loads of one row of weights.
-constexpr int kTileTokens = 4;
-
-/// Calls Tile::run<n>(call, first token) for tiles of four tokens and a rest of fewer.
-template <typename Tile>
-inline void for_token_tiles(const DotCall& call) {
-    std::int64_t t = 0;
-    for (; t + kTileTokens <= call.tokens; t += kTileTokens) {
-        Tile::template run<kTileTokens>(call, t);
-    }
-    switch (call.tokens - t) {
-        case 3:
-            return Tile::template run<3>(call, t);
-        case 2:
-            return Tile::template run<2>(call, t);
-        case 1:
-            return Tile::template run<1>(call, t);
-        default:
-            return;
-    }
-}
-
-/// What Tile::run has in hand: the row's bytes, and where its results go.
-inline const char* row_of(const DotCall& call, std::int64_t row) {
-    return static_cast<const char*>(call.weights) + row * call.row_bytes;
 }
 
 template <typename Row>

@@ -1,0 +1,106 @@
+// Vec: sixteen floats in an AVX-512 register. Included by kernels_avx512.cpp alone: whatever it
+// defines has internal linkage, so that no other file gets a copy compiled for AVX-512.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace hearth::cpu {
+namespace {
+
+struct Vec {
+    static constexpr std::int64_t kWidth = 16;
+    __m512 v;
+};
+
+inline Vec zero() {
+    return {_mm512_setzero_ps()};
+}
+inline Vec broadcast(float x) {
+    return {_mm512_set1_ps(x)};
+}
+inline Vec load(const float* p) {
+    return {_mm512_loadu_ps(p)};
+}
+inline Vec load_half(const std::uint16_t* p) {
+    return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline Vec load_bf16(const std::uint16_t* p) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+}
+inline void store(float* p, Vec x) {
+    _mm512_storeu_ps(p, x.v);
+}
+inline void store_half(std::uint16_t* p, Vec x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+/// Nearest, ties to even; x lies in [-127, 127].
+inline void store_int8(std::int8_t* p, Vec x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.v)));
+}
+inline Vec add(Vec a, Vec b) {
+    return {_mm512_add_ps(a.v, b.v)};
+}
+inline Vec mul(Vec a, Vec b) {
+    return {_mm512_mul_ps(a.v, b.v)};
+}
+inline Vec div(Vec a, Vec b) {
+    return {_mm512_div_ps(a.v, b.v)};
+}
+inline Vec max(Vec a, Vec b) {
+    return {_mm512_max_ps(a.v, b.v)};
+}
+inline Vec min(Vec a, Vec b) {
+    return {_mm512_min_ps(a.v, b.v)};
+}
+inline Vec abs(Vec a) {
+    return {_mm512_abs_ps(a.v)};
+}
+/// a * b + c.
+inline Vec fma(Vec a, Vec b, Vec c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+inline __m256 upper_half(__m512 a) {
+    return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
+}
+inline float sum_of(Vec a) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), upper_half(a.v));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+inline float max_of(Vec a) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), upper_half(a.v));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+/// e^a to about one unit in the last place; 0 below -87.3, e^88 above 88.
+inline Vec exp(Vec a) {
+    const __m512 lowest = _mm512_set1_ps(-87.3F);
+    const __mmask16 is_normal = _mm512_cmp_ps_mask(a.v, lowest, _CMP_GT_OQ);
+    const __m512 x = _mm512_max_ps(_mm512_min_ps(a.v, _mm512_set1_ps(88.0F)), lowest);
+    // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, the first exact in few bits.
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)),
+                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
+    __m512 p = _mm512_set1_ps(1.0F / 5040.0F);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 720.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 120.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 24.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 6.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+    const __m512i exponent =
+        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23);
+    return {_mm512_maskz_mov_ps(is_normal, _mm512_mul_ps(p, _mm512_castsi512_ps(exponent)))};
+}
+
+}  // namespace
+}  // namespace hearth::cpu

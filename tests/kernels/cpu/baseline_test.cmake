@@ -1,0 +1,26 @@
+# Disassembles the objects of kernels/cpu. Baseline objects must not use AVX registers; the
+# instruction-set objects must define no weak symbols, of which the linker keeps any file's copy.
+string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
+set(checked 0)
+foreach(object IN LISTS OBJECTS)
+  if(object MATCHES "kernels_avx")
+    execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE symbols
+      COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCHALL "[^\n]* [VWuvw] [^\n]*" weak "${symbols}")
+    if(weak)
+      message(SEND_ERROR "${object} defines weak symbols: ${weak}")
+    endif()
+  else()
+    execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${object} OUTPUT_VARIABLE code
+      COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCH "[^\n]*%[yz]mm[^\n]*" wide "${code}")
+    string(REGEX MATCH "\tv[a-z0-9]+ [^\n]*%xmm[^\n]*" vex "${code}")
+    if(wide OR vex)
+      message(SEND_ERROR "${object} uses AVX: ${wide}${vex}")
+    endif()
+  endif()
+  math(EXPR checked "${checked} + 1")
+endforeach()
+if(checked LESS 10)
+  message(FATAL_ERROR "only ${checked} objects were checked")
+endif()
