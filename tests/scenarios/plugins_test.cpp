@@ -1,5 +1,7 @@
 // Bad plugins in a folder that the settings name: left out by name, and the daemon serves on.
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 #include <catch2/catch.hpp>
 
@@ -12,11 +14,24 @@ std::string settings_with(const std::string& folder) {
     return R"({"plugin_folders": [")" + folder + R"("]})";
 }
 
+void copy_plugin(const std::string& library, const std::string& path) {
+    namespace fs = std::filesystem;
+    fs::copy_file(Scenario::built("tests/plugins/" + library), path);
+    fs::permissions(path, fs::perms::owner_all);
+}
+
 TEST_CASE("a folder full of bad plugins costs sentences, not the daemon", "[scenario][plugins]") {
-    const Scenario scenario(settings_with(Scenario::built("lib/hearth/hostile")));
+    const TemporaryFolder folder;
+    for (const char* fault :
+         {"wrong_version", "null_factory", "null_instance", "init_false", "init_throws"}) {
+        copy_plugin("test_hostile.so", folder.file(std::string(fault) + ".so"));
+    }
+    copy_plugin("test_no_entry.so", folder.file("no_entry.so"));
+    std::ofstream(folder.file("text.so")) << "no library at all";
+    const Scenario scenario(settings_with(folder.path().string()));
     const std::unique_ptr<lsp::Client> client = scenario.start();
     const lsp::HearthStatus status = scenario.status();
-    CHECK(status.left_out.size() >= 4);
+    CHECK(status.left_out.size() == 7);
     for (const char* id : {"hearth.complete", "hearth.explain", "hearth.fix"}) {
         CHECK(std::count(status.plugins.begin(), status.plugins.end(), id) == 1);
     }
