@@ -76,11 +76,56 @@ void Model<Real>::attention_latent(const Pass& pass,
                                   value_row));
 }
 
+/// Scores, probabilities and the mixed values of every head, a block of query rows at a time.
+template <typename Real>
+void Model<Real>::attention_mix(const Pass& pass, LayerState<Real>& state) {
+    const ModelShape& s = shape_;
+    const std::size_t n = pass.tokens;
+    const std::size_t length = pass.length;
+    const std::size_t query_row = s.head_count * s.head_dim();
+    const std::size_t value_row = s.head_count * s.value_dim;
+    const auto scale = static_cast<Real>(1.0 / std::sqrt(static_cast<double>(s.head_dim())));
+    for (std::size_t window = 0; window < pass.windows; ++window) {
+        for (std::size_t head = 0; head < s.head_count; ++head) {
+            const std::size_t first = window * length;
+            const Real* key = state.key.data() + (head * n + first) * s.head_dim();
+            const Real* value = state.value.data() + first * value_row + head * s.value_dim;
+            Real* p = state.probabilities.data() + (window * s.head_count + head) * length * length;
+            for (std::size_t begin = 0; begin < length; begin += kQueryRows) {
+                const std::size_t end = std::min(begin + kQueryRows, length);
+                Real* block = p + begin * length;
+                multiply(a_times_b_transposed(
+                    end - begin,
+                    end,
+                    s.head_dim(),
+                    state.query.data() + (first + begin) * query_row + head * s.head_dim(),
+                    query_row,
+                    key,
+                    s.head_dim(),
+                    block,
+                    length));
+                for (std::size_t i = begin; i < end; ++i) {
+                    math_.softmax(i + 1, end, scale, p + i * length);
+                }
+                multiply(
+                    a_times_b(end - begin,
+                              s.value_dim,
+                              end,
+                              block,
+                              length,
+                              value,
+                              value_row,
+                              state.mixed.data() + (first + begin) * value_row + head * s.value_dim,
+                              value_row));
+            }
+        }
+    }
+}
+
 template <typename Real>
 void Model<Real>::attention(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state) {
     const ModelShape& s = shape_;
     const std::size_t n = pass.tokens;
-    const std::size_t length = pass.length;
     const std::size_t query_row = s.head_count * s.head_dim();
     const std::size_t value_row = s.head_count * s.value_dim;
     const auto epsilon = static_cast<Real>(s.norm_epsilon);
@@ -122,42 +167,7 @@ void Model<Real>::attention(const Pass& pass, const LayerOffsets& at, LayerState
         rotate_rows(pass, 1, state.query.data() + head * s.head_dim() + s.nope_dim, query_row);
     }
     attention_latent(pass, at, state);
-    const auto scale = static_cast<Real>(1.0 / std::sqrt(static_cast<double>(s.head_dim())));
-    for (std::size_t window = 0; window < pass.windows; ++window) {
-        for (std::size_t head = 0; head < s.head_count; ++head) {
-            const std::size_t first = window * length;
-            const Real* key = state.key.data() + (head * n + first) * s.head_dim();
-            const Real* value = state.value.data() + first * value_row + head * s.value_dim;
-            Real* p = state.probabilities.data() + (window * s.head_count + head) * length * length;
-            for (std::size_t begin = 0; begin < length; begin += kQueryRows) {
-                const std::size_t end = std::min(begin + kQueryRows, length);
-                Real* block = p + begin * length;
-                multiply(a_times_b_transposed(
-                    end - begin,
-                    end,
-                    s.head_dim(),
-                    state.query.data() + (first + begin) * query_row + head * s.head_dim(),
-                    query_row,
-                    key,
-                    s.head_dim(),
-                    block,
-                    length));
-                for (std::size_t i = begin; i < end; ++i) {
-                    math_.softmax(i + 1, end, scale, p + i * length);
-                }
-                multiply(
-                    a_times_b(end - begin,
-                              s.value_dim,
-                              end,
-                              block,
-                              length,
-                              value,
-                              value_row,
-                              state.mixed.data() + (first + begin) * value_row + head * s.value_dim,
-                              value_row));
-            }
-        }
-    }
+    attention_mix(pass, state);
     state.middle.assign(state.input.begin(), state.input.end());
     multiply(a_times_b_transposed(n,
                                   s.hidden_dim,
@@ -239,6 +249,47 @@ void Model<Real>::attention_head_backward(const Pass& pass,
     }
 }
 
+/// From the gradient of the keys: adds that of the normed latent to scratch_.rank and that of the
+/// rotated part to scratch_.latent.
+template <typename Real>
+void Model<Real>::key_backward(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state) {
+    const ModelShape& s = shape_;
+    const std::size_t n = pass.tokens;
+    const std::size_t row = s.latent_rank + s.rope_dim;
+    Real* d_latent = scratch_.latent.data();
+    Real* d_normed = scratch_.rank.data();
+    for (std::size_t head = 0; head < s.head_count; ++head) {
+        const Real* d_key = scratch_.key.data() + head * n * s.head_dim();
+        const std::size_t key_b = at.key_b + head * s.latent_rank * s.nope_dim;
+        multiply(a_transposed_times_b(s.latent_rank,
+                                      s.nope_dim,
+                                      n,
+                                      state.latent_normed.data(),
+                                      s.latent_rank,
+                                      d_key,
+                                      s.head_dim(),
+                                      pass.gradients + key_b,
+                                      s.nope_dim,
+                                      true));
+        multiply(a_times_b_transposed(n,
+                                      s.latent_rank,
+                                      s.nope_dim,
+                                      d_key,
+                                      s.head_dim(),
+                                      pass.weights + key_b,
+                                      s.nope_dim,
+                                      d_normed,
+                                      s.latent_rank,
+                                      true));
+        for (std::size_t token = 0; token < n; ++token) {
+            math_.add_scaled(s.rope_dim,
+                             Real(1),
+                             d_key + token * s.head_dim() + s.nope_dim,
+                             d_latent + token * row + s.latent_rank);
+        }
+    }
+}
+
 /// From the gradients of keys and values to those of the latent and of the normed input.
 template <typename Real>
 void Model<Real>::latent_backward(const Pass& pass,
@@ -270,36 +321,7 @@ void Model<Real>::latent_backward(const Pass& pass,
                        d_normed,
                        s.latent_rank));
     std::fill(scratch_.latent.begin(), scratch_.latent.end(), Real(0));
-    for (std::size_t head = 0; head < s.head_count; ++head) {
-        const Real* d_key = scratch_.key.data() + head * n * s.head_dim();
-        const std::size_t key_b = at.key_b + head * s.latent_rank * s.nope_dim;
-        multiply(a_transposed_times_b(s.latent_rank,
-                                      s.nope_dim,
-                                      n,
-                                      state.latent_normed.data(),
-                                      s.latent_rank,
-                                      d_key,
-                                      s.head_dim(),
-                                      pass.gradients + key_b,
-                                      s.nope_dim,
-                                      true));
-        multiply(a_times_b_transposed(n,
-                                      s.latent_rank,
-                                      s.nope_dim,
-                                      d_key,
-                                      s.head_dim(),
-                                      pass.weights + key_b,
-                                      s.nope_dim,
-                                      d_normed,
-                                      s.latent_rank,
-                                      true));
-        for (std::size_t token = 0; token < n; ++token) {
-            math_.add_scaled(s.rope_dim,
-                             Real(1),
-                             d_key + token * s.head_dim() + s.nope_dim,
-                             d_latent + token * row + s.latent_rank);
-        }
-    }
+    key_backward(pass, at, state);
     rotate_rows(pass, -1, d_latent + s.latent_rank, row);
     math_.rms_norm_backward(n,
                             s.latent_rank,
@@ -446,22 +468,13 @@ void Model<Real>::attention_backward(const Pass& pass,
                             pass.gradients + at.attention_norm);
 }
 
-// The members of this file in both float types; what they call is listed too, since the header
-// declares the class as instantiated elsewhere.
-#define HEARTH_INSTANTIATE(Real)                                                               \
-    template void Model<Real>::rotate_rows(const Pass&, Real, Real*, std::size_t);             \
-    template void Model<Real>::attention(const Pass&, const LayerOffsets&, LayerState<Real>&); \
-    template void Model<Real>::attention_latent(                                               \
-        const Pass&, const LayerOffsets&, LayerState<Real>&);                                  \
-    template void Model<Real>::attention_backward(                                             \
-        const Pass&, const LayerOffsets&, LayerState<Real>&);                                  \
-    template void Model<Real>::attention_head_backward(                                        \
-        const Pass&, std::size_t, std::size_t, LayerState<Real>&);                             \
-    template void Model<Real>::latent_backward(                                                \
-        const Pass&, const LayerOffsets&, LayerState<Real>&);                                  \
-    template void Model<Real>::query_backward(const Pass&, const LayerOffsets&, LayerState<Real>&)
-HEARTH_INSTANTIATE(float);
-HEARTH_INSTANTIATE(double);
-#undef HEARTH_INSTANTIATE
+template void Model<float>::attention(const Pass&, const LayerOffsets&, LayerState<float>&);
+template void Model<double>::attention(const Pass&, const LayerOffsets&, LayerState<double>&);
+template void Model<float>::attention_backward(const Pass&,
+                                               const LayerOffsets&,
+                                               LayerState<float>&);
+template void Model<double>::attention_backward(const Pass&,
+                                                const LayerOffsets&,
+                                                LayerState<double>&);
 
 }  // namespace hearth::trainer

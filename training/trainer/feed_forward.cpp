@@ -263,26 +263,31 @@ void Model<Real>::experts_backward(const Pass& pass, std::size_t layer, LayerSta
     router_backward(pass, at, state);
 }
 
-// The members of this file in both float types.
-#define HEARTH_INSTANTIATE(Real)                                                               \
-    template void Model<Real>::feed_forward(                                                   \
-        const Pass&, const FeedForward&, std::size_t, const Real*, Real*, Real*, Real*, bool); \
-    template void Model<Real>::feed_forward_backward(const Pass&,                              \
-                                                     const FeedForward&,                       \
-                                                     std::size_t,                              \
-                                                     const Real*,                              \
-                                                     Real*,                                    \
-                                                     Real*,                                    \
-                                                     const Real*,                              \
-                                                     Real*,                                    \
-                                                     bool);                                    \
-    template void Model<Real>::experts(const Pass&, std::size_t, LayerState<Real>&, Real*);    \
-    template void Model<Real>::route(const Pass&, const LayerOffsets&, LayerState<Real>&);     \
-    template void Model<Real>::router_backward(                                                \
-        const Pass&, const LayerOffsets&, LayerState<Real>&);                                  \
-    template void Model<Real>::experts_backward(const Pass&, std::size_t, LayerState<Real>&)
-HEARTH_INSTANTIATE(float);
-HEARTH_INSTANTIATE(double);
-#undef HEARTH_INSTANTIATE
+template void Model<float>::feed_forward(
+    const Pass&, const FeedForward&, std::size_t, const float*, float*, float*, float*, bool);
+template void Model<float>::feed_forward_backward(const Pass&,
+                                                  const FeedForward&,
+                                                  std::size_t,
+                                                  const float*,
+                                                  float*,
+                                                  float*,
+                                                  const float*,
+                                                  float*,
+                                                  bool);
+template void Model<float>::experts(const Pass&, std::size_t, LayerState<float>&, float*);
+template void Model<float>::experts_backward(const Pass&, std::size_t, LayerState<float>&);
+template void Model<double>::feed_forward(
+    const Pass&, const FeedForward&, std::size_t, const double*, double*, double*, double*, bool);
+template void Model<double>::feed_forward_backward(const Pass&,
+                                                   const FeedForward&,
+                                                   std::size_t,
+                                                   const double*,
+                                                   double*,
+                                                   double*,
+                                                   const double*,
+                                                   double*,
+                                                   bool);
+template void Model<double>::experts(const Pass&, std::size_t, LayerState<double>&, double*);
+template void Model<double>::experts_backward(const Pass&, std::size_t, LayerState<double>&);
 
 }  // namespace hearth::trainer

@@ -251,16 +251,16 @@ Result<void> run_command(int count, char** values, Log& log) {
 }  // namespace hearth::trainer
 
 int main(int count, char** values) {
-    using namespace hearth;
+    namespace trainer = hearth::trainer;
     if (count < 2 || std::string(values[1]) == "--help") {
         std::fputs(trainer::kUsage, count < 2 ? stderr : stdout);
         return count < 2 ? 2 : 0;
     }
     std::signal(SIGTERM, trainer::on_signal);
     std::signal(SIGINT, trainer::on_signal);
-    Log log;
-    const Result<void> done = trainer::run_command(count, values, log);
+    hearth::Log log;
+    const hearth::Result<void> done = trainer::run_command(count, values, log);
     if (done) return 0;
     std::fprintf(stderr, "hearth-train: %s\n", done.error().text.c_str());
-    return done.error().code == ErrorCode::invalid_argument ? 2 : 1;
+    return done.error().code == hearth::ErrorCode::invalid_argument ? 2 : 1;
 }

@@ -104,12 +104,14 @@ class Model {
 
     void forward_layers(const Pass& pass, const TokenBatch& batch);
     void attention(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
+    void attention_mix(const Pass& pass, LayerState<Real>& state);
     void attention_latent(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
     void attention_backward(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
     void attention_head_backward(const Pass& pass,
                                  std::size_t window,
                                  std::size_t head,
                                  LayerState<Real>& state);
+    void key_backward(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
     void latent_backward(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
     void query_backward(const Pass& pass, const LayerOffsets& at, LayerState<Real>& state);
     void rotate_rows(const Pass& pass, Real direction, Real* x, std::size_t row);
@@ -148,8 +150,5 @@ class Model {
     Scratch<Real> scratch_;
     std::vector<std::size_t> expert_load_;
 };
-
-extern template class Model<float>;
-extern template class Model<double>;
 
 }  // namespace hearth::trainer
