@@ -1,0 +1,58 @@
+#include "core/cli/model_options.h"
+
+#include <ostream>
+
+#include "core/cli/backends.h"
+#include "core/cli/settings.h"
+
+namespace hearth::cli {
+namespace {
+
+constexpr std::int32_t kThreadsMax = 1024;
+
+}  // namespace
+
+void add_model_option(CLI::App& command, ModelOptions& options) {
+    command.add_option("--model",
+                       options.model,
+                       "GGUF file (default: HEARTH_MODEL, the settings, the shipped model)");
+}
+
+void add_backend_options(CLI::App& command, ModelOptions& options) {
+    command
+        .add_option(
+            "--backend", options.backend, "reference, cpu or cuda (default: the best present)")
+        ->check(CLI::IsMember({"reference", "cpu", "cuda"}));
+    command
+        .add_option(
+            "--threads", options.threads, "threads of a CPU backend (default: one per core)")
+        ->check(CLI::Range(0, kThreadsMax));
+}
+
+Result<std::string> model_path(const ModelOptions& options, const EngineContext& context) {
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
+    return find_model(options.model, settings, context.program_folder);
+}
+
+Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& options,
+                                                       const EngineContext& context) {
+    HEARTH_TRY(const std::string path, model_path(options, context));
+    return model::load_model(path);
+}
+
+Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
+                                                       const EngineContext& context) {
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
+    const std::string& name = options.backend.empty() ? settings.backend : options.backend;
+    const std::int32_t threads = options.threads > 0 ? options.threads : settings.threads;
+    const Backends backends = find_backends(context.program_folder);
+    auto backend = backends.registry.make(name, {.thread_count = threads});
+    if (!backend) {
+        for (const std::string& sentence : backends.left_out) {
+            context.err << sentence << "\n";
+        }
+    }
+    return backend;
+}
+
+}  // namespace hearth::cli

@@ -1,0 +1,38 @@
+// The options --model, --backend and --threads that the engine's commands share, and what they
+// open.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/base/result.h"
+#include "core/cli/engine_commands.h"
+#include "core/compute/compute.h"
+#include "core/model/model.h"
+
+namespace hearth::cli {
+
+struct ModelOptions {
+    std::string model;         ///< empty: see find_model
+    std::string backend;       ///< empty: the settings', else the best present
+    std::int32_t threads = 0;  ///< 0: the settings', else one per core
+};
+
+void add_model_option(CLI::App& command, ModelOptions& options);
+void add_backend_options(CLI::App& command, ModelOptions& options);
+
+/// Errors: those of load_settings and find_model.
+Result<std::string> model_path(const ModelOptions& options, const EngineContext& context);
+
+/// Errors: those of model_path and load_model.
+Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& options,
+                                                       const EngineContext& context);
+
+/// Where it fails, what was left out is said on `context.err`.
+///
+/// Errors: those of load_settings and BackendRegistry::make.
+Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
+                                                       const EngineContext& context);
+
+}  // namespace hearth::cli

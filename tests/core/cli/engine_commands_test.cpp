@@ -1,0 +1,300 @@
+// The engine's commands on a tiny model: what they print, what they write, how they fail.
+#include "core/cli/engine_commands.h"
+
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+#include <vector>
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include "kernels/reference/reference_backend.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cli {
+namespace {
+
+struct Outcome {
+    int code = 0;
+    std::string out;
+    std::string err;  ///< of the Program, which writes to the process's own
+};
+
+/// Collects what the process writes to stdout (help) and stderr (errors) while it lives.
+class Captured {
+  public:
+    Captured() : out_(std::cout.rdbuf(text_out_.rdbuf())), err_(std::cerr.rdbuf(text_.rdbuf())) {}
+    ~Captured() {
+        std::cout.rdbuf(out_);
+        std::cerr.rdbuf(err_);
+    }
+    Captured(const Captured&) = delete;
+    Captured& operator=(const Captured&) = delete;
+    [[nodiscard]] std::string out() const { return text_out_.str(); }
+    [[nodiscard]] std::string err() const { return text_.str(); }
+
+  private:
+    std::ostringstream text_out_, text_;
+    std::streambuf* out_;
+    std::streambuf* err_;
+};
+
+Outcome run(std::vector<std::string> words, const std::string& input = "") {
+    std::istringstream in(input);
+    std::ostringstream out;
+    const Captured captured;
+    const EngineContext context{.settings_path = "/nonexistent/settings.json",
+                                .program_folder = "/nonexistent/bin",
+                                .in = in,
+                                .out = out,
+                                .err = std::cerr};
+    Program program("hearth-engine", "test");
+    add_engine_commands(program, context);
+    words.insert(words.begin(), "hearth-engine");
+    std::vector<char*> argv;
+    for (std::string& word : words) {
+        argv.push_back(word.data());
+    }
+    const int code = program.run(static_cast<int>(argv.size()), argv.data());
+    return {code, out.str() + captured.out(), captured.err()};
+}
+
+class TinyFile {
+  public:
+    explicit TinyFile(const test::TinyModelOptions& options = {})
+        : path_(test::write_tiny_model(folder_.file("tiny.gguf"), options)) {}
+
+    [[nodiscard]] const std::string& path() const { return path_; }
+    [[nodiscard]] std::string beside(const std::string& name) const { return folder_.file(name); }
+
+  private:
+    test::TemporaryFolder folder_;
+    std::string path_;
+};
+
+TEST_CASE("every command explains itself and exits 0", "[cli]") {
+    for (const std::vector<std::string>& words : {std::vector<std::string>{"--help"},
+                                                  {"generate", "--help"},
+                                                  {"logits", "--help"},
+                                                  {"bench", "--help"},
+                                                  {"tokenize", "--help"},
+                                                  {"models", "--help"},
+                                                  {"models", "info", "--help"}}) {
+        const Outcome outcome = run(words);
+        INFO(words.front());
+        CHECK(outcome.code == kExitDone);
+        CHECK_FALSE(outcome.out.empty());
+    }
+}
+
+TEST_CASE("wrong use exits 2 and says what is wrong", "[cli]") {
+    const TinyFile file;
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+        {{}, "subcommand"},
+        {{"sing"}, "subcommand"},
+        {{"generate", "--model", file.path()}, "--prompt"},
+        {{"generate", "--model", file.path(), "--prompt", "x", "-n", "0"}, "-n"},
+        {{"generate", "--model", file.path(), "--prompt", "x", "--backend", "toaster"}, "toaster"},
+        {{"generate", "--model", file.path(), "--prompt", ""}, "prompt"},
+        {{"logits", "--model", file.path(), "--out", "x"}, "--tokens"},
+        {{"logits", "--model", file.path(), "--tokens", "1,zwei", "--out", "x"}, "zwei"},
+        {{"logits", "--model", file.path(), "--tokens", "1,304", "--out", "x"}, "304"},
+        {{"logits", "--model", file.path(), "--tokens=-1", "--out", "x"}, "-1"},
+        {{"bench", "--model", file.path(), "-p", "0", "-n", "0"}, "-p"},
+        {{"bench", "--model", file.path(), "-d", "2048"}, "2048"},
+        {{"bench", "--model", file.path(), "-r", "0"}, "-r"},
+    };
+    for (const auto& [words, expected] : cases) {
+        const Outcome outcome = run(words);
+        INFO(expected << ": " << outcome.err);
+        CHECK(outcome.code == kExitMisused);
+        CHECK_THAT(outcome.err, Catch::Contains(expected));
+    }
+}
+
+TEST_CASE("what cannot be done exits 1 and says what to do", "[cli]") {
+    const TinyFile file;
+    const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+        {{"models", "info", "/nonexistent.gguf"}, "/nonexistent.gguf"},
+        {{"generate", "--model", "/nonexistent.gguf", "--prompt", "x"}, "/nonexistent.gguf"},
+        {{"tokenize", "--model", file.path(), "/nonexistent.c"}, "/nonexistent.c"},
+        {{"bench", "--model", file.path(), "--backend", "cuda"}, "known here: cpu, reference"},
+        {{"logits", "--model", file.path(), "--tokens", "1", "--out", "/nonexistent/logits"},
+         "/nonexistent/logits"},
+    };
+    for (const auto& [words, expected] : cases) {
+        const Outcome outcome = run(words);
+        INFO(expected << ": " << outcome.err);
+        CHECK(outcome.code == kExitFailed);
+        CHECK_THAT(outcome.err, Catch::Contains(expected));
+    }
+}
+
+TEST_CASE("logits writes one row of floats per token", "[cli]") {
+    const TinyFile file;
+    const std::string path = file.beside("logits.f32");
+    // More than one step of tokens, so that steps are seen to join.
+    std::string list;
+    std::vector<std::int32_t> tokens;
+    for (std::int32_t i = 0; i < 150; ++i) {
+        tokens.push_back((i * 7) % 300);
+        list += (i == 0 ? "" : ",") + std::to_string(tokens.back());
+    }
+    const Outcome outcome = run({"logits",
+                                 "--model",
+                                 file.path(),
+                                 "--backend",
+                                 "reference",
+                                 "--tokens",
+                                 list,
+                                 "--out",
+                                 path});
+    INFO(outcome.err);
+    REQUIRE(outcome.code == kExitDone);
+    std::ifstream written(path, std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(written), {});
+    const auto backend = reference::make_reference_backend();
+    const auto expected =
+        test::ModelRunner(
+            test::tiny_model(), *backend, {.tokens_max = 150, .sequence_tokens_max = 150})
+            .run_chunks(tokens, 150);
+    REQUIRE(bytes.size() == expected.size() * sizeof(float));
+    CHECK(std::memcmp(bytes.data(), expected.data(), bytes.size()) == 0);
+}
+
+TEST_CASE("generate continues a prompt, the same text every time", "[cli]") {
+    const TinyFile file;
+    const std::vector<std::string> words = {"generate",
+                                            "--model",
+                                            file.path(),
+                                            "--backend",
+                                            "reference",
+                                            "--prompt",
+                                            "int main(",
+                                            "-n",
+                                            "20"};
+    const Outcome first = run(words);
+    INFO(first.err);
+    REQUIRE(first.code == kExitDone);
+    CHECK(first.out.size() > 20);
+    CHECK(run(words).out == first.out);
+
+    auto json_words = words;
+    json_words.emplace_back("--json");
+    const auto json = nlohmann::json::parse(run(json_words).out);
+    CHECK(json["text"].get<std::string>() + "\n" == first.out);
+    CHECK(json["tokens"] == 20);
+    CHECK(json["finish"] == "tokens_max");
+    CHECK(json["prompt_tokens"].get<int>() > 3);
+    CHECK(json["total_ms"].get<double>() >= json["first_token_ms"].get<double>());
+}
+
+TEST_CASE("generate with a temperature follows its seed", "[cli]") {
+    const TinyFile file;
+    const auto text = [&](const std::string& seed) {
+        const Outcome outcome = run({"generate",
+                                     "--model",
+                                     file.path(),
+                                     "--backend",
+                                     "reference",
+                                     "--prompt",
+                                     "x",
+                                     "-n",
+                                     "20",
+                                     "--temperature",
+                                     "30",
+                                     "--seed",
+                                     seed});
+        CHECK(outcome.code == kExitDone);
+        return outcome.out;
+    };
+    const std::string first = text("1");
+    CHECK(text("1") == first);
+    CHECK(text("2") != first);
+}
+
+TEST_CASE("tokenize prints tokens from a file or from standard input", "[cli]") {
+    const TinyFile file;
+    const Outcome lines = run({"tokenize", "--model", file.path()}, "return \xC3\xA4");
+    INFO(lines.err);
+    REQUIRE(lines.code == kExitDone);
+    CHECK_THAT(lines.out, Catch::Contains("\"return\"\n") && Catch::Contains("\t\" \"\n"));
+    std::ofstream(file.beside("text")) << "return";
+    const Outcome ids = run({"tokenize", "--model", file.path(), "--ids", file.beside("text")});
+    REQUIRE(ids.code == kExitDone);
+    CHECK(lines.out.rfind(ids.out.substr(0, ids.out.size() - 1) + "\t", 0) == 0);
+}
+
+TEST_CASE("a special token's name is ordinary text unless it is asked for", "[cli]") {
+    const TinyFile file;
+    const std::string name = "<|fim_prefix|>";
+    CHECK_THAT(run({"tokenize", "--model", file.path()}, name).out,
+               !Catch::Contains("\"" + name + "\""));
+    CHECK_THAT(run({"tokenize", "--model", file.path(), "--special"}, name).out,
+               Catch::Contains("\"" + name + "\""));
+}
+
+TEST_CASE("bench reports rates and bytes", "[cli]") {
+    const TinyFile file;
+    const std::vector<std::string> words = {"bench",
+                                            "--model",
+                                            file.path(),
+                                            "--backend",
+                                            "reference",
+                                            "-p",
+                                            "20",
+                                            "-n",
+                                            "3",
+                                            "-d",
+                                            "5",
+                                            "-r",
+                                            "2"};
+    const Outcome text = run(words);
+    INFO(text.err);
+    REQUIRE(text.code == kExitDone);
+    CHECK_THAT(text.out,
+               Catch::Contains("20 tokens at depth 5") && Catch::Contains("3 tokens at depth 5") &&
+                   Catch::Contains("bytes read per token"));
+    auto json_words = words;
+    json_words.emplace_back("--json");
+    const auto json = nlohmann::json::parse(run(json_words).out);
+    const auto& rate = json["decode"]["tokens_per_s"];
+    CHECK(rate["min"].get<double>() > 0.0);
+    CHECK(rate["min"].get<double>() <= rate["median"].get<double>());
+    CHECK(rate["median"].get<double>() <= rate["max"].get<double>());
+    const auto model = test::tiny_model();
+    CHECK(json["bytes_per_token"].get<std::int64_t>() ==
+          compute::weight_bytes_per_token(model->plan(1), model->weights()));
+    CHECK(json["prefill"]["tokens"] == 20);
+}
+
+TEST_CASE("bench, logits and info need no known pre-tokenizer; text does", "[cli]") {
+    const TinyFile file({.pre_tokenizer = "martian"});
+    CHECK(run({"bench", "--model", file.path(), "-p", "2", "-n", "1", "-r", "1"}).code ==
+          kExitDone);
+    CHECK(run({"models", "info", file.path()}).code == kExitDone);
+    CHECK(
+        run({"logits", "--model", file.path(), "--tokens", "1", "--out", file.beside("l")}).code ==
+        kExitDone);
+    const Outcome text = run({"tokenize", "--model", file.path()}, "x");
+    CHECK(text.code == kExitFailed);
+    CHECK_THAT(text.err, Catch::Contains("martian"));
+}
+
+TEST_CASE("models info says what a file holds", "[cli]") {
+    const TinyFile file;
+    const Outcome outcome = run({"models", "info", file.path()});
+    REQUIRE(outcome.code == kExitDone);
+    CHECK_THAT(outcome.out,
+               Catch::Contains("deepseek2") && Catch::Contains("2 of 8 per token") &&
+                   Catch::Contains("Q8_0") && Catch::Contains("general.name = tiny-deepseek2") &&
+                   Catch::Contains("tokenizer.ggml.tokens = array of 304"));
+}
+
+}  // namespace
+}  // namespace hearth::cli
