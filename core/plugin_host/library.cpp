@@ -146,6 +146,13 @@ Result<void> find_tables(Plugin& plugin) {
         });
 }
 
+Result<void> init(const hearth_plugin& instance) {
+    HEARTH_TRY(const bool is_started, call("init", [&] { return instance.init(&instance); }));
+    if (is_started) return {};
+    return fail(
+        ErrorCode::unsupported, "its init refused to start; the log may say why", "plugins");
+}
+
 /// From the descriptor to an instance that may be asked. On an error the instance is gone again.
 Result<void> start(Plugin& plugin, const hearth_plugin_factory& factory) {
     HEARTH_TRY(const hearth_plugin* instance, call("create", [&] {
@@ -158,12 +165,7 @@ Result<void> start(Plugin& plugin, const hearth_plugin_factory& factory) {
     }
     plugin.instance = instance;
     plugin.is_host_open = true;
-    Result<bool> started = call("init", [&] { return instance->init(instance); });
-    Result<void> checked = started ? Result<void>() : fail(std::move(started).error());
-    if (checked && !*started) {
-        checked = fail(
-            ErrorCode::unsupported, "its init refused to start; the log may say why", "plugins");
-    }
+    Result<void> checked = init(*instance);
     if (checked) checked = find_tables(plugin);
     if (!checked && !destroy_plugin(plugin)) {
         plugin.library.reset();  // it may be half alive: its library must stay open

@@ -140,7 +140,7 @@ class LoadedPluginHost final : public PluginHost {
         ledger_->close();
     }
 
-    std::vector<PluginInfo> plugins() const override {
+    [[nodiscard]] std::vector<PluginInfo> plugins() const override {
         std::vector<PluginInfo> infos;
         for (const std::shared_ptr<Plugin>& plugin : *plugins_) {
             infos.push_back(ledger_->info(*plugin));
@@ -225,7 +225,7 @@ class LoadedPluginHost final : public PluginHost {
         });
     }
 
-    std::size_t provider_count() const override { return provider_indices_.size(); }
+    [[nodiscard]] std::size_t provider_count() const override { return provider_indices_.size(); }
 
     CallStatus gather(std::size_t provider_index,
                       const std::shared_ptr<JobContext>& context,

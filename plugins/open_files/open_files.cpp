@@ -3,7 +3,7 @@
 // the model could not keep its prompt: the line being typed does not count, windows lie on a grid,
 // and scores are coarse.
 #include <algorithm>
-#include <numeric>
+#include <utility>
 
 #include "plugins/sdk/hearth_sdk.h"
 #include "plugins/sdk/lines.h"
@@ -44,7 +44,7 @@ Words words_of(std::string_view text) {
         if (!is_number && i - begin >= kWordBytesMin) words.push_back(hash);
     }
     std::ranges::sort(words);
-    words.erase(std::ranges::unique(words).begin(), words.end());
+    words.erase(std::unique(words.begin(), words.end()), words.end());
     return words;
 }
 

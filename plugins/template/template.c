@@ -22,9 +22,9 @@ static greeter* greeter_of(const hearth_plugin* plugin) {
 static hearth_status complete(const hearth_plugin* plugin,
                               const hearth_document* document,
                               const hearth_job* job) {
-    static const char kWord[] = "hello";
-    static const char kAnswer[] = ", world";
-    const uint64_t word_bytes = sizeof kWord - 1;
+    static const char word[] = "hello";
+    static const char suggestion[] = ", world";
+    const uint64_t word_bytes = sizeof word - 1;
     (void)plugin;
 
     /* A job that takes longer asks this at least every 10 ms. */
@@ -33,10 +33,10 @@ static hearth_status complete(const hearth_plugin* plugin,
     /* The text is not terminated: count, never search for a zero. No suggestion is HEARTH_OK. */
     if (document->cursor_byte < word_bytes) return HEARTH_OK;
     const char* before_cursor = document->text.data + document->cursor_byte - word_bytes;
-    if (memcmp(before_cursor, kWord, word_bytes) != 0) return HEARTH_OK;
+    if (memcmp(before_cursor, word, word_bytes) != 0) return HEARTH_OK;
 
     /* Item 0 is the first suggestion. It is copied, so it may lie anywhere. */
-    const hearth_text answer = {.data = kAnswer, .bytes = sizeof kAnswer - 1};
+    const hearth_text answer = {.data = suggestion, .bytes = sizeof suggestion - 1};
     return job->emit(job, 0, answer) ? HEARTH_OK : HEARTH_CANCELLED;
 }
 
@@ -57,8 +57,8 @@ static bool init(const hearth_plugin* plugin) {
     /* Every extension of the host may be missing. */
     const hearth_host_log* log = self->host->get_extension(self->host, HEARTH_EXT_HOST_LOG);
     if (log != NULL) {
-        static const char kLine[] = "ready to greet";
-        const hearth_text line = {.data = kLine, .bytes = sizeof kLine - 1};
+        static const char ready[] = "ready to greet";
+        const hearth_text line = {.data = ready, .bytes = sizeof ready - 1};
         log->write(self->host, HEARTH_LOG_DEBUG, line);
     }
     return true;
@@ -99,6 +99,8 @@ static const void* get_factory(const char* id) {
 }
 
 /* The one exported symbol. */
-HEARTH_EXPORT extern const hearth_entry hearth_plugin_entry;
+HEARTH_EXPORT extern const hearth_entry
+    hearth_plugin_entry; /* NOLINT(readability-identifier-naming): the border's name */
+/* NOLINTNEXTLINE(readability-identifier-naming): the border's name */
 const hearth_entry hearth_plugin_entry = {
     .abi = {.major = HEARTH_ABI_MAJOR, .minor = HEARTH_ABI_MINOR}, .get_factory = get_factory};

@@ -1,4 +1,4 @@
-// The C++ comfort, seen through the C border: this program is itself a library of three plugins.
+// The C++ comfort, seen through the C border: this program is itself a library of plugins.
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -56,6 +56,17 @@ class NeverMade final : public Plugin {
     explicit NeverMade(Host host) : Plugin(host) { throw std::runtime_error("constructor threw"); }
 };
 
+/// As in docs/plugin_abi.md.
+class Greeter final : public hearth::sdk::Plugin, public hearth::sdk::InlineCompletion {
+  public:
+    using Plugin::Plugin;
+    hearth::sdk::Status complete(const hearth::sdk::Document& document,
+                                 const hearth::sdk::Job& job) override {
+        if (!document.before_cursor().ends_with("hello")) return hearth::sdk::Status::ok;
+        return job.emit(", world") ? hearth::sdk::Status::ok : hearth::sdk::Status::cancelled;
+    }
+};
+
 /// A host that has a log and nothing else.
 struct LogHost {
     hearth_host abi = {{HEARTH_ABI_MAJOR, HEARTH_ABI_MINOR}, this, get_extension};
@@ -86,7 +97,8 @@ struct KeepingJob {
 
 HEARTH_PLUGINS(HEARTH_PLUGIN_CLASS(hearth::test::Everything, "test.everything", "Everything", "1"),
                HEARTH_PLUGIN_CLASS(hearth::test::Throwing, "test.throwing", "Throwing", "2"),
-               HEARTH_PLUGIN_CLASS(hearth::test::NeverMade, "test.never_made", "Never made", "3"));
+               HEARTH_PLUGIN_CLASS(hearth::test::NeverMade, "test.never_made", "Never made", "3"),
+               HEARTH_PLUGIN_CLASS(hearth::test::Greeter, "example.greeter", "Greeter", "1.0"));
 
 namespace hearth::test {
 namespace {
@@ -105,11 +117,11 @@ const hearth_document kDocument = {to_text("uri"), to_text("cpp"), to_text("int 
 
 TEST_CASE("several classes become one library's plugins", "[plugins][sdk]") {
     CHECK(hearth_plugin_entry.get_factory("other") == nullptr);
-    REQUIRE(factory().count() == 3);
+    REQUIRE(factory().count() == 4);
     CHECK(std::string(factory().describe(1)->id) == "test.throwing");
     CHECK(std::string(factory().describe(1)->name) == "Throwing");
     CHECK(std::string(factory().describe(1)->version) == "2");
-    CHECK(factory().describe(3) == nullptr);
+    CHECK(factory().describe(4) == nullptr);
     LogHost host;
     CHECK(factory().create(&host.abi, "unknown") == nullptr);
 }
@@ -144,6 +156,23 @@ TEST_CASE("a class offers what it derives from", "[plugins][sdk]") {
     CHECK(gathered.items[0] == "99");
     CHECK(plugin->get_extension(plugin, "unknown") == nullptr);
     CHECK(plugin->get_extension(plugin, nullptr) == nullptr);
+    plugin->destroy(plugin);
+}
+
+TEST_CASE("the greeter of the documentation greets", "[plugins][sdk]") {
+    LogHost host;
+    const hearth_plugin* plugin = factory().create(&host.abi, "example.greeter");
+    REQUIRE(plugin != nullptr);
+    CHECK(plugin->init(plugin));
+    const auto& completion = table<hearth_inline_completion>(plugin, HEARTH_EXT_INLINE_COMPLETION);
+    for (const auto& [text, expected] :
+         {std::pair("say hello", ", world"), std::pair("say hell", "")}) {
+        const hearth_document document = {
+            to_text("uri"), to_text("cpp"), to_text(text), std::strlen(text)};
+        KeepingJob job;
+        CHECK(completion.complete(plugin, &document, &job.abi) == HEARTH_OK);
+        CHECK(job.items[0] == expected);
+    }
     plugin->destroy(plugin);
 }
 
