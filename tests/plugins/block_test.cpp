@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/plugins/support/marked_text.h"
+#include "tests/support/marked_text.h"
 
 namespace hearth::explain {
 namespace {

@@ -1,6 +1,6 @@
 #include <catch2/catch.hpp>
 
-#include "tests/plugins/support/shipped_plugins.h"
+#include "tests/support/shipped_plugins.h"
 
 namespace hearth::test {
 namespace {

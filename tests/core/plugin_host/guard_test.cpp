@@ -11,7 +11,7 @@
 
 #include "core/plugin_host/utf8.h"
 #include "tests/core/plugin_host/hostile_folder.h"
-#include "tests/plugins/support/fake_context.h"
+#include "tests/support/fake_context.h"
 
 namespace hearth::plugin_host {
 namespace {

@@ -8,7 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/core/plugin_host/hostile_folder.h"
-#include "tests/plugins/support/fake_context.h"
+#include "tests/support/fake_context.h"
 
 namespace hearth::plugin_host {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "core/plugin_host/plugin_host.h"
-#include "tests/plugins/support/fake_context.h"
-#include "tests/plugins/support/marked_text.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/fake_context.h"
+#include "tests/support/marked_text.h"
 
 namespace hearth::test {
 
