@@ -12,14 +12,13 @@
 #include "core/assist/assist.h"
 #include "core/base/thread.h"
 #include "core/base/version.h"
+#include "core/cli/backends.h"
 #include "core/compute/backend_registry.h"
 #include "core/daemon/peers.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
 #include "core/plugin_host/plugin_host.h"
 #include "core/tokenizer/tokenizer.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/reference/reference_backend.h"
 #include "lsp/client/daemon_start.h"
 
 namespace hearth::daemon {
@@ -45,18 +44,11 @@ Result<lsp::FileDescriptor> lock_folder(const std::string& folder) {
 }
 
 compute::BackendRegistry make_registry(const DaemonOptions& options, Log& log) {
-    compute::BackendRegistry registry;
-    registry.add("reference", 1, [](const compute::BackendOptions&) {
-        return Result<std::unique_ptr<compute::Backend>>(reference::make_reference_backend());
-    });
-    registry.add("cpu", 10, [](const compute::BackendOptions& wanted) {
-        return cpu::make_cpu_backend(wanted);
-    });
-    for (const std::string& left_out :
-         registry.load_accelerators(options.program_folder + "/../lib/hearth/backends")) {
+    cli::Backends backends = cli::find_backends(options.program_folder);
+    for (const std::string& left_out : backends.left_out) {
         log.info(kRoom, left_out);
     }
-    return registry;
+    return std::move(backends.registry);
 }
 
 plugin_host::PluginHostOptions to_plugin_options(const DaemonOptions& options) {
