@@ -63,13 +63,13 @@ struct Report {
 
 void print_json(std::ostream& out, const Report& report) {
     nlohmann::ordered_json json = {{"model", report.model.config().name},
-                           {"architecture", report.model.config().architecture},
-                           {"file_bytes", report.model.file().size_bytes()},
-                           {"backend", report.backend.name()},
-                           {"device", report.backend.description()},
-                           {"bytes_per_token", report.bytes_per_token},
-                           {"depth", report.settings.depth},
-                           {"runs", report.settings.run_count}};
+                                   {"architecture", report.model.config().architecture},
+                                   {"file_bytes", report.model.file().size_bytes()},
+                                   {"backend", report.backend.name()},
+                                   {"device", report.backend.description()},
+                                   {"bytes_per_token", report.bytes_per_token},
+                                   {"depth", report.settings.depth},
+                                   {"runs", report.settings.run_count}};
     if (report.settings.prompt_tokens > 0) {
         json["prefill"] = to_json(report.settings.prompt_tokens, report.result.prefill);
     }
@@ -185,25 +185,25 @@ void add_bench(Program& program, const EngineContext& context) {
     const auto options = std::make_shared<BenchOptions>();
     CLI::App* command =
         program.add("bench",
-                    "measure prefill and decode: tokens per second, bytes read per token",
+                    "Measure prefill and decode: tokens per second, bytes read per token",
                     [options, &context] { return run_bench(*options, context); });
     constexpr std::int32_t kTokensMax = 1 << 20;
     BenchSettings& settings = options->settings;
     add_model_option(*command, options->model);
     add_backend_options(*command, options->model);
-    command->add_option("-p", settings.prompt_tokens, "tokens of prefill; 0: none")
+    command->add_option("-p", settings.prompt_tokens, "Tokens of prefill; 0: none")
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
-    command->add_option("-n", settings.decode_tokens, "tokens of decode; 0: none")
+    command->add_option("-n", settings.decode_tokens, "Tokens of decode; 0: none")
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
-    command->add_option("-d", settings.depth, "tokens in the cache before")
+    command->add_option("-d", settings.depth, "Tokens in the cache before")
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
-    command->add_option("-r", settings.run_count, "runs that are counted")
+    command->add_option("-r", settings.run_count, "Runs that are counted, after one to warm up")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
-    command->add_flag("--json", options->is_json, "print JSON");
+    command->add_flag("--json", options->is_json, "Print JSON");
 }
 
 }  // namespace hearth::cli

@@ -54,12 +54,12 @@ const char* to_text(engine::FinishReason reason) {
 
 void print_json(std::ostream& out, const std::string& text, const engine::FinishedEvent& end) {
     const nlohmann::ordered_json json = {{"text", text},
-                                 {"finish", to_text(end.reason)},
-                                 {"tokens", end.usage.generated_tokens},
-                                 {"prompt_tokens", end.usage.prompt_tokens},
-                                 {"cached_tokens", end.usage.cached_tokens},
-                                 {"first_token_ms", end.usage.first_token_ms},
-                                 {"total_ms", end.usage.total_ms}};
+                                         {"finish", to_text(end.reason)},
+                                         {"tokens", end.usage.generated_tokens},
+                                         {"prompt_tokens", end.usage.prompt_tokens},
+                                         {"cached_tokens", end.usage.cached_tokens},
+                                         {"first_token_ms", end.usage.first_token_ms},
+                                         {"total_ms", end.usage.total_ms}};
     out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 
@@ -132,7 +132,7 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
 void add_generate(Program& program, const EngineContext& context) {
     const auto options = std::make_shared<GenerateOptions>();
     CLI::App* command =
-        program.add("generate", "continue a prompt, here and now", [options, &context] {
+        program.add("generate", "Continue a prompt, here and now", [options, &context] {
             return run_generate(*options, context);
         });
     add_model_option(*command, options->model);
@@ -140,18 +140,19 @@ void add_generate(Program& program, const EngineContext& context) {
     command
         ->add_option("--prompt",
                      options->prompt,
-                     "the text to continue; names of special tokens in it are those tokens")
+                     "The text to continue; names of special tokens in it are those tokens")
         ->required();
-    command->add_option("-n", options->tokens_max, "tokens at most")
+    command->add_option("-n", options->tokens_max, "Tokens at most")
         ->capture_default_str()
         ->check(CLI::Range(1, 1 << 20));
     command->add_option("--temperature", options->temperature, "0: always the likeliest token")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 100.0));
     command
-        ->add_option("--seed", options->seed, "of the random numbers; the same seed, the same text")
+        ->add_option(
+            "--seed", options->seed, "Of the random numbers: the same seed gives the same text")
         ->capture_default_str();
-    command->add_flag("--json", options->is_json, "print JSON: the text, counts and times");
+    command->add_flag("--json", options->is_json, "Print JSON: the text, counts and times");
 }
 
 }  // namespace hearth::cli

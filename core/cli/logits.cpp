@@ -67,15 +67,15 @@ void add_logits(Program& program, const EngineContext& context) {
     const auto options = std::make_shared<LogitsOptions>();
     CLI::App* command =
         program.add("logits",
-                    "write the logits of a row of tokens: raw little-endian F32, one row of "
+                    "Write the logits of a row of tokens: raw little-endian F32, one row of "
                     "vocabulary size per position",
                     [options, &context] { return run_logits(*options, context); });
     add_model_option(*command, options->model);
     add_backend_options(*command, options->model);
-    command->add_option("--tokens", options->tokens, "token numbers: 1,2,3")
+    command->add_option("--tokens", options->tokens, "Token numbers: 1,2,3")
         ->delimiter(',')
         ->required();
-    command->add_option("--out", options->out, "the file to write")->required();
+    command->add_option("--out", options->out, "The file to write")->required();
 }
 
 }  // namespace hearth::cli

@@ -25,7 +25,7 @@ void add_backend_options(CLI::App& command, ModelOptions& options) {
         ->check(CLI::IsMember({"reference", "cpu", "cuda"}));
     command
         .add_option(
-            "--threads", options.threads, "threads of a CPU backend (default: one per core)")
+            "--threads", options.threads, "Threads of a CPU backend (default: one per core)")
         ->check(CLI::Range(0, kThreadsMax));
 }
 

@@ -108,9 +108,9 @@ void add_models_info(Program& program, const EngineContext& context) {
     const auto options = std::make_shared<ModelOptions>();
     CLI::App* command =
         program.add("models",
-                    "look at model files",
+                    "Look at model files",
                     "info",
-                    "what a model file holds, and whether it can be run",
+                    "Say what a model file holds, and whether it can be run",
                     [options, &context] { return run_models_info(*options, context); });
     command->add_option("file", options->model, "GGUF file (default: the model in use)");
 }

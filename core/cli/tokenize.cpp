@@ -61,16 +61,16 @@ Result<int> run_tokenize(const TokenizeOptions& options, const EngineContext& co
 void add_tokenize(Program& program, const EngineContext& context) {
     const auto options = std::make_shared<TokenizeOptions>();
     CLI::App* command = program.add(
-        "tokenize", "print the tokens of a text, one a line with its bytes", [options, &context] {
+        "tokenize", "Print the tokens of a text, one a line with its bytes", [options, &context] {
             return run_tokenize(*options, context);
         });
     add_model_option(*command, options->model);
     command->add_flag(
-        "--ids", options->only_ids, "only the numbers, as `logits --tokens` takes them");
+        "--ids", options->only_ids, "Only the numbers, as `logits --tokens` takes them");
     command->add_flag("--special",
                       options->parses_special,
-                      "names of special tokens in the text become those tokens");
-    command->add_option("file", options->file, "the text (default: standard input)");
+                      "Names of special tokens in the text become those tokens");
+    command->add_option("file", options->file, "The text (default: standard input)");
 }
 
 }  // namespace hearth::cli

@@ -1,6 +1,7 @@
 // The engine's commands on a tiny model: what they print, what they write, how they fail.
 #include "core/cli/engine_commands.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iostream>
@@ -44,11 +45,13 @@ class Captured {
     std::streambuf* err_;
 };
 
-Outcome run(std::vector<std::string> words, const std::string& input = "") {
+Outcome run(std::vector<std::string> words,
+            const std::string& input = "",
+            const std::string& settings_path = "/nonexistent/settings.json") {
     std::istringstream in(input);
     std::ostringstream out;
     const Captured captured;
-    const EngineContext context{.settings_path = "/nonexistent/settings.json",
+    const EngineContext context{.settings_path = settings_path,
                                 .program_folder = "/nonexistent/bin",
                                 .in = in,
                                 .out = out,
@@ -133,6 +136,23 @@ TEST_CASE("what cannot be done exits 1 and says what to do", "[cli]") {
         CHECK(outcome.code == kExitFailed);
         CHECK_THAT(outcome.err, Catch::Contains(expected));
     }
+}
+
+TEST_CASE("the settings name the model and the backend, options go before them", "[cli]") {
+    unsetenv("HEARTH_MODEL");  // it would go before the settings
+    const TinyFile file;
+    const std::string settings = file.beside("settings.json");
+    std::ofstream(settings) << R"({"model": ")" << file.path() << R"(", "backend": "reference"})";
+    const std::vector<std::string> words = {"bench", "-p", "2", "-n", "0", "-r", "1"};
+    CHECK_THAT(run(words, "", settings).out, Catch::Contains("backend  reference:"));
+    auto other_backend = words;
+    other_backend.insert(other_backend.end(), {"--backend", "cpu"});
+    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains("backend  cpu:"));
+
+    std::ofstream(settings) << "{";
+    const Outcome broken = run(words, "", settings);
+    CHECK(broken.code == kExitFailed);
+    CHECK_THAT(broken.err, Catch::Contains(settings));
 }
 
 TEST_CASE("logits writes one row of floats per token", "[cli]") {
