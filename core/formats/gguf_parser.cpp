@@ -275,7 +275,7 @@ class GgufParser {
         for (Wide& wide : to) {
             Number value = {};
             std::memcpy(&value, from, sizeof(Number));
-            wide = value;
+            wide = value;  // NOLINT(bugprone-signed-char-misuse): an i8 is a number here
             from += sizeof(Number);
         }
         offset_ += count * sizeof(Number);
