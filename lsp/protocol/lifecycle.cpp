@@ -84,7 +84,7 @@ void describe(A& archive, InitializeParams& value) {
         if (const Json* capabilities = find_path(json, {"capabilities"})) {
             value.capabilities = read_capabilities(*capabilities);
         }
-        archive("initializationOptions", value.initialization_options);
+        value.shows_explanations = is_true(json, {"initializationOptions", "showsExplanations"});
     } else {
         archive("processId", value.process_id);
         if (!value.process_id) archive.object()["processId"] = nullptr;
@@ -92,6 +92,7 @@ void describe(A& archive, InitializeParams& value) {
         if (!value.root_uri) archive.object()["rootUri"] = nullptr;
         archive.object()["clientInfo"] = {{"name", value.client_name}};
         archive("workspaceFolders", value.workspace_folders);
+        archive.object()["initializationOptions"]["showsExplanations"] = value.shows_explanations;
         Json capabilities = Json::object();
         const ClientCapabilities& has = value.capabilities;
         if (!has.position_encodings.empty())

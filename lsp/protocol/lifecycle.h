@@ -30,7 +30,9 @@ struct InitializeParams {
     std::optional<std::string> root_uri;
     std::vector<WorkspaceFolder> workspace_folders;
     ClientCapabilities capabilities;
-    LspAny initialization_options;
+    /// initializationOptions.showsExplanations: the editor shows what the command hearth.explain
+    /// returns by itself.
+    bool shows_explanations = false;
 
     friend bool operator==(const InitializeParams&, const InitializeParams&) = default;
 };

@@ -157,6 +157,7 @@ void LspSession::initialize(const RpcRequest& request) {
     if (!params) return refuse(request.id, params.error());
     client_ = params->capabilities;
     client_process_id_ = params->process_id;
+    client_shows_explanations_ = params->shows_explanations;
 
     PositionEncoding encoding = PositionEncoding::utf16;
     for (const std::string& offered : client_.position_encodings) {

@@ -132,6 +132,7 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     Stage stage_ = Stage::fresh;
     bool is_closed_ = false;
     ClientCapabilities client_;
+    bool client_shows_explanations_ = false;
     std::optional<std::int64_t> client_process_id_;
     Documents documents_;
     std::map<RequestId, Pending> pending_;

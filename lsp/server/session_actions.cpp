@@ -304,6 +304,8 @@ void LspSession::show_explanation(const RequestId& id,
         show_message(kMessageInfo, "hearth: the model has no explanation for this code");
         return reply(id, LspAny::null());
     }
+    if (client_shows_explanations_)
+        return reply(id, to_any(TextDocumentContentResult{answer.text}));
     Explanation explanation{ticket.uri, {}, ticket.range, answer.text};
     const bool has_virtual = client_.has_show_document && client_.has_text_document_content;
     if (has_virtual)
@@ -320,7 +322,6 @@ void LspSession::show_explanation(const RequestId& id,
     } else {
         show_message(kMessageInfo, "hearth: " + answer.text);
     }
-    // The text is the command's result as well, for editors that show it their own way.
     reply(id, to_any(TextDocumentContentResult{answer.text}));
 }
 

@@ -219,6 +219,21 @@ TEST_CASE("else it is a message", "[lsp][actions]") {
           "hearth: It is an int.");
 }
 
+TEST_CASE("an editor that shows explanations itself gets the text and nothing else",
+          "[lsp][actions]") {
+    Conversation talk;
+    InitializeParams params;
+    params.capabilities = literals();
+    params.capabilities.has_hover = true;
+    params.shows_explanations = true;
+    talk.request(0, "initialize", params);
+    talk.next();
+    explain(talk);
+    talk.assistant.runs[0].done(assist::ActionAnswer{"It is an int.", true, {}, {}});
+    CHECK(talk.result<TextDocumentContentResult>(2).text == "It is an int.");
+    CHECK(talk.is_quiet());
+}
+
 TEST_CASE("progress begins, grows with the text and ends before the answer", "[lsp][actions]") {
     ClientCapabilities client = literals();
     client.has_work_done_progress = true;

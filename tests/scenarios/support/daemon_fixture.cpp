@@ -85,7 +85,7 @@ int Scenario::wait(pid_t process) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Outcome Scenario::hearth(const std::vector<std::string>& words, const std::string& input) const {
+Outcome Scenario::run(const std::vector<std::string>& words, const std::string& input) const {
     const std::string out = file("out");
     const std::string err = file("err");
     const std::string in = write("in", input);
@@ -96,15 +96,19 @@ Outcome Scenario::hearth(const std::vector<std::string>& words, const std::strin
         &files, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     posix_spawn_file_actions_addopen(
         &files, STDERR_FILENO, err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    std::vector<std::string> all = {built("bin/hearth")};
-    all.insert(all.end(), words.begin(), words.end());
-    const pid_t process = spawn_with(all, &files);
+    const pid_t process = spawn_with(words, &files);
     posix_spawn_file_actions_destroy(&files);
     Outcome outcome;
     outcome.exit_code = wait(process);
     outcome.out = read_file(out);
     outcome.err = read_file(err);
     return outcome;
+}
+
+Outcome Scenario::hearth(const std::vector<std::string>& words, const std::string& input) const {
+    std::vector<std::string> all = {built("bin/hearth")};
+    all.insert(all.end(), words.begin(), words.end());
+    return run(all, input);
 }
 
 std::unique_ptr<lsp::Client> Scenario::start(const std::vector<std::string>& words) const {

@@ -41,7 +41,9 @@ class Scenario {
 
     /// The path of a program or file of the build.
     static std::string built(const std::string& path);
-    /// Runs `hearth WORDS...` to its end, `input` on its standard input.
+    /// Runs a program to its end, `input` on its standard input.
+    Outcome run(const std::vector<std::string>& words, const std::string& input = {}) const;
+    /// Runs `hearth WORDS...`.
     Outcome hearth(const std::vector<std::string>& words, const std::string& input = {}) const;
     /// Starts a program; its process id.
     static pid_t spawn(const std::vector<std::string>& words);

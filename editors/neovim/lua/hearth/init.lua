@@ -52,6 +52,7 @@ local function start()
     cmd = options.command,
     root_dir = vim.loop.cwd(),
     capabilities = capabilities(),
+    init_options = { showsExplanations = true },
     -- The server supersedes what is stale by itself: waiting here would only add to the latency.
     flags = { debounce_text_changes = 0 },
     on_exit = on_exit,
@@ -106,7 +107,7 @@ local function map_accept(key, accept)
   local fallback = vim.api.nvim_replace_termcodes(key, true, false, true)
   vim.keymap.set('i', key, function()
     if not ghost.is_shown() then
-      vim.api.nvim_feedkeys(fallback, 'n', false)
+      vim.api.nvim_feedkeys(fallback, 'in', false) -- before what was typed after it
       return
     end
     accept()
@@ -174,7 +175,8 @@ function M.explain(first, last)
       if not result or not result.text then
         return tell('no explanation')
       end
-      vim.lsp.util.open_floating_preview(vim.split(result.text, '\n'), 'markdown', { border = 'rounded' })
+      local buffer = vim.lsp.util.open_floating_preview(vim.split(result.text, '\n'), '', { border = 'rounded' })
+      vim.api.nvim_buf_set_option(buffer, 'syntax', 'markdown')
     end)
   end)
 end
