@@ -26,10 +26,15 @@ Result<std::vector<Tokens>> encode_context(const tokenizer::Tokenizer& tokenizer
     std::int32_t room = tokens_max;
     for (const ContextPiece& piece : context) {
         if (room < kPieceTokensMin) break;
-        std::string text = piece.path + "\n" + without_carriage_returns(piece.text);
-        if (text.back() != '\n') text += '\n';
-        HEARTH_TRY(Tokens tokens, encode_head(tokenizer, text, room - 1));  // 1: its separator
+        std::string text = without_carriage_returns(piece.text);
+        if (!text.ends_with('\n')) text += '\n';
+        // Path line and text are encoded apart, as in training; one token is the separator.
+        HEARTH_TRY(Tokens tokens, tokenizer.encode(piece.path + "\n"));
         room -= static_cast<std::int32_t>(tokens.size()) + 1;
+        if (room < kPieceTokensMin) break;
+        HEARTH_TRY(const Tokens shown, encode_head(tokenizer, text, room));
+        room -= static_cast<std::int32_t>(shown.size());
+        tokens.insert(tokens.end(), shown.begin(), shown.end());
         pieces.push_back({&piece, std::move(tokens)});
     }
     std::ranges::stable_sort(

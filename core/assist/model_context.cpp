@@ -89,6 +89,11 @@ CallStatus ModelContext::refuse(CallStatus status, Error error) {
     return status;
 }
 
+/// At most a quarter of the model's context: the question needs the room more.
+std::int32_t ModelContext::answer_tokens(std::int32_t limit) const {
+    return std::clamp(access_->door.context_tokens_max() / 4, 1, limit);
+}
+
 /// The folder that the document's path is relative to.
 std::string ModelContext::repository() const {
     std::string_view root = document()->uri;
@@ -240,7 +245,8 @@ CallStatus ModelContext::infill(const DocumentView& document,
     }
     if (document.text.size() > limits.document_bytes_max) return CallStatus::unsupported;
 
-    const auto tokens_limit = static_cast<std::uint32_t>(limits.completion_tokens_max);
+    const auto tokens_limit =
+        static_cast<std::uint32_t>(answer_tokens(limits.completion_tokens_max));
     const std::uint32_t tokens_max =
         options.tokens_max == 0 ? tokens_limit : std::min(options.tokens_max, tokens_limit);
     const std::int32_t room =
@@ -307,7 +313,7 @@ CallStatus ModelContext::generate(GenerateTask task, std::span<const Part> parts
     }
     const bool is_fix = task == GenerateTask::fix;
     engine::Request request;
-    request.tokens_max = is_fix ? limits.fix_tokens_max : limits.explain_tokens_max;
+    request.tokens_max = answer_tokens(is_fix ? limits.fix_tokens_max : limits.explain_tokens_max);
     request.priority = is_fix ? engine::Priority::fix : engine::Priority::chat;
     const std::int32_t room = access_->door.context_tokens_max() - request.tokens_max;
     auto prompt = format.generate(task, rendered, std::min(limits.prompt_tokens_max, room));

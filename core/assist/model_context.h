@@ -68,7 +68,8 @@ class ModelContext final : public QueryContext {
 
     void on_end() override;
     plugin_host::CallStatus refuse(plugin_host::CallStatus status, Error error);
-    std::string repository() const;
+    [[nodiscard]] std::string repository() const;
+    [[nodiscard]] std::int32_t answer_tokens(std::int32_t limit) const;
     Result<Tokens> make_prompt(const plugin_host::DocumentView& document, std::int32_t tokens_max);
     Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
     /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.

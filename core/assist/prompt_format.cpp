@@ -72,16 +72,17 @@ std::string_view path_of(std::span<const Part> parts) {
     return {};
 }
 
-/// Code around a marked line, cut to a budget.
-struct MarkedCode {
-    Tokens before, marked, after;
+/// Code as the prompt shows it: all before the marked line, and the marked line with what follows,
+/// which the model saw as one text.
+struct ShownCode {
+    Tokens before, marked_and_after;
 };
 
 /// Cuts the code parts to `tokens_max`: without a marked line from the end, else what is farthest
 /// from it.
-Result<MarkedCode> cut_code(const tokenizer::Tokenizer& tokenizer,
-                            std::span<const Part> parts,
-                            std::int32_t tokens_max) {
+Result<ShownCode> cut_code(const tokenizer::Tokenizer& tokenizer,
+                           std::span<const Part> parts,
+                           std::int32_t tokens_max) {
     std::string before;
     std::string marked;
     std::string after;
@@ -91,23 +92,25 @@ Result<MarkedCode> cut_code(const tokenizer::Tokenizer& tokenizer,
             (marked.empty() ? before : after) += with_newline(part.text);
         }
     }
-    MarkedCode code;
+    ShownCode code;
     if (marked.empty()) {
         HEARTH_TRY(code.before, encode_head(tokenizer, before, tokens_max));
         return code;
     }
-    HEARTH_TRY(code.marked, tokenizer.encode(marked));
-    const std::int32_t room = tokens_max - static_cast<std::int32_t>(code.marked.size());
+    HEARTH_TRY(const Tokens alone, tokenizer.encode(marked));
+    const auto marked_count = static_cast<std::int32_t>(alone.size());
+    const std::int32_t room = tokens_max - marked_count;
     if (room < 0) {
         return fail(ErrorCode::too_large,
-                    "the marked line has " + std::to_string(code.marked.size()) +
+                    "the marked line has " + std::to_string(marked_count) +
                         " tokens and the prompt has room for " + std::to_string(tokens_max) +
                         "; mark less",
                     "assist");
     }
-    HEARTH_TRY(code.after, encode_head(tokenizer, after, room / 3));
-    HEARTH_TRY(code.before,
-               encode_tail(tokenizer, before, room - static_cast<std::int32_t>(code.after.size())));
+    HEARTH_TRY(code.marked_and_after,
+               encode_head(tokenizer, marked + after, marked_count + room / 3));
+    const auto used = static_cast<std::int32_t>(code.marked_and_after.size());
+    HEARTH_TRY(code.before, encode_tail(tokenizer, before, tokens_max - used));
     return code;
 }
 
@@ -232,11 +235,11 @@ Result<Tokens> PromptFormat::generate(GenerateTask task,
                         "; ask for less",
                     "assist");
     }
-    HEARTH_TRY(const MarkedCode code, cut_code(tokenizer_, parts, room));
+    HEARTH_TRY(const ShownCode code, cut_code(tokenizer_, parts, room));
     Writer all(tokenizer_);
     all.tokens(prompt).tokens(code.before);
-    if (!code.marked.empty()) all.tokens(mark);
-    return all.tokens(code.marked).tokens(code.after).tokens(end).finish();
+    if (!code.marked_and_after.empty()) all.tokens(mark);
+    return all.tokens(code.marked_and_after).tokens(end).finish();
 }
 
 }  // namespace hearth::assist

@@ -1,5 +1,6 @@
 #include "core/assist/infill_prompt.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 

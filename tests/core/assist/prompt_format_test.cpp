@@ -1,5 +1,6 @@
 #include "core/assist/prompt_format.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
