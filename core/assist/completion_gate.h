@@ -38,8 +38,8 @@ class CompletionGate final : public TextGate {
 
     enum class Verdict { keep, keep_and_end, drop_and_end };
 
-    Verdict judge_first_line(std::string_view line) const;
-    Verdict judge_later_line(std::string_view line) const;
+    [[nodiscard]] Verdict judge_first_line(std::string_view line) const;
+    [[nodiscard]] Verdict judge_later_line(std::string_view line) const;
     [[nodiscard]] bool is_repeated(std::string_view line) const;
     [[nodiscard]] bool is_in_document(std::string_view line) const;
     /// Where the first line runs into what stands right of the cursor.
