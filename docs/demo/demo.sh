@@ -3,8 +3,8 @@
 # Uses a runtime folder of its own, so a daemon that is already at work is not touched.
 set -euo pipefail
 build=$1
-here=$(dirname "$0")
-hearth="$build/bin/hearth"
+here=$(realpath "$(dirname "$0")")
+hearth=$(realpath "$build/bin/hearth")
 HEARTH_RUNTIME_DIR=$(mktemp -d)
 export HEARTH_RUNTIME_DIR
 trap '"$hearth" stop >/dev/null 2>&1 || true; rm -rf "$HEARTH_RUNTIME_DIR"' EXIT
@@ -32,7 +32,7 @@ echo "    ready after $(( ($(date +%s%N) - started) / 1000000 )) ms"
 
 line=$(grep -n 'return $' "$here/queue.py" | cut -d: -f1)
 say "Completion: queue.py, line $line, after \"return \""
-ask complete "$here/queue.py" --at "$line:16"
+(cd "$here" && ask complete queue.py --at "$line:16")
 
 say "The same one character later: nearly all of the prompt is cached"
 sed 's/return $/return s/' "$here/queue.py" >"$HEARTH_RUNTIME_DIR/queue.py"
