@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# What `make bench` runs: speed on this machine, printed as Markdown. The model is HEARTH_MODEL, else the default one.
+set -euo pipefail
+build=$(realpath "$1")
+root=$(realpath "$(dirname "$0")/../..")
+model=${HEARTH_MODEL:-$root/models/default.gguf}
+HEARTH_RUNTIME_DIR=$(mktemp -d)
+export HEARTH_RUNTIME_DIR HEARTH_MODEL="$model"
+trap '"$build/bin/hearth" stop >/dev/null 2>&1 || true; rm -rf "$HEARTH_RUNTIME_DIR"' EXIT
+
+echo "## $(date -u +%F), $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $("$build/bin/hearth" --version)"
+echo
+echo "### hearth bench --model $(basename "$model")"
+"$build/bin/hearth" bench --model "$model" -r 5
+echo
+echo "### Memory and start"
+started=$(date +%s%N)
+"$build/bin/hearthd" 2>/dev/null &
+until "$build/bin/hearth" status >/dev/null 2>&1; do sleep 0.01; done
+echo "ready after $(( ($(date +%s%N) - started) / 1000000 )) ms"
+echo
+echo "### Keystrokes into core/base/result.h and lsp/server/session.cpp"
+for file in core/base/result.h lsp/server/session.cpp; do
+    "$build/bin/hearth-bench-keystroke" "$root/$file" 200
+    echo
+done
+echo "resident after that: $(awk '/VmRSS/ {print $2 / 1024 " MiB"}' "/proc/$(pgrep -f "$build/bin/hearthd" | head -n 1)/status")"
