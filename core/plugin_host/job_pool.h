@@ -14,8 +14,10 @@ namespace hearth::plugin_host {
 
 struct JobPoolOptions {
     std::int32_t thread_count = 2;
-    std::int32_t queue_max = 32;     ///< waiting jobs; a full pool refuses
-    std::int32_t abandoned_max = 8;  ///< threads left behind before the pool refuses new jobs
+    std::int32_t queue_max = 32;  ///< waiting jobs; a full pool refuses
+    /// Threads left behind before the pool refuses new jobs. Well above thread_count: one bad
+    /// plugin may hang in all of them at once before it is left out.
+    std::int32_t abandoned_max = 32;
 };
 
 /// Thread: any for submit; the destructor joins every thread that still answers and leaves the

@@ -113,9 +113,10 @@ struct PluginInfo {
 };
 
 /// The time that a plugin may spend by itself in one call. The time that it waits for the host
-/// (infill, generate) is not the plugin's.
+/// (infill, generate) is not the plugin's. Shorter than what a JobPool gives the whole job: then a
+/// plugin that hangs is left out before it has cost a pool its threads.
 struct TimeBudgets {
-    Duration complete = std::chrono::seconds(10);
+    Duration complete = std::chrono::seconds(4);
     Duration list_actions = std::chrono::milliseconds(200);
     Duration run_action = std::chrono::seconds(60);
     Duration gather = std::chrono::milliseconds(200);

@@ -9,6 +9,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/plugin_host/job_pool.h"
 #include "core/plugin_host/utf8.h"
 #include "tests/core/plugin_host/hostile_folder.h"
 #include "tests/support/fake_context.h"
@@ -178,22 +179,63 @@ TEST_CASE(
     for (int i = 0; i < 3; ++i) {
         CHECK_FALSE(is_left_out(*loaded.host));
         calls.push_back(std::make_unique<StuckCall>(*loaded.host));
-        loaded.clock.advance(std::chrono::seconds(11));
+        loaded.clock.advance(std::chrono::seconds(5));
     }
     const std::vector<std::string> messages = loaded.host->take_messages();
     REQUIRE(messages.size() == 1);
-    CHECK(contains(messages[0], "did not return within 10000 ms from complete"));
+    CHECK(contains(messages[0], "did not return within 4000 ms from complete"));
     CHECK(is_left_out(*loaded.host));
     // What it says after its time is not heard, and its status not believed.
     CHECK(calls[0]->let_go() == CallStatus::failed);
     CHECK(calls[0]->context().items[0] == "inside");
 }
 
+TEST_CASE("a plugin that hangs in every thread of a pool is left out and the pool serves on",
+          "[plugin_host][guard]") {
+    constexpr int kThreads = 4;
+    constexpr Duration kJobBudget = std::chrono::seconds(5);
+    LoadedFolder loaded(HostileFolder{"never_returns"});
+    // Shared with the threads that are left behind; they end when the text changes.
+    const auto text = std::make_shared<std::string>("?");
+    const auto ended = std::make_shared<std::promise<void>>();
+    const auto pool = JobPool::make("test", {.thread_count = kThreads}, loaded.clock);
+    const auto submit = [&](const std::shared_ptr<FakeContext>& context,
+                            const std::shared_ptr<std::promise<CallStatus>>& status,
+                            const std::shared_ptr<void>& kept) {
+        return pool->try_submit(
+            {.run =
+                 [context, status, kept, text, &host = *loaded.host] {
+                     status->set_value(
+                         host.complete(context, {.uri = "a", .language = "b", .text = *text}));
+                 },
+             .budget = kJobBudget});
+    };
+    {
+        const std::shared_ptr<void> last(nullptr, [ended](void*) { ended->set_value(); });
+        for (int i = 0; i < kThreads; ++i) {
+            const auto context = std::make_shared<FakeContext>();
+            const auto inside = std::make_shared<std::promise<void>>();
+            context->on_emit = [inside] { inside->set_value(); };
+            REQUIRE(submit(context, std::make_shared<std::promise<CallStatus>>(), last));
+            inside->get_future().wait();
+        }
+    }
+    loaded.clock.advance(kJobBudget);
+    pool->check_budgets();
+
+    const auto status = std::make_shared<std::promise<CallStatus>>();
+    REQUIRE(submit(std::make_shared<FakeContext>(), status, nullptr));
+    CHECK(status->get_future().get() == CallStatus::unsupported);
+    CHECK(is_left_out(*loaded.host));
+    std::atomic_ref((*text)[0]).store('!');
+    ended->get_future().wait();
+}
+
 TEST_CASE("a call that hangs may return after the host, the log and the clock are gone",
           "[plugin_host][guard]") {
     auto loaded = std::make_unique<LoadedFolder>(HostileFolder{"never_returns"});
     StuckCall call(*loaded->host);
-    loaded->clock.advance(std::chrono::seconds(11));
+    loaded->clock.advance(std::chrono::seconds(5));
     loaded.reset();
     CHECK(call.let_go() != CallStatus::ok);
     CHECK(call.context().items[0] == "inside");
