@@ -19,7 +19,7 @@ define install
 	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
 endef
 
-.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads bench format clean \
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads bench evaluate format clean \
         packages test-packages check-packages
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test     build and run every test (release), and the unit tests under AddressSanitizer"
 	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety"
 	@echo "make bench    speed and memory, printed as tables"
+	@echo "make evaluate what models/default.gguf is worth: bits per byte, line completion (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
 
@@ -79,6 +80,18 @@ bench: test-packages
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
 	@tests/bench/run.sh $(BUILD)
+
+# Needs the shards that the model was made from (training/README.md); a quick look: CASES=30 WINDOWS=10.
+MODEL   ?= models/default.gguf
+SHARDS  ?= build/corpus/shards
+CASES   ?= 50
+WINDOWS ?= 50
+RESULTS ?= models
+evaluate: test-packages
+	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
+	@python3 -B training/evaluation/evaluate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
+	  --shards $(SHARDS) --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS)
 
 format:
 	@clang-format -i $(SOURCES)

@@ -1,0 +1,141 @@
+// The evaluation measures what the model's logits say: against sums and greedy steps made by hand.
+#include "training/evaluation/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/reference/reference_backend.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace {
+
+using namespace hearth;
+using namespace hearth::evaluation;
+
+struct Bench {
+    std::shared_ptr<const model::Model> model;
+    std::unique_ptr<compute::Backend> backend = reference::make_reference_backend();
+    std::unique_ptr<Evaluation> evaluation;
+
+    explicit Bench(const test::TinyModelOptions& options = {}) : model(test::tiny_model(options)) {
+        auto made = Evaluation::make(model, *backend);
+        REQUIRE(made);
+        evaluation = *std::move(made);
+    }
+    std::vector<float> logits(const std::vector<std::int32_t>& tokens) {
+        test::ModelRunner runner(model, *backend, {.tokens_max = 64, .sequence_tokens_max = 512});
+        return runner.run_chunks(tokens, 64);
+    }
+    std::vector<std::int32_t> encode(const std::string& text) {
+        return *evaluation->tokenizer().encode(text);
+    }
+};
+
+TEST_CASE("the bits of a window are those of its logits", "[training][evaluation]") {
+    Bench bench;
+    std::string text;
+    for (int i = 0; i < 40; ++i) {
+        text += "return value" + std::to_string(i) + "\n";
+    }
+    std::vector<std::int32_t> tokens = bench.encode(text);
+    REQUIRE(tokens.size() > 300);  // more than two steps, the last one short
+    const auto mark = bench.evaluation->tokenizer().special().file_sep;
+    tokens.insert(tokens.begin(), *mark);
+    tokens.push_back(*mark);
+    const std::vector<float> logits = bench.logits(tokens);
+    const auto vocab_size = static_cast<std::size_t>(bench.model->config().vocab_size);
+    double bits = 0;
+    for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+        double sum = 0;
+        for (std::size_t id = 0; id < vocab_size; ++id) {
+            sum += std::exp2(static_cast<double>(logits[i * vocab_size + id]) / std::log(2.0));
+        }
+        const auto next = static_cast<std::size_t>(tokens[i + 1]);
+        bits += std::log2(sum) - static_cast<double>(logits[i * vocab_size + next]) / std::log(2.0);
+    }
+    const std::vector<std::uint16_t> window(tokens.begin(), tokens.end());
+    const auto count = bench.evaluation->count_bits(window);
+    REQUIRE(count);
+    CHECK(count->bits == Approx(bits).epsilon(1e-6));
+    CHECK(count->tokens == static_cast<std::int64_t>(tokens.size()) - 1);
+    CHECK(count->bytes == static_cast<std::int64_t>(text.size()));  // marks have none
+}
+
+TEST_CASE("windows that cannot be measured are refused", "[training][evaluation]") {
+    Bench bench({.context_length = 128});
+    const auto none = bench.evaluation->count_bits({});
+    REQUIRE(none);
+    CHECK(none->tokens == 0);
+    const std::vector<std::uint16_t> one = {5};
+    CHECK(bench.evaluation->count_bits(one)->tokens == 0);
+    const std::vector<std::uint16_t> longer(129, 5);
+    CHECK(bench.evaluation->count_bits(longer).error().code == ErrorCode::too_large);
+    const std::vector<std::uint16_t> outside = {5, 60000};
+    CHECK(bench.evaluation->count_bits(outside).error().code == ErrorCode::invalid_argument);
+}
+
+TEST_CASE("a line is the greedy text after path, suffix and prefix", "[training][evaluation]") {
+    Bench bench;
+    const LineCase cursor = {.path = "a/b.py", .prefix = "def f(x):\n    ", .suffix = "\nf(1)\n"};
+    const auto& special = bench.evaluation->tokenizer().special();
+    std::vector<std::int32_t> tokens = {*special.file_sep};
+    const auto append = [&](const std::string& text, std::int32_t mark) {
+        const auto ids = bench.encode(text);
+        tokens.insert(tokens.end(), ids.begin(), ids.end());
+        tokens.push_back(mark);
+    };
+    append(cursor.path + "\n", *special.fim_suffix);
+    append(cursor.suffix, *special.fim_prefix);
+    append(cursor.prefix, *special.fim_middle);
+    std::string expected;
+    const auto vocab_size = bench.model->config().vocab_size;
+    for (int i = 0; i < kAnswerTokensMax && expected.find('\n') == std::string::npos; ++i) {
+        const std::vector<float> logits = bench.logits(tokens);
+        const auto row = logits.end() - vocab_size;
+        const auto next = static_cast<std::int32_t>(std::max_element(row, logits.end()) - row);
+        expected += bench.evaluation->tokenizer().token_bytes(next);
+        tokens.push_back(next);
+    }
+    const auto line = bench.evaluation->complete_line(cursor);
+    REQUIRE(line);
+    CHECK(!line->empty());
+    CHECK(*line == expected.substr(0, expected.find('\n')));
+    CHECK(*bench.evaluation->complete_line(cursor) == *line);
+}
+
+TEST_CASE("text beyond the context is cut at lines around the cursor", "[training][evaluation]") {
+    Bench bench({.context_length = 256});  // a budget of 192: 48 for the suffix
+    const std::string line = "value = other\n";
+    std::string far;
+    for (int i = 0; i < 400; ++i) {
+        far += line;
+    }
+    const auto kept = [&](std::size_t tokens) {
+        const std::size_t lines = tokens / bench.encode(line).size();
+        return far.substr(0, lines * line.size());
+    };
+    const std::string suffix = kept(48);
+    const std::size_t used =
+        bench.encode("a.py\n").size() + bench.encode(suffix).size() + 4;  // 4 marks
+    const auto cut = bench.evaluation->complete_line(
+        {.path = "a.py", .prefix = kept(192 - used), .suffix = suffix});
+    const auto whole =
+        bench.evaluation->complete_line({.path = "a.py", .prefix = far, .suffix = far});
+    const auto other = bench.evaluation->complete_line(
+        {.path = "a.py", .prefix = far.substr(0, line.size()), .suffix = suffix});
+    REQUIRE((cut && whole && other));
+    CHECK(*whole == *cut);
+    CHECK(*whole != *other);
+    Bench small({.context_length = 64});
+    const auto refused =
+        small.evaluation->complete_line({.path = "a.py", .prefix = "x", .suffix = ""});
+    CHECK(refused.error().code == ErrorCode::too_large);
+}
+
+}  // namespace

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Measures a model file: bits per byte of held-out code, and whether it writes the line at a cursor.
+
+hearth-evaluate runs the file through the plan and the kernels that serve it; this program chooses
+the cases, scores them beside a baseline that copies from the same file, and writes evaluation.json
+and the section "Evaluation" of README.md into the folder RESULTS.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+KINDS = ("whole_line", "line_tail")
+
+
+def copy_line(prefix, suffix):
+    """What follows the longest run of text that stands both before the cursor and elsewhere.
+
+    Of several such places the last one before the cursor, else the first one after it; only places
+    that something follows in their line.
+    """
+
+    def copied(length):
+        tail = prefix[len(prefix) - length :]
+        end = len(prefix) - 1
+        while (at := prefix.rfind(tail, 0, end)) >= 0:
+            if line := _line_at(prefix, at + length):
+                return line
+            end = at + length - 1
+        at = suffix.find(tail)
+        while at >= 0:
+            if line := _line_at(suffix, at + length):
+                return line
+            at = suffix.find(tail, at + 1)
+        return ""
+
+    # A place that follows a long run follows each shorter one as well.
+    low, high = 0, len(prefix) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if copied(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return copied(low) if low > 0 else ""
+
+
+def _line_at(text, begin):
+    return text[begin:].split("\n", 1)[0].rstrip()
+
+
+def similarity(left, right):
+    """1 less the edit distance (insert, delete, replace) over the longer length."""
+    if not left and not right:
+        return 1.0
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        previous, row[0] = row[0], i
+        for j, b in enumerate(right, 1):
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (a != b))
+    return 1 - row[-1] / max(len(left), len(right))
+
+
+def score(targets, answers):
+    """Share of exact lines and mean similarity; blanks at the end of a line do not count."""
+    pairs = [(target.rstrip(), answer.rstrip()) for target, answer in zip(targets, answers, strict=True)]
+    count = max(1, len(pairs))
+    return {
+        "exact": round(sum(t == a for t, a in pairs) / count, 4),
+        "similarity": round(sum(similarity(t, a) for t, a in pairs) / count, 4),
+    }
+
+
+def take_cases(path, per_kind):
+    """The first `per_kind` cases of each language and kind."""
+    taken, counts = [], {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        case = json.loads(line)
+        group = case["language"], case["kind"]
+        counts[group] = counts.get(group, 0) + 1
+        if counts[group] <= per_kind:
+            taken.append(case)
+    return taken
+
+
+def run(program, *arguments, stdin=b""):
+    return subprocess.run([str(program), *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, check=True).stdout
+
+
+def complete_lines(program, model, cases):
+    asked = bytearray()
+    for case in cases:
+        parts = [case[name].encode() for name in ("path", "prefix", "suffix")]
+        asked += " ".join(str(len(part)) for part in parts).encode() + b"\n" + b"".join(parts)
+    answered = run(program, "lines", model, stdin=bytes(asked))
+    lines, at = [], 0
+    for _ in cases:
+        end = answered.index(b"\n", at) + 1
+        at = end + int(answered[at:end])
+        lines.append(answered[end:at].decode(errors="replace"))
+    return lines
+
+
+def count_bits(program, model, shards, windows):
+    """By language: bits, bytes and tokens. Refuses shards that were cut by another tokenizer."""
+    noted = json.loads((shards / "shards.json").read_text())
+    counts = {}
+    for row in run(program, "bits", model, shards, windows).decode().splitlines():
+        name, tokens, text_bytes, bits, shard_bytes = row.split("\t")
+        if int(shard_bytes) != noted[name]["bytes"]:
+            sys.exit(
+                f"evaluate: {name} has {noted[name]['bytes']} bytes of text, but {shard_bytes} when read by "
+                f"{model}: its tokenizer did not cut these shards; make the shards of this model"
+            )
+        language = name.removeprefix("heldout-").removesuffix(".bin")
+        counts[language] = {"bits": float(bits), "bytes": int(text_bytes), "tokens": int(tokens)}
+    return counts
+
+
+def summary(counts, cases, lines, copies):
+    """One entry of the results: of a language, or of all together."""
+    entry = {name: sum(count[name] for count in counts) for name in ("tokens", "bytes")}
+    bits = sum(count["bits"] for count in counts)
+    entry["bits_per_byte"] = round(bits / entry["bytes"], 4)
+    for kind in KINDS:
+        chosen = [i for i, case in enumerate(cases) if case["kind"] == kind]
+        targets = [cases[i]["target"] for i in chosen]
+        entry[kind] = {
+            "cases": len(chosen),
+            "model": score(targets, [lines[i] for i in chosen]),
+            "copy": score(targets, [copies[i] for i in chosen]),
+        }
+    return entry
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def evaluate(options):
+    cases = take_cases(options.shards / "eval-line.jsonl", options.cases)
+    counts = count_bits(options.program, options.model, options.shards, options.windows)
+    lines = complete_lines(options.program, options.model, cases)
+    copies = [copy_line(case["prefix"], case["suffix"]) for case in cases]
+    languages = {}
+    for language in sorted(counts):
+        own = [i for i, case in enumerate(cases) if case["language"] == language]
+        pick = lambda values, own=own: [values[i] for i in own]
+        languages[language] = summary([counts[language]], pick(cases), pick(lines), pick(copies))
+    return {
+        "model": {
+            "file": options.model.name,
+            "bytes": options.model.stat().st_size,
+            "sha256": sha256(options.model),
+        },
+        "cases_sha256": sha256(options.shards / "eval-line.jsonl"),
+        "windows_max": options.windows,
+        "languages": languages,
+        "all": summary(list(counts.values()), cases, lines, copies),
+    }
+
+
+def section(results):
+    """The results as the section of a Markdown page."""
+    rows = []
+    for name, entry in [*results["languages"].items(), ("**all**", results["all"])]:
+        cells = [name, f"{entry['bits_per_byte']:.3f}"]
+        for kind in KINDS:
+            for who in ("model", "copy"):
+                cells.append(f"{100 * entry[kind][who]['exact']:.1f} ({100 * entry[kind][who]['similarity']:.0f})")
+        rows.append("| " + " | ".join(cells) + " |")
+    total = results["all"]
+    whole, tail = (total[kind]["cases"] for kind in KINDS)
+    return f"""## Evaluation
+
+Measured by `make evaluate` on `{results['model']['file']}` (SHA-256 {results['model']['sha256'][:16]}...) through the plan and the
+CPU kernels that serve it, on projects that training never saw. Bits per byte: {total['tokens']} tokens in windows of 512, each
+predicted from its own window, the ends of files included; lower is better. Lines: {whole} whole lines and {tail} line tails
+(from a random character on), greedy, cut at the line's end; per cent exact, and mean edit similarity in brackets. *Copy* is
+no model: it copies what follows the longest match in up to 16 kB of the same file, of which the model sees what fits its
+context. The product shows less: its gate hides what the model is unsure of.
+
+| language | bits per byte | whole line: model | whole line: copy | line tail: model | line tail: copy |
+| --- | --- | --- | --- | --- | --- |
+""" + "\n".join(rows) + "\n"
+
+
+def with_section(page, text):
+    """`page` with `text` in place of the section of the same heading, or at its end."""
+    heading = text.split("\n", 1)[0]
+    lines = page.splitlines(keepends=True)
+    begin = next((i for i, line in enumerate(lines) if line.rstrip() == heading), None)
+    if begin is None:
+        return (page.rstrip("\n") + "\n\n" if page.strip() else "") + text
+    end = next((i for i in range(begin + 1, len(lines)) if lines[i].startswith(("# ", "## "))), len(lines))
+    rest = "".join(lines[end:])
+    return "".join(lines[:begin]) + text + ("\n" + rest if rest else "")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, default=Path("build/release/bin/hearth-evaluate"))
+    parser.add_argument("--model", type=Path, default=Path("models/default.gguf"))
+    parser.add_argument("--shards", type=Path, default=Path("build/corpus/shards"))
+    parser.add_argument("--results", type=Path, default=Path("models"))
+    parser.add_argument("--cases", type=int, default=50, help="of each language and kind")
+    parser.add_argument("--windows", type=int, default=50, help="of each language; 0: all")
+    options = parser.parse_args()
+    if options.cases < 1 or options.windows < 0:
+        parser.error("at least one case, and no negative number of windows")
+    for needed in (options.model, options.shards / "shards.json", options.shards / "eval-line.jsonl"):
+        if not needed.is_file():
+            sys.exit(f"evaluate: {needed} is missing; training/README.md says how it is made")
+    try:
+        results = evaluate(options)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"evaluate: {options.program} gave up with status {error.returncode}")
+    (options.results / "evaluation.json").write_text(json.dumps(results, indent=1) + "\n")
+    card = options.results / "README.md"
+    text = section(results)
+    card.write_text(with_section(card.read_text() if card.exists() else "", text))
+    print(text[text.index("| language") :], end="")
+
+
+if __name__ == "__main__":
+    main()
