@@ -1,5 +1,4 @@
-// Activations in the form that a weight type's dot product takes: which form, how large, where its
-// parts lie.
+// Activations in the form that a weight type's dot product takes: which form and how large.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +8,6 @@
 #include "kernels/cpu/kernels.h"
 
 namespace hearth::cpu {
-
-/// Rows of rounded activations start on a cache line.
-inline constexpr std::int64_t kRowAlignment = 64;
 
 inline WeightType weight_type(compute::Dtype dtype) {
     switch (dtype) {
@@ -60,27 +56,11 @@ inline ActivationFormat activation_format(compute::Dtype dtype) {
     return ActivationFormat::q8_k;
 }
 
-inline ActivationLayout activation_layout(ActivationFormat format, std::int64_t dim) {
-    constexpr auto kFloatBytes = static_cast<std::int64_t>(sizeof(float));
-    constexpr auto kSumBytes = static_cast<std::int64_t>(sizeof(std::int16_t));
-    switch (format) {
-        case ActivationFormat::f32:
-            return {0, 0, dim * kFloatBytes};
-        case ActivationFormat::q8: {
-            const std::int64_t scales_bytes = dim / kQ8Elements * kFloatBytes;
-            return {dim, dim + scales_bytes, dim + 2 * scales_bytes};
-        }
-        case ActivationFormat::q8_k:
-            break;
-    }
-    const std::int64_t sums_offset = dim + dim / kQ8kElements * kFloatBytes;
-    return {dim, sums_offset, sums_offset + dim / kQ8kSumElements * kSumBytes};
-}
-
 /// Bytes from one row to the next.
 inline std::int64_t activation_stride(ActivationFormat format, std::int64_t dim) {
-    const std::int64_t bytes = activation_layout(format, dim).bytes;
-    return (bytes + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
+    if (format == ActivationFormat::f32) return dim * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t groups = (dim + kGroupElements - 1) / kGroupElements;
+    return groups * static_cast<std::int64_t>(sizeof(Q8Group));
 }
 
 }  // namespace hearth::cpu

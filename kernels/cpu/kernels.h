@@ -20,15 +20,25 @@ inline constexpr int kQ8Elements = 32;
 inline constexpr int kQ8kElements = 256;
 inline constexpr int kQ8kSumElements = 16;
 
-/// Where the parts of a rounded row of `dim` elements lie, in bytes from its start. The quants come
-/// first.
-///   q8     int8 quants[dim]; float scales[dim / 32]; float sums[dim / 32] (scale * sum of quants)
-///   q8_k   int8 quants[dim]; float scales[dim / 256]; int16 sums[dim / 16] (sums of quants)
-struct ActivationLayout {
-    std::int64_t scales_offset;
-    std::int64_t sums_offset;
-    std::int64_t bytes;
+/// A rounded row is made of groups of 256 elements, on cache lines; the last may be part-filled.
+inline constexpr int kGroupElements = 256;
+
+/// Eight blocks of q8. Blocks past the row's end have scale and sum 0.
+struct alignas(64) Q8Group {
+    std::int8_t quants[kGroupElements];
+    float scales[kGroupElements / kQ8Elements];
+    float sums[kGroupElements / kQ8Elements];  ///< scale * sum of the block's quants
 };
+
+/// One block of q8_k.
+struct alignas(64) Q8kGroup {
+    std::int8_t quants[kGroupElements];
+    float scale;
+    float unused[7];
+    std::int16_t sums[kGroupElements / kQ8kSumElements];  ///< of the quants
+};
+
+static_assert(sizeof(Q8Group) == 320 && sizeof(Q8kGroup) == 320);
 
 /// The types of weights in the order of Kernels::dot.
 enum class WeightType : std::uint8_t {

@@ -57,15 +57,15 @@ class AttendMlaOp final : public ParallelOp {
 
     void prepare(const Step& step) override {
         cut_tiles(step, kAttendRows, tiles_);
-        // One sequence's single token: few heads a unit, so that every thread has some.
-        constexpr std::int64_t kUnitsPerThread = 2;
+        // For few tokens as many heads together as leaves every thread a unit.
+        constexpr std::int64_t kHeadsMax = 4;
         std::int64_t longest = 1;
         for (const TokenTile& tile : tiles_) {
             longest = std::max(longest, tile.count);
         }
-        const auto tiles = static_cast<std::int64_t>(tiles_.size());
-        const std::int64_t units = step.thread_count * kUnitsPerThread;
-        unit_heads_ = std::clamp<std::int64_t>(op_.heads * tiles / units, 1, kAttendRows / longest);
+        const std::int64_t fair =
+            op_.heads * static_cast<std::int64_t>(tiles_.size()) / step.thread_count;
+        unit_heads_ = std::clamp<std::int64_t>(fair, 1, std::min(kHeadsMax, kAttendRows / longest));
         head_groups_ = (op_.heads + unit_heads_ - 1) / unit_heads_;
     }
     [[nodiscard]] std::int64_t unit_count(const Step&) const override {

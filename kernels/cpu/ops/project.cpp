@@ -58,17 +58,18 @@ class ProjectOp final : public ParallelOp {
     }
 
   private:
-    void finish(const Step& step, std::int64_t token, RowRange rows, const float* results) const {
+    /// Sums in the order product, bias, residual.
+    void finish(const Step& step, std::int64_t token, RowRange rows, float* results) const {
+        const auto add = [&](const float* x, float* to) {
+            step.kernels.add_scaled(x, 1.0F, rows.count, to);
+        };
+        if (bias_ != nullptr) add(bias_ + rows.begin, results);
         float* out = step.row<float>(out_, token) + rows.begin;
-        const bool has_residual = residual_.buffer != compute::kNone;
-        const float* residual =
-            has_residual ? step.row<float>(residual_, token) + rows.begin : nullptr;
-        for (std::int64_t r = 0; r < rows.count; ++r) {
-            float value = results[r];
-            if (bias_ != nullptr) value += bias_[rows.begin + r];
-            if (has_residual) value += residual[r];
-            out[r] = value;
+        if (residual_ == out_) return add(results, out);
+        if (residual_.buffer != compute::kNone) {
+            add(step.row<float>(residual_, token) + rows.begin, results);
         }
+        std::copy_n(results, rows.count, out);
     }
 
     WeightRows weight_;

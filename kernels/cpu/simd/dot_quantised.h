@@ -5,7 +5,7 @@
 //
 // Ints has
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers
-//   sum_block<kCount>(block, scales, tokens, offset, sums)   for a block of 256: per token eight
+//   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight
 //   sums
 //       of products, each times its 6- or 8-bit scale
 #pragma once
@@ -16,6 +16,7 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/simd/sums_256.h"
 #include "kernels/cpu/simd/token_tiles.h"
 
 namespace hearth::cpu {
@@ -30,8 +31,6 @@ using compute::BlockQ6K;
 using compute::BlockQ80;
 using compute::HalfBits;
 
-constexpr std::int64_t kSumsPerBlock = kQ8kElements / kQ8kSumElements;
-
 inline float to_float(HalfBits bits) {
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(bits)));
 }
@@ -42,12 +41,6 @@ inline __m256i load_32(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
-inline float sum_of_8(__m256 a) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
-}
-
 /// 16 bytes to 32 nibbles in the order of the elements.
 inline __m256i nibbles(const std::uint8_t* quants) {
     const __m128i bytes = load_16(quants);
@@ -55,19 +48,32 @@ inline __m256i nibbles(const std::uint8_t* quants) {
     return _mm256_and_si256(both, _mm256_set1_epi8(0x0F));
 }
 
-/// 32 bits to 32 bytes: 0xFF where the bit is set.
-inline __m256i spread_bits(const std::uint8_t* bits) {
+/// 32 bits to 32 bytes: 0x10 where the bit is set.
+inline __m256i fifth_bits(const std::uint8_t* bits) {
     int word = 0;
     __builtin_memcpy(&word, bits, sizeof word);
     const __m256i byte_of_element = _mm256_setr_epi64x(
         0x0000000000000000, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(word), byte_of_element);
     const __m256i bit_of_element = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
-    return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of_element), bit_of_element);
+    const __m256i is_set =
+        _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of_element), bit_of_element);
+    return _mm256_and_si256(is_set, _mm256_set1_epi8(0x10));
 }
 
-// One type of 32-blocks: its quants as bytes, and whether they are signed (then the type has no
-// minimum).
+/// The halves of `count` blocks, then zeros.
+template <typename HalfOf>
+inline __m256 to_floats(int count, HalfOf half_of) {
+    HalfBits halves[8] = {};
+    for (int b = 0; b < count; ++b) {
+        halves[b] = half_of(b);
+    }
+    return _mm256_cvtph_ps(load_16(halves));
+}
+
+// One type of 32-blocks. Signed quants are the weight over d. Unsigned ones come with what must be
+// added to d * quant, for eight blocks: its product with the sum of the activations is added to the
+// dot product.
 struct Q80 {
     using Block = BlockQ80;
     static constexpr bool kIsSigned = true;
@@ -75,29 +81,34 @@ struct Q80 {
 };
 struct Q40 {
     using Block = BlockQ40;
-    static constexpr bool kIsSigned = true;
-    static __m256i quants(const Block& block) {
-        return _mm256_sub_epi8(nibbles(block.quants), _mm256_set1_epi8(8));
+    static constexpr bool kIsSigned = false;
+    static __m256i quants(const Block& block) { return nibbles(block.quants); }
+    static __m256 offsets(const Block*, int, __m256 d) {
+        return _mm256_mul_ps(d, _mm256_set1_ps(-8.0F));
     }
 };
 struct Q50 {
     using Block = BlockQ50;
-    static constexpr bool kIsSigned = true;
+    static constexpr bool kIsSigned = false;
     static __m256i quants(const Block& block) {
-        // Without the high bit the value is nibble - 16: the nibble under 0xF0.
-        const __m256i without =
-            _mm256_andnot_si256(spread_bits(block.high), _mm256_set1_epi8(static_cast<char>(0xF0)));
-        return _mm256_or_si256(nibbles(block.quants), without);
+        return _mm256_or_si256(nibbles(block.quants), fifth_bits(block.high));
+    }
+    static __m256 offsets(const Block*, int, __m256 d) {
+        return _mm256_mul_ps(d, _mm256_set1_ps(-16.0F));
     }
 };
 struct Q51 {
     using Block = BlockQ51;
     static constexpr bool kIsSigned = false;
     static __m256i quants(const Block& block) {
-        const __m256i with = _mm256_and_si256(spread_bits(block.high), _mm256_set1_epi8(0x10));
-        return _mm256_or_si256(nibbles(block.quants), with);
+        return _mm256_or_si256(nibbles(block.quants), fifth_bits(block.high));
+    }
+    static __m256 offsets(const Block* blocks, int count, __m256) {
+        return to_floats(count, [&](int b) { return blocks[b].m; });
     }
 };
+
+constexpr int kBlocksPerGroup = kGroupElements / kQ8Elements;
 
 template <typename Ints, typename Type>
 struct Tile32 {
@@ -105,39 +116,54 @@ struct Tile32 {
 
     template <int kCount>
     static void run(const DotCall& call, std::int64_t first) {
-        const std::int64_t blocks = call.dim / kQ8Elements;
-        const std::int8_t* quants[kCount];
-        const float* scales[kCount];
+        const Q8Group* tokens[kCount];
         for (int t = 0; t < kCount; ++t) {
-            quants[t] = static_cast<const std::int8_t*>(call.activations[first + t]);
-            scales[t] = reinterpret_cast<const float*>(quants[t] + call.dim);
+            tokens[t] = static_cast<const Q8Group*>(call.activations[first + t]);
         }
+        const std::int64_t groups = call.dim / kGroupElements;
+        const auto rest = static_cast<int>(call.dim % kGroupElements / kQ8Elements);
         for (std::int64_t r = 0; r < call.rows; ++r) {
             const auto* row = reinterpret_cast<const Block*>(row_of(call, r));
-            __m256 products[kCount];
-            float minima[kCount] = {};
+            __m256 totals[kCount];
             for (int t = 0; t < kCount; ++t) {
-                products[t] = _mm256_setzero_ps();
+                totals[t] = _mm256_setzero_ps();
             }
-            for (std::int64_t b = 0; b < blocks; ++b) {
-                const __m256i w = Type::quants(row[b]);
-                const __m256 d = _mm256_set1_ps(to_float(row[b].d));
-                for (int t = 0; t < kCount; ++t) {
-                    const __m256i x = load_32(quants[t] + b * kQ8Elements);
-                    const __m256i sum =
-                        Type::kIsSigned ? Ints::dot_signed(w, x) : Ints::dot_unsigned(w, x);
-                    const __m256 factor = _mm256_mul_ps(d, _mm256_broadcast_ss(scales[t] + b));
-                    products[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factor, products[t]);
-                }
-                if constexpr (!Type::kIsSigned) {
-                    const float m = to_float(row[b].m);
-                    for (int t = 0; t < kCount; ++t) {
-                        minima[t] = __builtin_fmaf(m, scales[t][blocks + b], minima[t]);
-                    }
-                }
+            for (std::int64_t g = 0; g < groups; ++g, row += kBlocksPerGroup) {
+                add_group<kCount>(row, kBlocksPerGroup, tokens, g, totals);
             }
+            if (rest > 0) add_group<kCount>(row, rest, tokens, groups, totals);
             for (int t = 0; t < kCount; ++t) {
-                call.out[(first + t) * call.out_stride + r] = sum_of_8(products[t]) + minima[t];
+                call.out[(first + t) * call.out_stride + r] = sum_of_lanes(totals[t]);
+            }
+        }
+    }
+
+  private:
+    template <int kCount>
+    static inline void add_group(const Block* blocks,
+                                 int count,
+                                 const Q8Group* const* tokens,
+                                 std::int64_t g,
+                                 __m256* totals) {
+        const __m256 d = to_floats(count, [&](int b) { return blocks[b].d; });
+        float factors[kCount][kBlocksPerGroup];
+        for (int t = 0; t < kCount; ++t) {
+            _mm256_storeu_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(tokens[t][g].scales)));
+        }
+        if constexpr (!Type::kIsSigned) {
+            const __m256 offsets = Type::offsets(blocks, count, d);
+            for (int t = 0; t < kCount; ++t) {
+                totals[t] = _mm256_fmadd_ps(offsets, _mm256_loadu_ps(tokens[t][g].sums), totals[t]);
+            }
+        }
+        for (int b = 0; b < count; ++b) {
+            const __m256i w = Type::quants(blocks[b]);
+            for (int t = 0; t < kCount; ++t) {
+                const __m256i x = load_32(tokens[t][g].quants + b * kQ8Elements);
+                const __m256i sum =
+                    Type::kIsSigned ? Ints::dot_signed(w, x) : Ints::dot_unsigned(w, x);
+                totals[t] = _mm256_fmadd_ps(
+                    _mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&factors[t][b]), totals[t]);
             }
         }
     }
@@ -168,20 +194,6 @@ inline KScales unpack_scales(const std::uint8_t* packed) {
     return {wide, _mm256_set_m128i(_mm_unpackhi_epi16(mins, mins), _mm_unpacklo_epi16(mins, mins))};
 }
 
-template <int kCount>
-struct KTokens {
-    KTokens(const DotCall& call, std::int64_t first) {
-        for (int t = 0; t < kCount; ++t) {
-            quants[t] = static_cast<const std::int8_t*>(call.activations[first + t]);
-            scales[t] = reinterpret_cast<const float*>(quants[t] + call.dim);
-            sums[t] = reinterpret_cast<const std::int16_t*>(scales[t] + call.dim / kQ8kElements);
-        }
-    }
-    const std::int8_t* quants[kCount];
-    const float* scales[kCount];
-    const std::int16_t* sums[kCount];
-};
-
 /// Q4_K and Q5_K.
 template <typename Ints, typename Type>
 struct TileK {
@@ -189,18 +201,17 @@ struct TileK {
 
     template <int kCount>
     static void add_block(const Block& block,
-                          const KTokens<kCount>& tokens,
+                          const Q8kGroup* const* tokens,
                           std::int64_t b,
                           __m256* totals) {
         const KScales k = unpack_scales(block.scales);
         __m256i sums[kCount];
-        Ints::template sum_block<kCount>(block, k.scales, tokens, b * kQ8kElements, sums);
+        Ints::template sum_block<kCount>(block, k.scales, tokens, b, sums);
         const float d = to_float(block.d);
         const float dmin = to_float(block.dmin);
         for (int t = 0; t < kCount; ++t) {
-            const float scale = tokens.scales[t][b];
-            const __m256i minima =
-                _mm256_madd_epi16(k.mins, load_32(tokens.sums[t] + b * kSumsPerBlock));
+            const float scale = tokens[t][b].scale;
+            const __m256i minima = _mm256_madd_epi16(k.mins, load_32(tokens[t][b].sums));
             totals[t] =
                 _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t]), _mm256_set1_ps(d * scale), totals[t]);
             totals[t] = _mm256_fnmadd_ps(
@@ -216,19 +227,18 @@ struct TileQ6K {
 
     template <int kCount>
     static void add_block(const Block& block,
-                          const KTokens<kCount>& tokens,
+                          const Q8kGroup* const* tokens,
                           std::int64_t b,
                           __m256* totals) {
         const __m256i scales = _mm256_cvtepi8_epi16(load_16(block.scales));
         __m256i sums[kCount];
-        Ints::template sum_block<kCount>(block, scales, tokens, b * kQ8kElements, sums);
+        Ints::template sum_block<kCount>(block, scales, tokens, b, sums);
         const float d = to_float(block.d);
         for (int t = 0; t < kCount; ++t) {
-            const __m256i offsets =
-                _mm256_madd_epi16(scales, load_32(tokens.sums[t] + b * kSumsPerBlock));
+            const __m256i offsets = _mm256_madd_epi16(scales, load_32(tokens[t][b].sums));
             const __m256i sum = _mm256_sub_epi32(sums[t], _mm256_slli_epi32(offsets, 5));
             totals[t] = _mm256_fmadd_ps(
-                _mm256_cvtepi32_ps(sum), _mm256_set1_ps(d * tokens.scales[t][b]), totals[t]);
+                _mm256_cvtepi32_ps(sum), _mm256_set1_ps(d * tokens[t][b].scale), totals[t]);
         }
     }
 };
@@ -237,7 +247,10 @@ template <typename Type>
 struct Tile256 {
     template <int kCount>
     static void run(const DotCall& call, std::int64_t first) {
-        const KTokens<kCount> tokens(call, first);
+        const Q8kGroup* tokens[kCount];
+        for (int t = 0; t < kCount; ++t) {
+            tokens[t] = static_cast<const Q8kGroup*>(call.activations[first + t]);
+        }
         for (std::int64_t r = 0; r < call.rows; ++r) {
             const auto* row = reinterpret_cast<const typename Type::Block*>(row_of(call, r));
             __m256 totals[kCount];
@@ -248,7 +261,7 @@ struct Tile256 {
                 Type::template add_block<kCount>(row[b], tokens, b, totals);
             }
             for (int t = 0; t < kCount; ++t) {
-                call.out[(first + t) * call.out_stride + r] = sum_of_8(totals[t]);
+                call.out[(first + t) * call.out_stride + r] = sum_of_lanes(totals[t]);
             }
         }
     }

@@ -21,10 +21,14 @@ inline __m256i pick_scale(__m256i scales) {
 /// What a tile of a 256-type holds for its tokens./// sums[t] += scale * (w . x[t]) for 32 unsigned
 /// weights.
 template <int kCount>
-inline void dot_run(
-    __m256i w, __m256i scale, const KTokens<kCount>& tokens, std::int64_t offset, __m256i* sums) {
+inline void dot_run(__m256i w,
+                    __m256i scale,
+                    const Q8kGroup* const* tokens,
+                    std::int64_t b,
+                    int offset,
+                    __m256i* sums) {
     for (int t = 0; t < kCount; ++t) {
-        const __m256i pairs = _mm256_maddubs_epi16(w, load_32(tokens.quants[t] + offset));
+        const __m256i pairs = _mm256_maddubs_epi16(w, load_32(tokens[t][b].quants + offset));
         sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(pairs, scale));
     }
 }
@@ -58,13 +62,12 @@ inline Pair unpack_pair(const BlockQ5K& block) {
 template <int kPair, int kCount, typename Block>
 inline void dot_pair(const Block& block,
                      __m256i scales,
-                     const KTokens<kCount>& tokens,
-                     std::int64_t offset,
+                     const Q8kGroup* const* tokens,
+                     std::int64_t b,
                      __m256i* sums) {
     const Pair pair = unpack_pair<kPair>(block);
-    dot_run<kCount>(pair.low, pick_scale<2 * kPair>(scales), tokens, offset + 64 * kPair, sums);
-    dot_run<kCount>(
-        pair.top, pick_scale<2 * kPair + 1>(scales), tokens, offset + 64 * kPair + 32, sums);
+    dot_run<kCount>(pair.low, pick_scale<2 * kPair>(scales), tokens, b, 64 * kPair, sums);
+    dot_run<kCount>(pair.top, pick_scale<2 * kPair + 1>(scales), tokens, b, 64 * kPair + 32, sums);
 }
 
 /// Run `kRun` of eight: scales 2 * kRun and 2 * kRun + 1, one per 16 elements.
@@ -79,27 +82,27 @@ inline __m256i pick_q6_scales(__m128i scales) {
 template <int kHalf, int kCount>
 inline void dot_q6_half(const BlockQ6K& block,
                         __m128i scales,
-                        const KTokens<kCount>& tokens,
-                        std::int64_t offset,
+                        const Q8kGroup* const* tokens,
+                        std::int64_t b,
                         __m256i* sums) {
     const __m256i low_bits = _mm256_set1_epi8(0x0F);
     const __m256i high_bits = _mm256_set1_epi8(0x30);
     const __m256i first = load_32(block.low + 64 * kHalf);
     const __m256i second = load_32(block.low + 64 * kHalf + 32);
     const __m256i high = load_32(block.high + 32 * kHalf);
-    const std::int64_t from = offset + 128 * kHalf;
+    constexpr int kFrom = 128 * kHalf;
     const __m256i run0 = _mm256_or_si256(_mm256_and_si256(first, low_bits),
                                          _mm256_and_si256(_mm256_slli_epi16(high, 4), high_bits));
-    dot_run<kCount>(run0, pick_q6_scales<4 * kHalf>(scales), tokens, from, sums);
+    dot_run<kCount>(run0, pick_q6_scales<4 * kHalf>(scales), tokens, b, kFrom, sums);
     const __m256i run1 = _mm256_or_si256(_mm256_and_si256(second, low_bits),
                                          _mm256_and_si256(_mm256_slli_epi16(high, 2), high_bits));
-    dot_run<kCount>(run1, pick_q6_scales<4 * kHalf + 1>(scales), tokens, from + 32, sums);
+    dot_run<kCount>(run1, pick_q6_scales<4 * kHalf + 1>(scales), tokens, b, kFrom + 32, sums);
     const __m256i run2 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(first, 4), low_bits),
                                          _mm256_and_si256(high, high_bits));
-    dot_run<kCount>(run2, pick_q6_scales<4 * kHalf + 2>(scales), tokens, from + 64, sums);
+    dot_run<kCount>(run2, pick_q6_scales<4 * kHalf + 2>(scales), tokens, b, kFrom + 64, sums);
     const __m256i run3 = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(second, 4), low_bits),
                                          _mm256_and_si256(_mm256_srli_epi16(high, 2), high_bits));
-    dot_run<kCount>(run3, pick_q6_scales<4 * kHalf + 3>(scales), tokens, from + 96, sums);
+    dot_run<kCount>(run3, pick_q6_scales<4 * kHalf + 3>(scales), tokens, b, kFrom + 96, sums);
 }
 
 struct Ints {
@@ -115,30 +118,30 @@ struct Ints {
     template <int kCount, typename Block>
     static void sum_block(const Block& block,
                           __m256i scales,
-                          const KTokens<kCount>& tokens,
-                          std::int64_t offset,
+                          const Q8kGroup* const* tokens,
+                          std::int64_t b,
                           __m256i* sums) {
         for (int t = 0; t < kCount; ++t) {
             sums[t] = _mm256_setzero_si256();
         }
         const __m256i both = _mm256_permute2x128_si256(scales, scales, 0x00);
-        dot_pair<0, kCount>(block, both, tokens, offset, sums);
-        dot_pair<1, kCount>(block, both, tokens, offset, sums);
-        dot_pair<2, kCount>(block, both, tokens, offset, sums);
-        dot_pair<3, kCount>(block, both, tokens, offset, sums);
+        dot_pair<0, kCount>(block, both, tokens, b, sums);
+        dot_pair<1, kCount>(block, both, tokens, b, sums);
+        dot_pair<2, kCount>(block, both, tokens, b, sums);
+        dot_pair<3, kCount>(block, both, tokens, b, sums);
     }
     template <int kCount>
     static void sum_block(const BlockQ6K& block,
                           __m256i,
-                          const KTokens<kCount>& tokens,
-                          std::int64_t offset,
+                          const Q8kGroup* const* tokens,
+                          std::int64_t b,
                           __m256i* sums) {
         for (int t = 0; t < kCount; ++t) {
             sums[t] = _mm256_setzero_si256();
         }
         const __m128i scales = load_16(block.scales);
-        dot_q6_half<0, kCount>(block, scales, tokens, offset, sums);
-        dot_q6_half<1, kCount>(block, scales, tokens, offset, sums);
+        dot_q6_half<0, kCount>(block, scales, tokens, b, sums);
+        dot_q6_half<1, kCount>(block, scales, tokens, b, sums);
     }
 };
 

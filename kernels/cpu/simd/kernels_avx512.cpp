@@ -52,10 +52,14 @@ inline __m512i unpack_pair(const BlockQ5K& block) {
 
 /// sums[t] += scales * (w . x[t]) for 64 unsigned weights.
 template <int kCount>
-inline void dot_run(
-    __m512i w, __m512i scales, const KTokens<kCount>& tokens, std::int64_t offset, __m512i* sums) {
+inline void dot_run(__m512i w,
+                    __m512i scales,
+                    const Q8kGroup* const* tokens,
+                    std::int64_t b,
+                    int offset,
+                    __m512i* sums) {
     for (int t = 0; t < kCount; ++t) {
-        const __m512i pairs = _mm512_maddubs_epi16(w, load_64(tokens.quants[t] + offset));
+        const __m512i pairs = _mm512_maddubs_epi16(w, load_64(tokens[t][b].quants + offset));
         sums[t] = _mm512_dpwssd_epi32(sums[t], pairs, scales);
     }
 }
@@ -63,12 +67,12 @@ inline void dot_run(
 template <int kPair, int kCount, typename Block>
 inline void dot_pair(const Block& block,
                      __m512i scales,
-                     const KTokens<kCount>& tokens,
-                     std::int64_t offset,
+                     const Q8kGroup* const* tokens,
+                     std::int64_t b,
                      __m512i* sums) {
     const __m512i picked =
         _mm512_permutexvar_epi16(by_half(kWords * (2 * kPair), kWords * (2 * kPair + 1)), scales);
-    dot_run<kCount>(unpack_pair<kPair>(block), picked, tokens, offset + 64 * kPair, sums);
+    dot_run<kCount>(unpack_pair<kPair>(block), picked, tokens, b, 64 * kPair, sums);
 }
 
 /// Scales 4 * kQuarter to 4 * kQuarter + 3, each for 16 weights.
@@ -90,22 +94,22 @@ inline __m512i pick_q6_scales(__m512i scales) {
 template <int kHalf, int kCount>
 inline void dot_q6_half(const BlockQ6K& block,
                         __m512i scales,
-                        const KTokens<kCount>& tokens,
-                        std::int64_t offset,
+                        const Q8kGroup* const* tokens,
+                        std::int64_t b,
                         __m512i* sums) {
     const __m512i low_bits = _mm512_set1_epi8(0x0F);
     const __m512i high_bits = _mm512_set1_epi8(0x30);
     const __m512i low = load_64(block.low + 64 * kHalf);
     const __m512i high = in_both_halves(load_32(block.high + 32 * kHalf));
-    const std::int64_t from = offset + 128 * kHalf;
+    constexpr int kFrom = 128 * kHalf;
     const __m512i first = _mm512_or_si512(
         _mm512_and_si512(low, low_bits),
         _mm512_and_si512(_mm512_sllv_epi16(high, by_half(kWords * 4, kWords * 2)), high_bits));
-    dot_run<kCount>(first, pick_q6_scales<2 * kHalf>(scales), tokens, from, sums);
+    dot_run<kCount>(first, pick_q6_scales<2 * kHalf>(scales), tokens, b, kFrom, sums);
     const __m512i second = _mm512_or_si512(
         _mm512_and_si512(_mm512_srli_epi16(low, 4), low_bits),
         _mm512_and_si512(_mm512_srlv_epi16(high, by_half(0, kWords * 2)), high_bits));
-    dot_run<kCount>(second, pick_q6_scales<2 * kHalf + 1>(scales), tokens, from + 64, sums);
+    dot_run<kCount>(second, pick_q6_scales<2 * kHalf + 1>(scales), tokens, b, kFrom + 64, sums);
 }
 
 template <int kCount>
@@ -137,29 +141,29 @@ struct Ints {
     template <int kCount, typename Block>
     static void sum_block(const Block& block,
                           __m256i scales,
-                          const KTokens<kCount>& tokens,
-                          std::int64_t offset,
+                          const Q8kGroup* const* tokens,
+                          std::int64_t b,
                           __m256i* sums) {
         __m512i wide[kCount];
         clear<kCount>(wide);
         const __m512i wide_scales = _mm512_castsi256_si512(scales);
-        dot_pair<0, kCount>(block, wide_scales, tokens, offset, wide);
-        dot_pair<1, kCount>(block, wide_scales, tokens, offset, wide);
-        dot_pair<2, kCount>(block, wide_scales, tokens, offset, wide);
-        dot_pair<3, kCount>(block, wide_scales, tokens, offset, wide);
+        dot_pair<0, kCount>(block, wide_scales, tokens, b, wide);
+        dot_pair<1, kCount>(block, wide_scales, tokens, b, wide);
+        dot_pair<2, kCount>(block, wide_scales, tokens, b, wide);
+        dot_pair<3, kCount>(block, wide_scales, tokens, b, wide);
         add_halves<kCount>(wide, sums);
     }
     template <int kCount>
     static void sum_block(const BlockQ6K& block,
                           __m256i scales,
-                          const KTokens<kCount>& tokens,
-                          std::int64_t offset,
+                          const Q8kGroup* const* tokens,
+                          std::int64_t b,
                           __m256i* sums) {
         __m512i wide[kCount];
         clear<kCount>(wide);
         const __m512i wide_scales = _mm512_castsi256_si512(scales);
-        dot_q6_half<0, kCount>(block, wide_scales, tokens, offset, wide);
-        dot_q6_half<1, kCount>(block, wide_scales, tokens, offset, wide);
+        dot_q6_half<0, kCount>(block, wide_scales, tokens, b, wide);
+        dot_q6_half<1, kCount>(block, wide_scales, tokens, b, wide);
         add_halves<kCount>(wide, sums);
     }
 };

@@ -16,54 +16,38 @@ Block block_at(const DotCall& call, std::int64_t row, std::int64_t index) {
     return block;
 }
 
-struct Q8Parts {
-    Q8Parts(const void* activation, std::int64_t dim)
-        : quants(static_cast<const std::int8_t*>(activation)),
-          scales(reinterpret_cast<const float*>(quants + dim)),
-          sums(scales + dim / kQ8Elements) {}
-    const std::int8_t* quants;
-    const float* scales;
-    const float* sums;
-};
-
-struct Q8kParts {
-    Q8kParts(const void* activation, std::int64_t dim)
-        : quants(static_cast<const std::int8_t*>(activation)),
-          scales(reinterpret_cast<const float*>(quants + dim)),
-          sums(reinterpret_cast<const std::int16_t*>(scales + dim / kQ8kElements)) {}
-    const std::int8_t* quants;
-    const float* scales;
-    const std::int16_t* sums;
-};
-
-float dot_block(const Unpacked32& weights, const Q8Parts& x, std::int64_t index) {
-    const std::int8_t* quants = x.quants + index * kQ8Elements;
+/// Block `index` of a row of activations.
+float dot_block(const Unpacked32& weights, const void* activation, std::int64_t index) {
+    constexpr std::int64_t kBlocks = kGroupElements / kQ8Elements;
+    const Q8Group& group = static_cast<const Q8Group*>(activation)[index / kBlocks];
+    const std::int64_t block = index % kBlocks;
+    const std::int8_t* quants = group.quants + block * kQ8Elements;
     int sum = 0;
     for (int i = 0; i < kQ8Elements; ++i) {
         sum += weights.quants[i] * quants[i];
     }
-    return weights.d * x.scales[index] * static_cast<float>(sum) + weights.m * x.sums[index];
+    return weights.d * group.scales[block] * static_cast<float>(sum) +
+           weights.m * group.sums[block];
 }
 
-float dot_block(const Unpacked256& weights, const Q8kParts& x, std::int64_t index) {
-    const std::int8_t* quants = x.quants + index * kQ8kElements;
-    const std::int16_t* sums = x.sums + index * (kQ8kElements / kQ8kSumElements);
+float dot_block(const Unpacked256& weights, const void* activation, std::int64_t index) {
+    const Q8kGroup& group = static_cast<const Q8kGroup*>(activation)[index];
     int sum = 0;
     int min_sum = 0;
     for (int run = 0; run < kQ8kElements / kQ8kSumElements; ++run) {
         int run_sum = 0;
         for (int i = run * kQ8kSumElements; i < (run + 1) * kQ8kSumElements; ++i) {
-            run_sum += weights.quants[i] * quants[i];
+            run_sum += weights.quants[i] * group.quants[i];
         }
         sum += weights.scales[run] * run_sum;
-        min_sum += weights.mins[run] * sums[run];
+        min_sum += weights.mins[run] * group.sums[run];
     }
-    return x.scales[index] *
+    return group.scale *
            (weights.d * static_cast<float>(sum) - weights.dmin * static_cast<float>(min_sum));
 }
 
 /// Each block is unpacked once for all tokens of a tile.
-template <typename Block, typename Unpacked, typename Parts>
+template <typename Block, typename Unpacked>
 struct QuantisedTile {
     static constexpr std::int64_t kElements = sizeof(Unpacked::quants);
 
@@ -75,8 +59,7 @@ struct QuantisedTile {
                 Unpacked weights;
                 unpack(block_at<Block>(call, r, b), weights);
                 for (int t = 0; t < kCount; ++t) {
-                    const Parts x(call.activations[first + t], call.dim);
-                    results[t] += dot_block(weights, x, b);
+                    results[t] += dot_block(weights, call.activations[first + t], b);
                 }
             }
             for (int t = 0; t < kCount; ++t) {
@@ -88,12 +71,12 @@ struct QuantisedTile {
 
 template <typename Block>
 void dot_32(const DotCall& call) {
-    for_token_tiles<QuantisedTile<Block, Unpacked32, Q8Parts>>(call);
+    for_token_tiles<QuantisedTile<Block, Unpacked32>>(call);
 }
 
 template <typename Block>
 void dot_256(const DotCall& call) {
-    for_token_tiles<QuantisedTile<Block, Unpacked256, Q8kParts>>(call);
+    for_token_tiles<QuantisedTile<Block, Unpacked256>>(call);
 }
 
 }  // namespace

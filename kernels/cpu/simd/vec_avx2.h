@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/simd/sums_256.h"
+
 namespace hearth::cpu {
 namespace {
 
@@ -67,9 +69,11 @@ inline Vec fma(Vec a, Vec b, Vec c) {
     return {_mm256_fmadd_ps(a.v, b.v, c.v)};
 }
 inline float sum_of(Vec a) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+    return sum_of_lanes(a.v);
+}
+inline void sums_of_8(const Vec* a, float* sums) {
+    const __m256 lanes[8] = {a[0].v, a[1].v, a[2].v, a[3].v, a[4].v, a[5].v, a[6].v, a[7].v};
+    _mm256_storeu_ps(sums, sums_of_lanes(lanes));
 }
 inline float max_of(Vec a) {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));

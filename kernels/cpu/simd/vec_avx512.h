@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/simd/sums_256.h"
+
 namespace hearth::cpu {
 namespace {
 
@@ -66,11 +68,18 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 inline __m256 upper_half(__m512 a) {
     return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
 }
+inline __m256 add_halves(Vec a) {
+    return _mm256_add_ps(_mm512_castps512_ps256(a.v), upper_half(a.v));
+}
 inline float sum_of(Vec a) {
-    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), upper_half(a.v));
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+    return sum_of_lanes(add_halves(a));
+}
+inline void sums_of_8(const Vec* a, float* sums) {
+    __m256 lanes[8];
+    for (int i = 0; i < 8; ++i) {
+        lanes[i] = add_halves(a[i]);
+    }
+    _mm256_storeu_ps(sums, sums_of_lanes(lanes));
 }
 inline float max_of(Vec a) {
     const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a.v), upper_half(a.v));

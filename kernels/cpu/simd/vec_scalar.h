@@ -70,6 +70,11 @@ inline Vec exp(Vec a) {
 inline float sum_of(Vec a) {
     return a.v;
 }
+inline void sums_of_8(const Vec* a, float* sums) {
+    for (int i = 0; i < 8; ++i) {
+        sums[i] = a[i].v;
+    }
+}
 inline float max_of(Vec a) {
     return a.v;
 }

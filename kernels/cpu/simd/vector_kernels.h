@@ -133,27 +133,27 @@ inline int sum_quants(const std::int8_t* quants, int count) {
 }
 
 void quantise_q8(const float* x, std::int64_t dim, void* out) {
-    auto* quants = static_cast<std::int8_t*>(out);
-    auto* scales = reinterpret_cast<float*>(quants + dim);
-    float* sums = scales + dim / kQ8Elements;
-    for (std::int64_t block = 0; block < dim / kQ8Elements; ++block) {
-        const std::int64_t first = block * kQ8Elements;
-        scales[block] = quantise_run(x + first, kQ8Elements, quants + first);
-        sums[block] = scales[block] * static_cast<float>(sum_quants(quants + first, kQ8Elements));
+    auto* group = static_cast<Q8Group*>(out);
+    for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
+        for (int block = 0; block < kGroupElements / kQ8Elements; ++block) {
+            const int at = block * kQ8Elements;
+            group->scales[block] = group->sums[block] = 0.0F;
+            if (first + at >= dim) continue;
+            group->scales[block] = quantise_run(x + first + at, kQ8Elements, group->quants + at);
+            const auto sum = static_cast<float>(sum_quants(group->quants + at, kQ8Elements));
+            group->sums[block] = group->scales[block] * sum;
+        }
     }
 }
 
 void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
-    auto* quants = static_cast<std::int8_t*>(out);
-    auto* scales = reinterpret_cast<float*>(quants + dim);
-    auto* sums = reinterpret_cast<std::int16_t*>(scales + dim / kQ8kElements);
-    for (std::int64_t block = 0; block < dim / kQ8kElements; ++block) {
-        const std::int64_t first = block * kQ8kElements;
-        scales[block] = quantise_run(x + first, kQ8kElements, quants + first);
-    }
-    for (std::int64_t run = 0; run < dim / kQ8kSumElements; ++run) {
-        sums[run] =
-            static_cast<std::int16_t>(sum_quants(quants + run * kQ8kSumElements, kQ8kSumElements));
+    auto* group = static_cast<Q8kGroup*>(out);
+    for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
+        group->scale = quantise_run(x + first, kGroupElements, group->quants);
+        for (int run = 0; run < kGroupElements / kQ8kSumElements; ++run) {
+            group->sums[run] = static_cast<std::int16_t>(
+                sum_quants(group->quants + run * kQ8kSumElements, kQ8kSumElements));
+        }
     }
 }
 
@@ -228,21 +228,64 @@ void to_half(const float* x, std::int64_t dim, std::uint16_t* out) {
     }
 }
 
-/// scores[r][j] for `kCount` query rows; tokens that a row may not see get minus infinity.
-template <int kCount>
-inline void score_rows(const AttendCall& call, std::int64_t first, float (*scores)[kAttendTokens]) {
-    const float* queries[kCount];
-    for (int r = 0; r < kCount; ++r) {
-        queries[r] = call.queries + (first + r) * call.query_stride;
-        for (int j = 0; j < kAttendTokens; ++j) {
-            scores[r][j] = -kInfinity;
+/// scores[r][j] for kRows queries and kKeys tokens from `first_key` on: eight products side by
+/// side, each one chain of sums.
+template <int kRows>
+inline void score_keys(const AttendCall& call,
+                       const float* const* queries,
+                       std::int64_t first_key,
+                       float (*scores)[kAttendTokens]) {
+    constexpr int kKeys = 8 / kRows;
+    const std::uint16_t* keys[kKeys];
+    Vec products[8];
+    for (int k = 0; k < kKeys; ++k) {
+        // Past the last token the last one again: rows behind it may never have been written.
+        const std::int64_t j = first_key + k < call.count ? first_key + k : call.count - 1;
+        keys[k] = call.keys + j * call.key_stride;
+    }
+    for (int i = 0; i < 8; ++i) {
+        products[i] = zero();
+    }
+    std::int64_t i = 0;
+    for (; i + Vec::kWidth <= call.key_dim; i += Vec::kWidth) {
+        for (int k = 0; k < kKeys; ++k) {
+            const Vec key = load_half(keys[k] + i);
+            for (int r = 0; r < kRows; ++r) {
+                products[k * kRows + r] = fma(key, load(queries[r] + i), products[k * kRows + r]);
+            }
         }
     }
-    for (std::int64_t j = 0; j < call.count; ++j) {
-        float dots[kCount];
-        dot_rows<F16Row, kCount>(call.keys + j * call.key_stride, queries, call.key_dim, dots);
-        for (int r = 0; r < kCount; ++r) {
-            if (j < call.visible[first + r]) scores[r][j] = dots[r] * call.scale;
+    if (i < call.key_dim) {
+        for (int k = 0; k < kKeys; ++k) {
+            const Vec key = load_row_part<F16Row>(keys[k] + i, call.key_dim - i);
+            for (int r = 0; r < kRows; ++r) {
+                const Vec query = load_part(queries[r] + i, call.key_dim - i);
+                products[k * kRows + r] = fma(key, query, products[k * kRows + r]);
+            }
+        }
+    }
+    float sums[8];
+    sums_of_8(products, sums);
+    for (int k = 0; k < kKeys; ++k) {
+        for (int r = 0; r < kRows; ++r) {
+            scores[r][first_key + k] = sums[k * kRows + r] * call.scale;
+        }
+    }
+}
+
+/// Tokens that a row may not see get minus infinity.
+template <int kRows>
+inline void score_rows(const AttendCall& call, std::int64_t first, float (*scores)[kAttendTokens]) {
+    const float* queries[kRows];
+    for (int r = 0; r < kRows; ++r) {
+        queries[r] = call.queries + (first + r) * call.query_stride;
+    }
+    for (std::int64_t key = 0; key < call.count; key += 8 / kRows) {
+        score_keys<kRows>(call, queries, key, scores);
+    }
+    for (int r = 0; r < kRows; ++r) {
+        for (int j = call.visible[first + r]; j < kAttendTokens; ++j) {
+            scores[r][j] = -kInfinity;
         }
     }
 }
@@ -279,51 +322,84 @@ inline void softmax_row(const AttendCall& call, std::int64_t row, float* scores)
     call.sums[row] += sum_of(sums);
 }
 
-/// out[r] += sum over tokens of weights[r][j] * value[j], in the order of the tokens.
-template <int kCount>
-inline void gather_values(const AttendCall& call,
-                          std::int64_t first,
-                          const float (*weights)[kAttendTokens]) {
-    std::int64_t i = 0;
-    for (; i < call.value_dim; i += Vec::kWidth) {
-        const std::int64_t width =
-            call.value_dim - i < Vec::kWidth ? call.value_dim - i : Vec::kWidth;
-        const bool is_part = width < Vec::kWidth;
-        Vec gathered[kCount];
-        for (int r = 0; r < kCount; ++r) {
-            const float* out = call.out + (first + r) * call.out_stride + i;
-            gathered[r] = is_part ? load_part(out, width) : load(out);
+/// out[r][at + lanes] += sum over tokens of weights[r][j] * value[j], in the order of the tokens,
+/// for kColumns Vecs side by side.
+template <int kRows, int kColumns>
+inline void gather_columns(const AttendCall& call,
+                           std::int64_t first,
+                           std::int64_t at,
+                           const float (*weights)[kAttendTokens]) {
+    Vec gathered[kRows][kColumns];
+    for (int r = 0; r < kRows; ++r) {
+        for (int c = 0; c < kColumns; ++c) {
+            gathered[r][c] = load(call.out + (first + r) * call.out_stride + at + c * Vec::kWidth);
         }
-        for (std::int64_t j = 0; j < call.count; ++j) {
-            const std::uint16_t* p = call.values + j * call.value_stride + i;
-            const Vec value = is_part ? load_row_part<F16Row>(p, width) : load_half(p);
-            for (int r = 0; r < kCount; ++r) {
-                gathered[r] = fma(broadcast(weights[r][j]), value, gathered[r]);
+    }
+    for (std::int64_t j = 0; j < call.count; ++j) {
+        Vec values[kColumns];
+        for (int c = 0; c < kColumns; ++c) {
+            values[c] = load_half(call.values + j * call.value_stride + at + c * Vec::kWidth);
+        }
+        for (int r = 0; r < kRows; ++r) {
+            const Vec weight = broadcast(weights[r][j]);
+            for (int c = 0; c < kColumns; ++c) {
+                gathered[r][c] = fma(weight, values[c], gathered[r][c]);
             }
         }
-        for (int r = 0; r < kCount; ++r) {
-            float* out = call.out + (first + r) * call.out_stride + i;
-            if (!is_part) {
-                store(out, gathered[r]);
-                continue;
-            }
-            float lanes[Vec::kWidth];
-            store(lanes, gathered[r]);
-            for (std::int64_t lane = 0; lane < width; ++lane) {
-                out[lane] = lanes[lane];
-            }
+    }
+    for (int r = 0; r < kRows; ++r) {
+        for (int c = 0; c < kColumns; ++c) {
+            store(call.out + (first + r) * call.out_stride + at + c * Vec::kWidth, gathered[r][c]);
         }
     }
 }
 
-template <int kCount>
+/// The same for the last columns, which do not fill a Vec.
+template <int kRows>
+inline void gather_rest(const AttendCall& call,
+                        std::int64_t first,
+                        std::int64_t at,
+                        const float (*weights)[kAttendTokens]) {
+    const std::int64_t width = call.value_dim - at;
+    for (int r = 0; r < kRows; ++r) {
+        float* out = call.out + (first + r) * call.out_stride + at;
+        Vec gathered = load_part(out, width);
+        for (std::int64_t j = 0; j < call.count; ++j) {
+            const Vec value =
+                load_row_part<F16Row>(call.values + j * call.value_stride + at, width);
+            gathered = fma(broadcast(weights[r][j]), value, gathered);
+        }
+        float lanes[Vec::kWidth];
+        store(lanes, gathered);
+        for (std::int64_t lane = 0; lane < width; ++lane) {
+            out[lane] = lanes[lane];
+        }
+    }
+}
+
+template <int kRows>
+inline void gather_values(const AttendCall& call,
+                          std::int64_t first,
+                          const float (*weights)[kAttendTokens]) {
+    constexpr int kColumns = 8 / kRows;
+    std::int64_t at = 0;
+    for (; at + kColumns * Vec::kWidth <= call.value_dim; at += kColumns * Vec::kWidth) {
+        gather_columns<kRows, kColumns>(call, first, at, weights);
+    }
+    for (; at + Vec::kWidth <= call.value_dim; at += Vec::kWidth) {
+        gather_columns<kRows, 1>(call, first, at, weights);
+    }
+    if (at < call.value_dim) gather_rest<kRows>(call, first, at, weights);
+}
+
+template <int kRows>
 inline void attend_rows(const AttendCall& call, std::int64_t first) {
-    float scores[kCount][kAttendTokens];
-    score_rows<kCount>(call, first, scores);
-    for (int r = 0; r < kCount; ++r) {
+    float scores[kRows][kAttendTokens];
+    score_rows<kRows>(call, first, scores);
+    for (int r = 0; r < kRows; ++r) {
         softmax_row(call, first + r, scores[r]);
     }
-    gather_values<kCount>(call, first, scores);
+    gather_values<kRows>(call, first, scores);
 }
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
@@ -332,9 +408,11 @@ void attend(const AttendCall& call) {
     for (; r + 4 <= call.rows; r += 4) {
         attend_rows<4>(call, r);
     }
-    for (; r < call.rows; ++r) {
-        attend_rows<1>(call, r);
+    if (r + 2 <= call.rows) {
+        attend_rows<2>(call, r);
+        r += 2;
     }
+    if (r < call.rows) attend_rows<1>(call, r);
 }
 
 }  // namespace

@@ -33,6 +33,20 @@ inline constexpr std::array kWeightDtypes = {
     compute::Dtype::q6_k,
 };
 
+/// Memory as aligned as rounded activations want it.
+class AlignedBytes {
+  public:
+    AlignedBytes() = default;
+    explicit AlignedBytes(std::int64_t bytes)
+        : groups_(static_cast<std::size_t>(bytes) / sizeof(Q8Group) + 1) {
+        std::memset(static_cast<void*>(groups_.data()), 0xA5, groups_.size() * sizeof(Q8Group));
+    }
+    [[nodiscard]] std::byte* data() { return reinterpret_cast<std::byte*>(groups_.data()); }
+
+  private:
+    std::vector<Q8Group> groups_;
+};
+
 /// A matrix of weights and rows of activations in the form that it wants.
 struct DotCase {
     compute::Dtype dtype;
@@ -41,7 +55,7 @@ struct DotCase {
     std::int64_t tokens;
     std::vector<std::byte> weights;
     std::vector<float> x;
-    std::vector<std::byte> activations;
+    AlignedBytes activations;
     std::vector<const void*> activation_rows;
 
     [[nodiscard]] ActivationFormat format() const { return activation_format(dtype); }
@@ -50,7 +64,7 @@ struct DotCase {
 
 inline void round_activations(const Kernels& kernels, DotCase& c) {
     const std::int64_t stride = activation_stride(c.format(), c.dim);
-    c.activations.assign(static_cast<std::size_t>(stride * c.tokens), std::byte{0xA5});
+    c.activations = AlignedBytes(stride * c.tokens);
     c.activation_rows.clear();
     for (std::int64_t t = 0; t < c.tokens; ++t) {
         std::byte* row = c.activations.data() + t * stride;
@@ -79,19 +93,31 @@ inline DotCase make_case(const Kernels& kernels,
     return c;
 }
 
-/// The rounded activation as floats.
+/// Element `i` of a rounded row.
+struct RoundedElement {
+    float scale;
+    float quant;
+};
+inline RoundedElement rounded_element(ActivationFormat format, const void* row, std::int64_t i) {
+    const std::int64_t group = i / kGroupElements;
+    const std::int64_t at = i % kGroupElements;
+    if (format == ActivationFormat::q8) {
+        const Q8Group& q8 = static_cast<const Q8Group*>(row)[group];
+        return {q8.scales[at / kQ8Elements], static_cast<float>(q8.quants[at])};
+    }
+    const Q8kGroup& q8_k = static_cast<const Q8kGroup*>(row)[group];
+    return {q8_k.scale, static_cast<float>(q8_k.quants[at])};
+}
+
+/// The activation as the kernel takes it, in floats.
 inline std::vector<double> decode_activation(const DotCase& c, std::int64_t token) {
     std::vector<double> values(static_cast<std::size_t>(c.dim));
-    const auto* row =
-        static_cast<const std::byte*>(c.activation_rows[static_cast<std::size_t>(token)]);
-    const ActivationLayout layout = activation_layout(c.format(), c.dim);
-    const std::int64_t per_scale = c.format() == ActivationFormat::q8 ? kQ8Elements : kQ8kElements;
+    const void* row = c.activation_rows[static_cast<std::size_t>(token)];
     for (std::int64_t i = 0; i < c.dim; ++i) {
         float value = c.x[static_cast<std::size_t>(token * c.dim + i)];
         if (c.format() != ActivationFormat::f32) {
-            float scale = 0.0F;
-            std::memcpy(&scale, row + layout.scales_offset + i / per_scale * 4, sizeof scale);
-            value = scale * static_cast<float>(static_cast<std::int8_t>(row[i]));
+            const RoundedElement element = rounded_element(c.format(), row, i);
+            value = element.scale * element.quant;
         }
         values[static_cast<std::size_t>(i)] = value;
     }
@@ -214,7 +240,8 @@ inline void check_batch_invariance(const Kernels& kernels, compute::Dtype dtype)
     }
 }
 
-/// Bit by bit the same as the portable kernel, whose own error is at most half a step.
+/// The same quants and scales as the portable kernel, whose own error is at most half a step; and
+/// sums that fit them.
 inline void check_quantise(const Kernels& kernels) {
     std::mt19937 random(3);
     for (const ActivationFormat format : {ActivationFormat::q8, ActivationFormat::q8_k}) {
@@ -223,23 +250,16 @@ inline void check_quantise(const Kernels& kernels) {
             std::vector<float> x = random_values(dim, random);
             std::fill_n(x.begin(), 32, 0.0F);
             x[40] = 1e-39F;
-            const auto bytes = static_cast<std::size_t>(activation_layout(format, dim).bytes);
-            std::vector<std::byte> expected(bytes, std::byte{1});
-            std::vector<std::byte> found(bytes, std::byte{2});
+            const std::int64_t bytes = activation_stride(format, dim);
+            AlignedBytes expected(bytes);
+            AlignedBytes found(bytes);
             kScalarKernels.quantise[index](x.data(), dim, expected.data());
             kernels.quantise[index](x.data(), dim, found.data());
             INFO(kernels.name << " format " << index << " dim " << dim);
-            REQUIRE(expected == found);
-            const std::int64_t per_scale =
-                format == ActivationFormat::q8 ? kQ8Elements : kQ8kElements;
+            REQUIRE(std::memcmp(expected.data(), found.data(), static_cast<std::size_t>(bytes)) ==
+                    0);
             for (std::int64_t i = 0; i < dim; ++i) {
-                float scale = 0.0F;
-                std::memcpy(&scale,
-                            expected.data() + activation_layout(format, dim).scales_offset +
-                                i / per_scale * 4,
-                            sizeof scale);
-                const auto quant = static_cast<float>(
-                    static_cast<std::int8_t>(expected[static_cast<std::size_t>(i)]));
+                const auto [scale, quant] = rounded_element(format, found.data(), i);
                 REQUIRE(std::fabs(scale * quant - x[static_cast<std::size_t>(i)]) <=
                         0.501F * scale);
             }
