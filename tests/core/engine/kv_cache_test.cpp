@@ -162,10 +162,26 @@ TEST_CASE("one more typed token recomputes one token", "[engine][kv_cache]") {
         if (count > 50) CHECK(fixture.cache.match_prefix(tokens) == count - 1);
         fixture.remember(tokens);
     }
-    // The ends that longer ones made superfluous do not pile up.
-    Fixture::Held* rest = fixture.reserve(counting((16 - 8) * kBlockTokens, 500));
-    REQUIRE(rest != nullptr);
-    CHECK(fixture.cache.match_prefix(counting(119)) == 118);
+}
+
+TEST_CASE("ends that a longer one made superfluous do not push out others", "[engine][kv_cache]") {
+    Fixture fixture(5);
+    fixture.remember(counting(16, 100));
+    for (std::int32_t count = 17; count <= 32; ++count) {
+        fixture.remember(counting(count));
+    }
+    CHECK(fixture.cache.match_prefix(counting(17, 100)) == 16);
+}
+
+TEST_CASE("the block that is copied is not the next to be overwritten", "[engine][kv_cache]") {
+    Fixture fixture(3);
+    fixture.remember(counting(12));
+    fixture.remember(counting(10, 100));
+    fixture.remember(counting(10, 200));
+    Fixture::Held* held = fixture.reserve(joined(counting(8), counting(4, 50)));
+    CHECK(held->table.computed_tokens == 8);
+    CHECK(fixture.cache.match_prefix(counting(13)) == 12);
+    CHECK(fixture.cache.match_prefix(counting(11, 100)) == 0);
 }
 
 TEST_CASE("full blocks can be shared as soon as they are computed", "[engine][kv_cache]") {
