@@ -1,8 +1,10 @@
 #include "core/engine/sampler.h"
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <bit>
 #include <cstddef>
+#include <numeric>
 #include <string>
 
 #include "core/base/assert.h"
@@ -16,6 +18,83 @@ std::uint64_t mix(std::uint64_t x) {
     x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
     x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
     return x ^ (x >> 31U);
+}
+
+constexpr float kExponentMin = -87.0F;  ///< below, e^x is nothing beside the best token's 1
+
+/// e^x for kExponentMin <= x <= 0, to a relative error of 3e-7. Without a branch, so that loops of
+/// a known length become vector code, and our own, so that no text depends on a C library. Source:
+/// Cody and Waite, "Software Manual for the Elementary Functions", 1980: e^x = 2^n * e^r with |r|
+/// <= log(2) / 2.
+[[gnu::always_inline]] inline float exp_of(float x) {
+    constexpr float kRounder = 12582912.0F;  // 1.5 * 2^23: added and taken away it rounds
+    constexpr float kLn2High = 0.693145752F;
+    constexpr float kLn2Low = 1.42860677e-6F;
+    const float n = (x * 1.44269504F + kRounder) - kRounder;
+    const float r = (x - n * kLn2High) - n * kLn2Low;
+    float sum = 1.0F / 720.0F;
+    sum = sum * r + 1.0F / 120.0F;
+    sum = sum * r + 1.0F / 24.0F;
+    sum = sum * r + 1.0F / 6.0F;
+    sum = sum * r + 0.5F;
+    sum = sum * r + 1.0F;
+    sum = sum * r + 1.0F;
+    return sum * std::bit_cast<float>((static_cast<std::int32_t>(n) + 127) * (1 << 23));
+}
+
+/// The compiler makes vector code of loops over lanes: their length is known and they write to
+/// local arrays only.
+constexpr std::size_t kLanes = 16;
+
+struct Best {
+    float logit = 0.0F;
+    bool is_finite = false;  ///< all of them
+};
+
+Best find_best(std::span<const float> logits) {
+    std::array<float, kLanes> best;
+    std::array<float, kLanes> zero{};  // a number that is not finite, times 0, is not 0
+    best.fill(logits[0]);
+    const auto look = [&](float logit, std::size_t lane) {
+        best[lane] = logit > best[lane] ? logit : best[lane];
+        zero[lane] += logit * 0.0F;
+    };
+    std::size_t i = 0;
+    for (; i + kLanes <= logits.size(); i += kLanes) {
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            look(logits[i + lane], lane);
+        }
+    }
+    for (; i < logits.size(); ++i) {
+        look(logits[i], 0);
+    }
+    return {*std::ranges::max_element(best),
+            std::ranges::all_of(zero, [](float value) { return value == 0.0F; })};
+}
+
+/// weights[i] = exp_of(std::max(logits[i] - best, kExponentMin)); returns their sum.
+double weigh(std::span<const float> logits, float best, std::span<float> weights) {
+    std::array<float, kLanes> run;
+    std::array<float, kLanes> sums{};
+    std::size_t i = 0;
+    for (; i + kLanes <= logits.size(); i += kLanes) {
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            const float exponent = logits[i + lane] - best;
+            run[lane] = exponent > kExponentMin ? exponent : kExponentMin;
+        }
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            run[lane] = exp_of(run[lane]);
+        }
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            sums[lane] += run[lane];
+        }
+        std::ranges::copy(run, weights.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    for (; i < logits.size(); ++i) {
+        weights[i] = exp_of(std::max(logits[i] - best, kExponentMin));
+        sums[0] += weights[i];
+    }
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace
@@ -34,85 +113,88 @@ Result<Pick> Sampler::pick(std::span<const float> logits,
                            std::int32_t position) {
     assert_on(Thread::engine);
     HEARTH_ASSERT(logits.size() == weights_.size());
-    std::size_t best = 0;
-    bool is_finite = true;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        is_finite = is_finite && std::isfinite(logits[i]);
-        if (logits[i] > logits[best]) best = i;
-    }
-    if (!is_finite) {
+    const Best best = find_best(logits);
+    if (!best.is_finite) {
         return fail(ErrorCode::internal,
                     "the model produced a number that is not finite for token " +
                         std::to_string(position) +
                         " of its sequence; check the model file, or try another backend",
                     "engine");
     }
-    double sum = 0.0;
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-        weights_[i] = std::exp(logits[i] - logits[best]);
-        sum += static_cast<double>(weights_[i]);
-    }
-    auto token = static_cast<std::int32_t>(best);
+    const double sum = weigh(logits, best.logit, weights_);
+    std::int32_t token = 0;
     if (settings.temperature > 0.0F) {
-        filter(settings);
-        token = draw(settings, position);
+        filter(settings, sum);
+        token = draw(logits, best.logit, settings, position);
+    } else {
+        token = static_cast<std::int32_t>(std::ranges::find(logits, best.logit) - logits.begin());
     }
     const double weight = weights_[static_cast<std::size_t>(token)];
     return Pick{token, static_cast<float>(weight / sum)};
 }
 
-/// Leaves in candidates_ what may be picked, best first if anything was filtered.
-void Sampler::filter(const SamplingSettings& settings) {
-    candidates_.clear();
+/// Leaves in candidates_ what may be picked. `sum` is that of all weights.
+void Sampler::filter(const SamplingSettings& settings, double sum) {
+    const auto top_p = static_cast<double>(settings.top_p);
+    const bool has_top_k =
+        settings.top_k > 0 && static_cast<std::size_t>(settings.top_k) < weights_.size();
+    // All tokens below this share of 1 - top_p have less than 1 - top_p together: top_p never needs
+    // them, and the heap below stays small. The best one's weight is 1, so min_p is a weight too.
+    const auto needless =
+        static_cast<float>((1.0 - top_p) * sum / static_cast<double>(weights_.size()));
+    const float weight_min = has_top_k ? 0.0F : std::max(settings.min_p, needless);
+    // Without a branch: which tokens pass cannot be predicted.
+    candidates_.resize(weights_.size());
+    std::size_t count = 0;
     for (std::size_t i = 0; i < weights_.size(); ++i) {
-        candidates_.push_back({static_cast<std::int32_t>(i), weights_[i]});
+        candidates_[count] = {static_cast<std::int32_t>(i), weights_[i]};
+        count += weights_[i] >= weight_min ? 1 : 0;
     }
+    candidates_.resize(count);
     const auto is_better = [](const Candidate& a, const Candidate& b) {
         return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
     };
-    if (settings.top_k > 0 && static_cast<std::size_t>(settings.top_k) < candidates_.size()) {
+    if (has_top_k) {
         const auto end = candidates_.begin() + settings.top_k;
         std::ranges::partial_sort(candidates_, end, is_better);
         candidates_.erase(end, candidates_.end());
+        sum = 0.0;
+        for (const Candidate& candidate : candidates_) {
+            sum += static_cast<double>(candidate.weight);
+        }
     }
-    if (settings.top_p >= 1.0F && settings.min_p <= 0.0F) return;
-
-    double sum = 0.0;
-    for (const Candidate& candidate : candidates_) {
-        sum += static_cast<double>(candidate.weight);
+    if (settings.top_p < 1.0F) {
+        // A heap, because few of the many are kept: each pop puts the next best behind the heap.
+        const auto is_worse = [&](const auto& a, const auto& b) { return is_better(b, a); };
+        std::ranges::make_heap(candidates_, is_worse);
+        auto heap_end = candidates_.end();
+        for (double mass = 0.0; heap_end != candidates_.begin() && mass < top_p * sum;) {
+            std::ranges::pop_heap(candidates_.begin(), heap_end, is_worse);
+            --heap_end;
+            mass += static_cast<double>(heap_end->weight);
+        }
+        candidates_.erase(candidates_.begin(), heap_end);
     }
-    // A heap, because few of the many are kept: each pop puts the next best behind the heap.
-    const auto is_worse = [&](const Candidate& a, const Candidate& b) { return is_better(b, a); };
-    std::ranges::make_heap(candidates_, is_worse);
-    double mass = 0.0;
-    auto heap_end = candidates_.end();
-    while (heap_end != candidates_.begin() && mass < static_cast<double>(settings.top_p) * sum) {
-        // The best one's weight is exp(0) = 1.
-        if (candidates_.front().weight < settings.min_p) break;
-        std::ranges::pop_heap(candidates_.begin(), heap_end, is_worse);
-        --heap_end;
-        mass += static_cast<double>(heap_end->weight);
-    }
-    candidates_.erase(candidates_.begin(), heap_end);
-    std::ranges::reverse(candidates_);
+    std::erase_if(candidates_, [&](const auto& item) { return item.weight < settings.min_p; });
 }
 
-std::int32_t Sampler::draw(const SamplingSettings& settings, std::int32_t position) {
+std::int32_t Sampler::draw(std::span<const float> logits,
+                           float best_logit,
+                           const SamplingSettings& settings,
+                           std::int32_t position) {
     double sum = 0.0;
     for (Candidate& candidate : candidates_) {
-        // exp(x)^(1/T) = exp(x/T)
-        candidate.weight = std::pow(candidate.weight, 1.0F / settings.temperature);
+        const float logit = logits[static_cast<std::size_t>(candidate.token)];
+        candidate.weight =
+            exp_of(std::max((logit - best_logit) / settings.temperature, kExponentMin));
         sum += static_cast<double>(candidate.weight);
     }
     double rest = uniform_at(settings.seed, position) * sum;
-    std::int32_t last = candidates_.front().token;
     for (const Candidate& candidate : candidates_) {
-        if (candidate.weight <= 0.0F) continue;
-        last = candidate.token;
         rest -= static_cast<double>(candidate.weight);
-        if (rest < 0.0) break;
+        if (rest < 0.0) return candidate.token;
     }
-    return last;
+    return candidates_.back().token;
 }
 
 }  // namespace hearth::engine

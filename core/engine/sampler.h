@@ -37,8 +37,11 @@ class Sampler {
         float weight = 0.0F;  ///< exp(logit - best logit)
     };
 
-    void filter(const SamplingSettings& settings);
-    [[nodiscard]] std::int32_t draw(const SamplingSettings& settings, std::int32_t position);
+    void filter(const SamplingSettings& settings, double sum);
+    [[nodiscard]] std::int32_t draw(std::span<const float> logits,
+                                    float best_logit,
+                                    const SamplingSettings& settings,
+                                    std::int32_t position);
 
     // Engine thread only; sized once.
     std::vector<float> weights_;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -149,15 +150,35 @@ TEST_CASE("a very low temperature is greedy", "[engine][sampler]") {
     CHECK(counts == std::map<std::int32_t, int>{{1, 100}});
 }
 
+TEST_CASE("vocabularies of every length find the best and its probability", "[engine][sampler]") {
+    std::mt19937 random(5);
+    for (const std::size_t size : {1U, 2U, 15U, 16U, 17U, 31U, 33U, 1000U}) {
+        INFO(size);
+        std::vector<float> logits(size);
+        for (std::size_t best = 0; best < size; best += 1 + size / 40) {
+            double sum = 0.0;
+            for (std::size_t i = 0; i < size; ++i) {
+                logits[i] = static_cast<float>(random() % 30'000) / 100.0F - 290.0F;
+                if (i == best) logits[i] = 10.5F;
+                sum += std::exp(static_cast<double>(logits[i]) - 10.5);
+            }
+            const Result<Pick> pick = Sampler(static_cast<std::int32_t>(size)).pick(logits, {}, 0);
+            REQUIRE(pick);
+            CHECK(static_cast<std::size_t>(pick->token) == best);
+            CHECK(pick->probability == Approx(1.0 / sum).epsilon(2e-6));
+        }
+    }
+}
+
 TEST_CASE("a logit that is not finite is an error, not a token", "[engine][sampler]") {
     const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(),
                                std::numeric_limits<float>::infinity(),
                                -std::numeric_limits<float>::infinity());
-    const std::size_t place = GENERATE(0U, 1U, 2U);
+    const std::size_t place = GENERATE(0U, 1U, 15U, 16U, 31U, 32U, 34U);
     const float temperature = GENERATE(0.0F, 1.0F);
-    std::vector<float> logits{1.0F, 2.0F, 3.0F};
+    std::vector<float> logits(35, 2.0F);
     logits[place] = bad;
-    const Result<Pick> pick = Sampler(3).pick(logits, {.temperature = temperature}, 8);
+    const Result<Pick> pick = Sampler(35).pick(logits, {.temperature = temperature}, 8);
     REQUIRE_FALSE(pick);
     CHECK(pick.error().code == ErrorCode::internal);
     CHECK(pick.error().text.find("not finite") != std::string::npos);
