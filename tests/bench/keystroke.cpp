@@ -42,7 +42,7 @@ Result<void> measure(const std::string& path, std::size_t keys) {
 
     // The file's second half is typed again from its begin, in front of what follows it.
     const std::size_t begin = text.find('\n', text.size() / 2) + 1;
-    const std::size_t end = std::min(text.size(), begin + keys);
+    const std::size_t end = std::min(text.size(), text.find('\n', begin + keys));
     Series first_token_ms;
     Series total_ms;
     Series round_trip_ms;
