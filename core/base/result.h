@@ -82,35 +82,34 @@ class [[nodiscard]] Result {
     using value_type = T;
 
     // Both conversions are the point of the type: `return value;` and `return fail(...)`.
-    Result(T value)
-        : state_(std::in_place_index<0>, std::move(value)) {
-    }                        // NOLINT(google-explicit-constructor)
-    Result(Failure failure)  // NOLINT(google-explicit-constructor)
-        : state_(std::in_place_index<1>, std::move(failure.error)) {}
+    // NOLINTNEXTLINE(google-explicit-constructor): see above
+    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+    // NOLINTNEXTLINE(google-explicit-constructor): see above
+    Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure.error)) {}
 
     [[nodiscard]] bool has_value() const { return state_.index() == 0; }
     explicit operator bool() const { return has_value(); }
 
-    T& value() & { return checked(); }
-    const T& value() const& { return const_cast<Result*>(this)->checked(); }
-    T&& value() && { return std::move(checked()); }
+    [[nodiscard]] T& value() & { return checked(); }
+    [[nodiscard]] const T& value() const& { return const_cast<Result*>(this)->checked(); }
+    [[nodiscard]] T&& value() && { return std::move(checked()); }
     T& operator*() & { return checked(); }
     const T& operator*() const& { return value(); }
     T&& operator*() && { return std::move(checked()); }
     T* operator->() { return &checked(); }
     const T* operator->() const { return &value(); }
 
-    const Error& error() const& {
+    [[nodiscard]] const Error& error() const& {
         HEARTH_ASSERT(!has_value());
         return *std::get_if<1>(&state_);
     }
-    Error&& error() && {
+    [[nodiscard]] Error&& error() && {
         HEARTH_ASSERT(!has_value());
         return std::move(*std::get_if<1>(&state_));
     }
 
     template <typename U>
-    T value_or(U&& other) && {
+    [[nodiscard]] T value_or(U&& other) && {
         return has_value() ? std::move(checked()) : static_cast<T>(std::forward<U>(other));
     }
 
@@ -129,17 +128,17 @@ class [[nodiscard]] Result<void> {
     using value_type = void;
 
     Result() = default;
-    Result(Failure failure)
-        : error_(std::move(failure.error)) {}  // NOLINT(google-explicit-constructor)
+    // NOLINTNEXTLINE(google-explicit-constructor): `return fail(...);`
+    Result(Failure failure) : error_(std::move(failure.error)) {}
 
     [[nodiscard]] bool has_value() const { return !error_.has_value(); }
     explicit operator bool() const { return has_value(); }
     void value() const { HEARTH_ASSERT(has_value()); }
-    const Error& error() const& {
+    [[nodiscard]] const Error& error() const& {
         HEARTH_ASSERT(!has_value());
         return *error_;
     }
-    Error&& error() && {
+    [[nodiscard]] Error&& error() && {
         HEARTH_ASSERT(!has_value());
         return std::move(*error_);
     }
@@ -153,6 +152,7 @@ class [[nodiscard]] Result<void> {
 #define HEARTH_CONCAT_INNER(a, b) a##b
 #define HEARTH_CONCAT(a, b) HEARTH_CONCAT_INNER(a, b)
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a declaration cannot stand in parentheses
 /// `HEARTH_TRY(auto file, open(path));` declares the value, or returns the error from the enclosing
 /// function.
 #define HEARTH_TRY(declaration, expression) \
@@ -161,6 +161,7 @@ class [[nodiscard]] Result<void> {
     auto result = (expression);                                    \
     if (!result) return ::hearth::fail(std::move(result).error()); \
     declaration = std::move(result).value()
+// NOLINTEND(bugprone-macro-parentheses)
 
 /// `HEARTH_CHECK(validate(x));` returns the error of a Result<void> from the enclosing function.
 #define HEARTH_CHECK(expression)                                      \

@@ -13,7 +13,7 @@
 namespace hearth::lsp {
 namespace {
 
-constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
 
 std::string system_text() {
     return std::strerror(errno);

@@ -80,6 +80,7 @@ Result<pid_t> spawn_daemon(const std::string& runtime_folder, const DaemonStart&
     std::vector<std::string> words = {start.program};
     words.insert(words.end(), start.arguments.begin(), start.arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) {
         argv.push_back(word.data());
     }

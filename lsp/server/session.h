@@ -90,8 +90,8 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     void complete(
         const RpcRequest& request,
         const InlineCompletionParams& params,
-        std::function<LspAny(LspSession&, const assist::Document&, const assist::CompletionAnswer&)>
-            to_result);
+        const std::function<LspAny(
+            LspSession&, const assist::Document&, const assist::CompletionAnswer&)>& to_result);
 
     // session_actions.cpp
     void code_action(const RpcRequest& request);

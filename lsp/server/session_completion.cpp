@@ -32,8 +32,8 @@ std::string to_label(const std::string& text) {
 void LspSession::complete(
     const RpcRequest& request,
     const InlineCompletionParams& params,
-    std::function<LspAny(LspSession&, const assist::Document&, const assist::CompletionAnswer&)>
-        to_result) {
+    const std::function<
+        LspAny(LspSession&, const assist::Document&, const assist::CompletionAnswer&)>& to_result) {
     const std::string& uri = params.text_document.uri;
     const assist::DocumentRef document = documents_.find(uri);
     if (document == nullptr) {

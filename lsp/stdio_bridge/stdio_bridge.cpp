@@ -14,7 +14,7 @@
 namespace hearth::lsp {
 namespace {
 
-constexpr std::size_t kCopyBytes = 64 * 1024;
+constexpr std::size_t kCopyBytes = std::size_t{64} * 1024;
 
 bool write_all(int file, std::string_view bytes) {
     while (!bytes.empty()) {

@@ -24,7 +24,7 @@ namespace net = boost::asio;
 using Socket = net::local::stream_protocol::socket;
 using ErrorCodeOf = boost::system::error_code;
 
-constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
 
 class AsioLoop final : public IoLoop {
   public:
