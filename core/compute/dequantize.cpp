@@ -120,7 +120,8 @@ void decode_q6_k(const BlockQ6K& block, float* out) {
                 const int low = block.low[64 * half + 32 * (r % 2) + i] >> (4 * (r / 2)) & 0xF;
                 const int high = block.high[32 * half + i] >> (2 * r) & 3;
                 const int element = 128 * half + 32 * r + i;
-                const float step = d * static_cast<float>(block.scales[element / 16]);
+                const int scale = element / 16;
+                const float step = d * static_cast<float>(block.scales[scale]);
                 out[element] = step * static_cast<float>((low | high << 4) - 32);
             }
         }

@@ -22,11 +22,12 @@ constexpr std::array<Architecture, 4> kArchitectures = {{
 }  // namespace
 
 Result<std::shared_ptr<const Model>> load_model(const std::string& path) {
-    HEARTH_TRY(auto file, formats::GgufFile::load(path));
-    return make_model(std::move(file));
+    HEARTH_TRY(const auto file, formats::GgufFile::load(path));
+    return make_model(file);
 }
 
-Result<std::shared_ptr<const Model>> make_model(std::shared_ptr<const formats::GgufFile> file) {
+Result<std::shared_ptr<const Model>> make_model(
+    const std::shared_ptr<const formats::GgufFile>& file) {
     HEARTH_TRY(const std::string name, file->string("general.architecture"));
     std::string known;
     for (const Architecture& architecture : kArchitectures) {

@@ -44,6 +44,7 @@ class Model {
 /// Errors: those of GgufFile::load; unsupported (architecture, naming the known ones); corrupt (a
 /// tensor is missing or has an unexpected shape, naming it).
 Result<std::shared_ptr<const Model>> load_model(const std::string& path);
-Result<std::shared_ptr<const Model>> make_model(std::shared_ptr<const formats::GgufFile> file);
+Result<std::shared_ptr<const Model>> make_model(
+    const std::shared_ptr<const formats::GgufFile>& file);
 
 }  // namespace hearth::model

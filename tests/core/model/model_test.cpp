@@ -73,8 +73,8 @@ class ChangedFile {
             writer.add_tensor(tensor.name, tensor.dtype, tensor.shape, tensor.bytes);
         }
         bytes_ = writer.to_bytes();
-        HEARTH_TRY(auto file, formats::GgufFile::parse(bytes_, "changed.gguf"));
-        return make_model(std::move(file));
+        HEARTH_TRY(const auto file, formats::GgufFile::parse(bytes_, "changed.gguf"));
+        return make_model(file);
     }
 
     [[nodiscard]] const std::map<std::string, GgufValue>& metadata() const { return metadata_; }
