@@ -3,6 +3,8 @@
 // the model could not keep its prompt: the line being typed does not count, windows lie on a grid,
 // and scores are coarse.
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <utility>
 
 #include "plugins/sdk/hearth_sdk.h"
@@ -17,8 +19,7 @@ using hearth::sdk::Status;
 
 constexpr std::size_t kLinesBefore = 40;  // around the cursor
 constexpr std::size_t kLinesAfter = 20;
-constexpr std::size_t kWindowLines = 24;
-constexpr std::size_t kGridLines = 12;
+constexpr std::size_t kRowLines = 12;  // a window is two rows of the grid
 constexpr std::size_t kFilesMax = 8;
 constexpr std::size_t kScannedBytesMax = 64 << 10;  // of each file, around where the user was
 constexpr std::uint32_t kScoreSteps = 16;           // a score of 0 is not worth its place
@@ -27,38 +28,45 @@ constexpr std::size_t kWordBytesMin = 3;
 /// Identifiers as a sorted set of hashes.
 using Words = std::vector<std::uint32_t>;
 
+constexpr std::array<bool, 256> kIsWordByte = [] {
+    std::array<bool, 256> table{};
+    for (std::size_t i = 0; i < table.size(); ++i) {
+        table[i] = hearth::sdk::is_word_byte(static_cast<char>(i));
+    }
+    return table;
+}();
+
 Words words_of(std::string_view text) {
     Words words;
-    std::size_t i = 0;
-    while (i < text.size()) {
-        if (!hearth::sdk::is_word_byte(text[i])) {
-            ++i;
-            continue;
-        }
+    const auto is_word = [&](std::size_t i) {
+        return kIsWordByte[static_cast<unsigned char>(text[i])];
+    };
+    for (std::size_t i = 0; i < text.size(); ++i) {
         const std::size_t begin = i;
         std::uint32_t hash = 2166136261U;  // FNV-1a
-        for (; i < text.size() && hearth::sdk::is_word_byte(text[i]); ++i) {
+        for (; i < text.size() && is_word(i); ++i) {
             hash = (hash ^ static_cast<unsigned char>(text[i])) * 16777619U;
         }
+        if (i - begin < kWordBytesMin) continue;
         const bool is_number = text[begin] >= '0' && text[begin] <= '9';
-        if (!is_number && i - begin >= kWordBytesMin) words.push_back(hash);
+        if (!is_number) words.push_back(hash);
     }
     std::ranges::sort(words);
     words.erase(std::unique(words.begin(), words.end()), words.end());
     return words;
 }
 
+Words both(const Words& a, const Words& b) {
+    Words words;
+    words.reserve(a.size() + b.size());
+    std::ranges::set_union(a, b, std::back_inserter(words));
+    return words;
+}
+
 /// Shared words over all words, in coarse steps.
 std::uint32_t similarity(const Words& a, const Words& b) {
-    std::size_t shared = 0;
-    for (auto i = a.begin(), j = b.begin(); i != a.end() && j != b.end();) {
-        if (*i == *j) ++shared;
-        const bool is_i_behind = *i <= *j;
-        const bool is_j_behind = *j <= *i;
-        i += is_i_behind ? 1 : 0;
-        j += is_j_behind ? 1 : 0;
-    }
-    const std::size_t all = a.size() + b.size() - shared;
+    const std::size_t all = both(a, b).size();
+    const std::size_t shared = a.size() + b.size() - all;
     return all == 0 ? 0 : static_cast<std::uint32_t>(shared * kScoreSteps / all);
 }
 
@@ -85,13 +93,16 @@ Window best_window(const Document& document, const Words& wanted, const Job& job
     Window best;
     best.uri = document.uri();
     const Lines lines(scanned_part(document.text(), document.cursor_byte()));
-    for (std::size_t first = 0; first < lines.count() && !job.is_cancelled(); first += kGridLines) {
-        const std::string_view text = lines.slice(first, first + kWindowLines);
-        const std::uint32_t score = similarity(wanted, words_of(text));
+    Words row = words_of(lines.slice(0, kRowLines));
+    for (std::size_t first = 0; first < lines.count() && !job.is_cancelled(); first += kRowLines) {
+        const std::size_t middle = first + kRowLines;
+        Words next = words_of(lines.slice(middle, middle + kRowLines));
+        const std::uint32_t score = similarity(wanted, both(row, next));
         if (score > best.score) {
             best.score = score;
-            best.text = text;
+            best.text = lines.slice(first, middle + kRowLines);
         }
+        row = std::move(next);
     }
     return best;
 }

@@ -16,7 +16,7 @@ inline bool is_blank(std::string_view text) {
 }
 
 /// Part of an identifier; every byte of a character beyond ASCII counts as one.
-inline bool is_word_byte(char c) {
+constexpr bool is_word_byte(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            static_cast<unsigned char>(c) >= 0x80;
 }
