@@ -93,6 +93,9 @@ struct AssistLimits {
     Duration context_budget =
         std::chrono::milliseconds(20);  ///< what providers have given by then is used
     Duration action_budget = std::chrono::seconds(60);
+    /// What a plugin may take beyond these before its thread is left behind: we keep them
+    /// ourselves, so one that needs more hangs.
+    Duration plugin_grace = std::chrono::seconds(2);
 };
 
 struct AssistantParts {

@@ -25,9 +25,6 @@ using plugin_host::JobPool;
 constexpr plugin_host::JobPoolOptions kKeystrokePool = {.thread_count = 8, .queue_max = 32};
 constexpr plugin_host::JobPoolOptions kActionPool = {.thread_count = 4, .queue_max = 16};
 constexpr plugin_host::JobPoolOptions kContextPool = {.thread_count = 4, .queue_max = 32};
-// The engine and our own waits keep the deadline; a plugin that takes so much longer hangs.
-constexpr Duration kGrace = std::chrono::seconds(2);
-constexpr Duration kListBudget = std::chrono::seconds(2);
 constexpr std::uint32_t kSuggestionsMax = 8;
 constexpr std::size_t kActionsMax = 32;
 
@@ -148,11 +145,12 @@ class PooledAssistant final : public Assistant {
           limits_(limits),
           access_(
               std::make_shared<ModelAccess>(parts.engine, parts.clock, parts.tokenizer, limits)),
-          gatherer_(
-              std::make_shared<ContextGatherer>(parts.plugins,
-                                                JobPool::make("context", kContextPool, parts.clock),
-                                                limits.context_budget,
-                                                limits.context_bytes_max)),
+          gatherer_(std::make_shared<ContextGatherer>(
+              parts.plugins,
+              JobPool::make("context", kContextPool, parts.clock),
+              ContextLimits{.budget = limits.context_budget,
+                            .grace = limits.plugin_grace,
+                            .bytes_max = limits.context_bytes_max})),
           keystrokes_(JobPool::make("keystroke", kKeystrokePool, parts.clock)),
           actions_(JobPool::make("action", kActionPool, parts.clock)) {}
 
@@ -199,12 +197,9 @@ void PooledAssistant::submit(JobPool& pool,
     live_.add(context);
     JobPool::Job job;
     job.run = [context, once, run = std::move(run)] {
-        if (context->is_cancelled()) {
-            once->answer(shutting_down());
-        } else {
-            once->answer(run());
-        }
+        auto answer = context->is_cancelled() ? Result<T>(shutting_down()) : run();
         context->end();
+        once->answer(std::move(answer));
     };
     job.on_abandoned = [context, once] {
         context->end();
@@ -266,7 +261,11 @@ void PooledAssistant::complete(CompletionQuery query, Done<CompletionAnswer> don
         }
         return answer;
     };
-    submit(*keystrokes_, context, once, limits_.completion_budget + kGrace, std::move(run));
+    submit(*keystrokes_,
+           context,
+           once,
+           limits_.completion_budget + limits_.plugin_grace,
+           std::move(run));
 }
 
 void PooledAssistant::list_actions(ActionQuery query, Done<std::vector<Action>> done) {
@@ -298,7 +297,7 @@ void PooledAssistant::list_actions(ActionQuery query, Done<std::vector<Action>> 
         return actions;
     };
     // With the keystrokes: it is quick, and must not wait behind long answers.
-    submit(*keystrokes_, context, once, kListBudget, std::move(run));
+    submit(*keystrokes_, context, once, limits_.plugin_grace, std::move(run));
 }
 
 void PooledAssistant::run_action(ActionQuery query,
@@ -355,7 +354,7 @@ void PooledAssistant::run_action(ActionQuery query,
         }
         return answer;
     };
-    submit(*actions_, context, once, limits_.action_budget + kGrace, std::move(run));
+    submit(*actions_, context, once, limits_.action_budget + limits_.plugin_grace, std::move(run));
 }
 
 }  // namespace

@@ -10,8 +10,6 @@ namespace hearth::assist {
 namespace {
 
 constexpr std::uint32_t kPiecesMax = 64;  // from one provider
-// A provider is asked to stop when the budget is over; one that has not by then hangs.
-constexpr Duration kAbandonedAfter = std::chrono::seconds(2);
 
 }  // namespace
 
@@ -25,10 +23,8 @@ struct ContextGatherer::Inquiry {
 
 ContextGatherer::ContextGatherer(plugin_host::PluginHost& plugins,
                                  std::unique_ptr<plugin_host::JobPool> pool,
-                                 Duration budget,
-                                 std::uint64_t bytes_max)
-    : budget_(budget),
-      bytes_max_(bytes_max),
+                                 const ContextLimits& limits)
+    : limits_(limits),
       plugins_(&plugins),
       pool_(std::move(pool)) {}
 
@@ -45,10 +41,10 @@ std::shared_ptr<ContextGatherer::Inquiry> ContextGatherer::ask(const QueryContex
                                                                .others = query.others(),
                                                                .cancel = query.cancel_token(),
                                                                .items_max = kPiecesMax,
-                                                               .bytes_max = bytes_max_});
+                                                               .bytes_max = limits_.bytes_max});
         const std::size_t index = inquiry->contexts.size();
         auto run = [plugins = plugins_,
-                    bytes = bytes_max_,
+                    bytes = limits_.bytes_max,
                     provider,
                     context,
                     inquiry,
@@ -60,7 +56,8 @@ std::shared_ptr<ContextGatherer::Inquiry> ContextGatherer::ask(const QueryContex
             // Room for every provider is there; nobody may be reading any more.
             [[maybe_unused]] const bool is_read = inquiry->answers.try_push(index);
         };
-        if (pool_->try_submit({.run = run, .on_abandoned = {}, .budget = kAbandonedAfter})) {
+        if (pool_->try_submit(
+                {.run = run, .on_abandoned = {}, .budget = limits_.budget + limits_.grace})) {
             inquiry->contexts.push_back(std::move(context));
         }
     }
@@ -71,7 +68,7 @@ std::vector<ContextPiece> ContextGatherer::gather(const QueryContext& query,
                                                   std::uint64_t cursor_byte) {
     const std::shared_ptr<Inquiry> inquiry = ask(query, cursor_byte);
     if (inquiry == nullptr) return {};
-    const TimePoint until = std::chrono::steady_clock::now() + budget_;
+    const TimePoint until = std::chrono::steady_clock::now() + limits_.budget;
     std::vector<bool> has_answered(inquiry->contexts.size(), false);
     for (std::size_t count = 0; count < inquiry->contexts.size(); ++count) {
         const std::optional<std::size_t> index = inquiry->answers.pop_until(until);
@@ -79,7 +76,7 @@ std::vector<ContextPiece> ContextGatherer::gather(const QueryContext& query,
         has_answered[*index] = true;
     }
     std::vector<ContextPiece> pieces;
-    std::uint64_t room = bytes_max_;
+    std::uint64_t room = limits_.bytes_max;
     for (std::size_t index = 0; index < inquiry->contexts.size(); ++index) {
         QueryContext& context = *inquiry->contexts[index];
         context.end();

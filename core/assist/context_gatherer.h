@@ -15,14 +15,19 @@
 
 namespace hearth::assist {
 
+struct ContextLimits {
+    Duration budget;  ///< what providers have given by then is used
+    Duration grace;   ///< a provider that takes so much longer is left behind
+    std::uint64_t bytes_max;
+};
+
 /// Shared with jobs that may outlive the assistant.   Thread: any.
 class ContextGatherer {
   public:
     /// `plugins` outlives the call of shut().
     ContextGatherer(plugin_host::PluginHost& plugins,
                     std::unique_ptr<plugin_host::JobPool> pool,
-                    Duration budget,
-                    std::uint64_t bytes_max);
+                    const ContextLimits& limits);
 
     /// Pieces for the query's document, best first, in the order of the providers; never of the
     /// document itself. Waits for the budget at most; a provider that is late, fails, or finds the
@@ -37,8 +42,7 @@ class ContextGatherer {
 
     std::shared_ptr<Inquiry> ask(const QueryContext& query, std::uint64_t cursor_byte);
 
-    const Duration budget_;
-    const std::uint64_t bytes_max_;
+    const ContextLimits limits_;
     Mutex mutex_;
     plugin_host::PluginHost* plugins_ HEARTH_GUARDED_BY(mutex_);
     std::unique_ptr<plugin_host::JobPool> pool_ HEARTH_GUARDED_BY(mutex_);

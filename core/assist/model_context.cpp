@@ -121,7 +121,8 @@ Result<ModelContext::Generation> ModelContext::start(engine::Request request,
     Generation generation = {.stream = std::make_shared<AnswerStream>(
                                  access_->tokenizer, std::move(gate), request.tokens_max),
                              .ticket = {},
-                             .submitted = access_->door.now()};
+                             .submitted = access_->door.now(),
+                             .prompt_tokens = static_cast<std::int32_t>(request.prompt.size())};
     request.deadline = options_.deadline;
     request.cancel = cancel_token();
     request.sink = [stream = generation.stream](const engine::Event& event) {
@@ -181,7 +182,12 @@ CallStatus ModelContext::pump(const Generation& generation, std::uint32_t item, 
     while (const std::optional<std::string> piece = stream.next(until)) {
         is_read = is_read && !is_cancelled() && sink.emit(item, *piece);
     }
-    const AnswerStream::Outcome outcome = stream.outcome();
+    AnswerStream::Outcome outcome = stream.outcome();
+    // Where we did not wait for the engine's count.
+    outcome.usage.prompt_tokens = generation.prompt_tokens;
+    if (outcome.usage.total_ms == 0.0) {
+        outcome.usage.total_ms = to_ms(access_->door.now() - generation.submitted);
+    }
     note_usage(generation, outcome.usage);
     if (outcome.error) return refuse(CallStatus::failed, *outcome.error);
     if (!is_read || is_cancelled() || outcome.reason == FinishReason::cancelled) {

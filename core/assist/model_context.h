@@ -64,6 +64,7 @@ class ModelContext final : public QueryContext {
         std::shared_ptr<AnswerStream> stream;
         engine::Ticket ticket;
         TimePoint submitted;
+        std::int32_t prompt_tokens = 0;
     };
 
     void on_end() override;

@@ -147,9 +147,9 @@ bool PromptFormat::can(GenerateTask task) const {
 
 void PromptFormat::write_context(Writer& out, const InfillParts& parts) const {
     if (special_.repo_name && special_.file_sep) {
-        // Qwen's repository format ends the name with a newline; our own model saw none.
+        // Qwen's repository format ends the name with a newline; the others have none.
         const std::string repository =
-            std::string(parts.repository) + (chat_ == Chat::own ? "" : "\n");
+            std::string(parts.repository) + (chat_ == Chat::chat_ml ? "\n" : "");
         if (!parts.context.empty()) out.special(special_.repo_name).text(repository);
         for (const Tokens& piece : parts.context) {
             out.special(special_.file_sep).tokens(piece);

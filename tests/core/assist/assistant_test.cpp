@@ -28,7 +28,9 @@ using Context = FakePluginHost::Context;
 
 AssistLimits quick_limits() {
     AssistLimits limits;
+    // A busy machine must not change what a test sees.
     limits.context_budget = std::chrono::seconds(20);
+    limits.completion_budget = std::chrono::minutes(10);
     return limits;
 }
 
@@ -48,11 +50,6 @@ struct Room {
                                      .log = log,
                                      .clock = clock},
                                     limits);
-    }
-
-    template <typename Ask>
-    static auto wait_for(const Ask& ask) {
-        return ask().get();
     }
 
     std::future<Result<CompletionAnswer>> start(CompletionQuery query) {
@@ -301,11 +298,20 @@ TEST_CASE("a query that was cancelled while it waited asks nobody", "[assist][ca
 
 TEST_CASE("at the deadline what is sound is the answer", "[assist][deadline]") {
     Room room([](const engine::Request&) {
-        return FakeAnswer{.text = "a = 1;\nb = 2;\nc = th", .holds = true};
+        return FakeAnswer{.text = "a = 1;\nb = 2;\nc = th",
+                          .reason = engine::FinishReason::deadline};
     });
     auto query = query_at("^\n");
-    query.deadline = room.clock.now() + std::chrono::milliseconds(300);
+    query.deadline = room.clock.now() + std::chrono::minutes(5);
     CHECK(texts(room.complete(query)) == std::vector<std::string>{"a = 1;\nb = 2;"});
+    CHECK(room.engine.requests()[0].deadline == query.deadline);
+}
+
+TEST_CASE("an engine in a long step is not waited for beyond the deadline", "[assist][deadline]") {
+    Room room([](const engine::Request&) { return FakeAnswer{.text = "", .holds = true}; });
+    auto query = query_at("^\n");
+    query.deadline = room.clock.now() + std::chrono::milliseconds(1);
+    CHECK(room.complete(query).error().code == ErrorCode::timed_out);
     CHECK(room.engine.is_cancelled(1));
 }
 
@@ -427,6 +433,38 @@ TEST_CASE("a plugin that misbehaves costs its own answer only", "[assist][hostil
         CHECK(answer->usage.generated_tokens == 3);
     }
     CHECK(room.assistant != nullptr);
+}
+
+TEST_CASE("a plugin that does not return is left behind and reaches nothing any more",
+          "[assist][hostile]") {
+    AssistLimits limits = quick_limits();
+    limits.completion_budget = std::chrono::milliseconds(5);
+    limits.plugin_grace = std::chrono::milliseconds(5);
+    Room room(says("a"), limits);
+    struct Late {
+        bool is_cancelled, is_taken;
+        CallStatus infill, generate;
+    };
+    std::promise<void> released;
+    std::promise<Late> late;
+    room.plugins.on_complete = [&](const Context& context, const DocumentView& document) {
+        released.get_future().get();
+        late.set_value({context->is_cancelled(),
+                        context->emit(0, "late"),
+                        context->infill(document, {}, *context),
+                        context->generate(GenerateTask::explain, {}, *context)});
+        return CallStatus::ok;
+    };
+    const auto answer = room.complete(query_at("^\n"));
+    CHECK(answer.error().code == ErrorCode::timed_out);
+    room.assistant.reset();
+    released.set_value();
+    const Late seen = late.get_future().get();
+    CHECK(seen.is_cancelled);
+    CHECK_FALSE(seen.is_taken);
+    CHECK(seen.infill == CallStatus::cancelled);
+    CHECK(seen.generate == CallStatus::cancelled);
+    CHECK(room.engine.requests().empty());
 }
 
 TEST_CASE("a plugin with its own sink sees the pieces and may stop", "[assist][assistant]") {

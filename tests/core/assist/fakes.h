@@ -110,6 +110,7 @@ struct FakeAnswer {
     std::string text;
     float probability = 0.9F;
     bool holds = false;  ///< after the text nothing comes until the request is cancelled
+    engine::FinishReason reason = engine::FinishReason::stop_token;
     std::optional<Error> error = std::nullopt;
     std::vector<tokenizer::TokenId> tokens_after = {};  ///< special ones, after the text
 };
@@ -194,7 +195,7 @@ class FakeEngine final : public engine::Engine {
                 return finish(engine::FinishReason::tokens_max);
             }
         }
-        if (!answer.holds) return finish(engine::FinishReason::stop_token);
+        if (!answer.holds) return finish(answer.reason);
         while (!wants_end(ticket, request)) {
             const LockGuard lock(mutex_);
             // The request's own token makes no noise: an engine looks at it in every step.
