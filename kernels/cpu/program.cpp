@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kAlignment = 64;
 
-/// Up to here a chain costs less than a barrier.
+/// Up to here a chain costs less than sharing it.
 constexpr std::int64_t kSerialTokensMax = 3;
 
 /// Not touched, so that only what steps use becomes resident.
@@ -93,8 +93,10 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
                     .thread_count = pool_.thread_count(),
                     .buffers = buffers_,
                     .logits = {logits_.get(), logit_count}};
-    enter(step, 0, 0);
-    pool_.run([&](std::int32_t thread) { walk(step, thread); });
+    step_ = &step;
+    stage_ = 0;
+    part_ = Part::start;
+    pool_.run(*this);
     return compute::StepOutput{step.logits};
 }
 
@@ -124,82 +126,65 @@ void CpuProgram::check(const compute::StepBatch& batch, const CpuKvStore& kv) co
     }
 }
 
-void CpuProgram::walk(const Step& step, std::int32_t thread) {
-    for (std::size_t i = 0; i < stages_.size(); ++i) {
-        const Stage& stage = stages_[i];
-        if (is_chain_shared(step, stage)) {
-            share_chain(step, stage, scratch_of(thread));
-            pool_.barrier([&] { open_phase(step, stage); });
+std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {
+    if (part_ == Part::phase) {
+        ++stage_;
+        part_ = Part::start;
+    }
+    if (stage_ == stages_.size()) return std::nullopt;
+    if (part_ == Part::start) {
+        const std::int64_t share = chain_share();
+        if (share > 0) {
+            part_ = Part::chain;
+            return (step_->tokens() + share - 1) / share;
         }
-        share_phase(step, stage, scratch_of(thread));
-        if (i + 1 < stages_.size()) {
-            pool_.barrier([&] { enter(step, i + 1, thread); });
-        }
+        run_chain(0, step_->tokens(), scratch_of(thread));
+    }
+    part_ = Part::phase;
+    return open_phase();
+}
+
+void CpuProgram::run_unit(std::int64_t unit, std::int32_t thread) {
+    const Scratch scratch = scratch_of(thread);
+    if (part_ == Part::chain) return run_chain(unit * chain_share(), chain_share(), scratch);
+    std::size_t group = 0;
+    while (unit >= unit_ends_[group]) {
+        ++group;
+    }
+    const std::int64_t unit_of_group = group == 0 ? unit : unit - unit_ends_[group - 1];
+    for (const ParallelOp* op : stages_[stage_].phase[group]) {
+        op->run(*step_, unit_of_group, scratch);
     }
 }
 
-void CpuProgram::enter(const Step& step, std::size_t stage, std::int32_t thread) {
-    if (is_chain_shared(step, stages_[stage])) {
-        next_.store(0, std::memory_order_relaxed);
-        return;
-    }
-    for (std::int64_t token = 0; token < step.tokens(); ++token) {
-        run_chain(step, stages_[stage], token, scratch_of(thread));
-    }
-    open_phase(step, stages_[stage]);
-}
-
-void CpuProgram::open_phase(const Step& step, const Stage& stage) {
+std::int64_t CpuProgram::open_phase() {
     unit_ends_.clear();
     std::int64_t units = 0;
-    for (const Group& group : stage.phase) {
+    for (const Group& group : stages_[stage_].phase) {
         for (ParallelOp* op : group) {
-            op->prepare(step);
+            op->prepare(*step_);
         }
-        units += group.front()->unit_count(step);
+        units += group.front()->unit_count(*step_);
         unit_ends_.push_back(units);
     }
-    next_.store(0, std::memory_order_relaxed);
+    return units;
 }
 
-void CpuProgram::run_chain(const Step& step,
-                           const Stage& stage,
-                           std::int64_t token,
-                           Scratch scratch) const {
-    for (const TokenOp* op : stage.chain) {
-        op->run(step, token, scratch);
-    }
-}
-
-void CpuProgram::share_chain(const Step& step, const Stage& stage, Scratch scratch) {
-    constexpr std::int64_t kTakes = 8;  // per thread
-    const std::int64_t count = 1 + step.tokens() / (step.thread_count * kTakes);
-    for (;;) {
-        const std::int64_t first = next_.fetch_add(count, std::memory_order_relaxed);
-        if (first >= step.tokens()) return;
-        for (std::int64_t t = first; t < std::min(first + count, step.tokens()); ++t) {
-            run_chain(step, stage, t, scratch);
+void CpuProgram::run_chain(std::int64_t first, std::int64_t count, Scratch scratch) const {
+    const std::int64_t end = std::min(first + count, step_->tokens());
+    for (std::int64_t token = first; token < end; ++token) {
+        for (const TokenOp* op : stages_[stage_].chain) {
+            op->run(*step_, token, scratch);
         }
     }
 }
 
-void CpuProgram::share_phase(const Step& step, const Stage& stage, Scratch scratch) {
-    for (;;) {
-        const std::int64_t taken = next_.fetch_add(1, std::memory_order_relaxed);
-        std::size_t group = 0;
-        while (group < unit_ends_.size() && taken >= unit_ends_[group]) {
-            ++group;
-        }
-        if (group == unit_ends_.size()) return;
-        const std::int64_t unit = group == 0 ? taken : taken - unit_ends_[group - 1];
-        for (const ParallelOp* op : stage.phase[group]) {
-            op->run(step, unit, scratch);
-        }
-    }
-}
-
-bool CpuProgram::is_chain_shared(const Step& step, const Stage& stage) const {
-    return step.thread_count > 1 && step.tokens() > kSerialTokensMax && !stage.chain.empty();
+std::int64_t CpuProgram::chain_share() const {
+    constexpr std::int64_t kUnitsPerThread = 8;
+    const std::int64_t tokens = step_->tokens();
+    const bool is_shared =
+        step_->thread_count > 1 && tokens > kSerialTokensMax && !stages_[stage_].chain.empty();
+    return is_shared ? 1 + tokens / (step_->thread_count * kUnitsPerThread) : 0;
 }
 
 Scratch CpuProgram::scratch_of(std::int32_t thread) {

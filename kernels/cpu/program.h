@@ -1,11 +1,11 @@
-// CpuProgram: a Plan's stages and the memory they work in. A step walks the stages on all threads
-// of the pool, with one barrier after each phase; for many tokens also one after each chain, which
-// is then shared out by tokens. For few tokens the last thread to arrive runs the chain alone.
+// CpuProgram: a Plan's stages and the memory they work in. A step walks the stages on the pool's
+// threads: per stage one phase of units and, for many tokens, one phase before it in which the
+// chain is shared out by tokens. For few tokens the thread that opens a phase runs the chain alone.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,7 +18,7 @@
 
 namespace hearth::cpu {
 
-class CpuProgram final : public compute::Program {
+class CpuProgram final : public compute::Program, private ParallelJob {
   public:
     /// `weights`, `kernels` and `pool` outlive the result.   Errors: out_of_memory.
     static Result<std::unique_ptr<compute::Program>> make(const compute::Plan& plan,
@@ -40,15 +40,14 @@ class CpuProgram final : public compute::Program {
     Result<void> take_memory(const compute::Plan& plan, std::span<const std::int64_t> row_bytes);
     void check(const compute::StepBatch& batch, const CpuKvStore& kv) const;
 
-    void walk(const Step& step, std::int32_t thread);
-    /// One thread, before a stage: the chain of a step of few tokens, and what follows.
-    void enter(const Step& step, std::size_t stage, std::int32_t thread);
-    /// One thread, between the chain and the phase of a stage.
-    void open_phase(const Step& step, const Stage& stage);
-    void run_chain(const Step& step, const Stage& stage, std::int64_t token, Scratch scratch) const;
-    void share_chain(const Step& step, const Stage& stage, Scratch scratch);
-    void share_phase(const Step& step, const Stage& stage, Scratch scratch);
-    [[nodiscard]] bool is_chain_shared(const Step& step, const Stage& stage) const;
+    std::optional<std::int64_t> next_phase(std::int32_t thread) override;
+    void run_unit(std::int64_t unit, std::int32_t thread) override;
+
+    /// Prepares the operations of the current stage's phase; gives its units.
+    std::int64_t open_phase();
+    void run_chain(std::int64_t first, std::int64_t count, Scratch scratch) const;
+    /// Tokens of a unit of a shared chain; 0: the chain is not shared.
+    [[nodiscard]] std::int64_t chain_share() const;
     [[nodiscard]] Scratch scratch_of(std::int32_t thread);
 
     // Fixed after construction.
@@ -71,9 +70,12 @@ class CpuProgram final : public compute::Program {
     std::int64_t scratch_bytes_ = 0;
     std::unique_ptr<float, Free> logits_;
 
-    // The running phase or shared chain; written by one thread between barriers.
+    // Where a run stands; written by the thread that opens a phase.
+    enum class Part { start, chain, phase };
+    const Step* step_ = nullptr;
+    std::size_t stage_ = 0;
+    Part part_ = Part::start;
     std::vector<std::int64_t> unit_ends_;  ///< by group: units of it and of those before
-    alignas(64) std::atomic<std::int64_t> next_{0};
 };
 
 }  // namespace hearth::cpu

@@ -1,17 +1,36 @@
-// ThreadPool: the CPU backend's own threads. The caller takes part as thread 0, so a pool of one
-// has no threads and no barriers. Waiting threads spin for a moment and then sleep.
+// ThreadPool: the CPU backend's own threads. A job is a chain of phases, each of them a number of
+// units that threads take one by one; whoever finishes the last unit of a phase opens the next. No
+// phase waits for a thread that has not come: on a busy machine the caller goes on alone. The
+// caller takes part as thread 0, so a pool of one has no threads and no atomics. Waiting threads
+// spin for a moment and then sleep.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
+#include <optional>
 #include <thread>
 #include <vector>
 
 namespace hearth::cpu {
 
+class ParallelJob {
+  public:
+    ParallelJob() = default;
+    ParallelJob(const ParallelJob&) = delete;
+    ParallelJob& operator=(const ParallelJob&) = delete;
+    virtual ~ParallelJob() = default;
+
+    /// Opens the next phase and gives its number of units, below ThreadPool::kUnitsMax; empty: the
+    /// job is done. Called by one thread at a time, after all units of the phase before.
+    virtual std::optional<std::int64_t> next_phase(std::int32_t thread) = 0;
+    /// Runs one unit of the open phase; units of one phase run at the same time.
+    virtual void run_unit(std::int64_t unit, std::int32_t thread) = 0;
+};
+
 class ThreadPool {
   public:
+    static constexpr std::int64_t kUnitsMax = std::int64_t{1} << 30;
+
     /// Starts `thread_count - 1` threads.
     explicit ThreadPool(std::int32_t thread_count);
     ~ThreadPool();
@@ -20,40 +39,28 @@ class ThreadPool {
 
     [[nodiscard]] std::int32_t thread_count() const { return thread_count_; }
 
-    /// Calls body(thread) on every thread, the caller's being 0; returns when all have returned.
-    ///
-    /// Thread: one at a time.
-    void run(const std::function<void(std::int32_t)>& body);
-
-    /// Inside `run`, on every thread: waits until all have arrived. The last one calls `serial`
-    /// alone, before any goes on.
-    template <typename Serial>
-    void barrier(Serial serial) {
-        if (thread_count_ == 1) {
-            serial();
-            return;
-        }
-        const std::uint32_t round = round_.load(std::memory_order_relaxed);
-        if (arrived_.fetch_add(1, std::memory_order_acq_rel) == thread_count_ - 1) {
-            arrived_.store(0, std::memory_order_relaxed);
-            serial();
-            advance(round_);
-        } else {
-            await_change(round_, round);
-        }
-    }
+    /// Returns when the job is done.   Thread: one at a time.
+    void run(ParallelJob& job);
 
   private:
+    enum class State : std::uint32_t { idle, open, ended };
+
+    void run_alone(ParallelJob& job);
     void work(std::int32_t thread);
-    static void advance(std::atomic<std::uint32_t>& counter);
+    /// Takes units until the job is done (or, for a worker, the pool ends).
+    void take_part(std::int32_t thread);
+    void open_next(std::int32_t thread);
+    void publish(State state, std::int64_t units);
     static void await_change(const std::atomic<std::uint32_t>& counter, std::uint32_t from);
 
     const std::int32_t thread_count_;
     std::vector<std::thread> threads_;
-    const std::function<void(std::int32_t)>* body_ = nullptr;  ///< published by start_; null: end
-    alignas(64) std::atomic<std::uint32_t> start_{0};
-    alignas(64) std::atomic<std::uint32_t> round_{0};
-    alignas(64) std::atomic<std::int32_t> arrived_{0};
+    ParallelJob* job_ = nullptr;  ///< valid while a unit of it is held
+    /// State (2 bits), units of the open phase (31), next unit (31), in one word: what fetch_add
+    /// returns says by itself whether a unit was taken.
+    alignas(64) std::atomic<std::uint64_t> ticket_{0};
+    alignas(64) std::atomic<std::int64_t> done_{0};      ///< finished units of the open phase
+    alignas(64) std::atomic<std::uint32_t> changes_{0};  ///< counts writes of ticket_, to wait on
 };
 
 }  // namespace hearth::cpu
