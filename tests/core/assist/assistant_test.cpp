@@ -230,7 +230,7 @@ TEST_CASE("pieces of context providers are shown to the model", "[assist][contex
     };
     auto query = query_at("^\n");
     query.open_documents = {make_document("other", "b.h")};
-    room.complete(query).value();
+    CHECK(room.complete(query));
     CHECK(room.prompt(0).starts_with(
         "[<|repo_name|>]demo[<|file_sep|>]b.h\nint b;\n[<|file_sep|>]z.h\nint z;\n"
         "[<|file_sep|>]src/a.c\n"));
@@ -269,7 +269,7 @@ TEST_CASE("a context provider cannot flood the prompt", "[assist][context]") {
         if (!context->emit(0xFFFFFFFFU, "f.h\ny\n")) ++refused;
         return CallStatus::ok;
     }};
-    room.complete(query_at("^\n")).value();
+    CHECK(room.complete(query_at("^\n")));
     CHECK(refused.load() == 999);
 }
 
