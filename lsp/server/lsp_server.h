@@ -22,7 +22,8 @@ struct ServerLimits {
     std::size_t pending_max = 64;       ///< unanswered requests of one connection; more are refused
     std::size_t explanations_max = 32;  ///< kept to be shown; the oldest goes first
     std::size_t actions_max = 16;       ///< offered at one place
-    /// A completion is answered by then with what is there.
+    /// A completion that nobody asked for aloud is answered by then with what is there, be it
+    /// nothing.
     Duration completion_deadline = std::chrono::milliseconds(2000);
 };
 

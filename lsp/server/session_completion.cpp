@@ -52,7 +52,6 @@ void LspSession::complete(
     query.document = document;
     query.cursor_byte = to_byte(document->text, params.position, documents_.encoding());
     query.open_documents = documents_.others(uri);
-    query.deadline = parts_.clock.now() + limits_.completion_deadline;
     query.cancel = pending->cancel.token();
     if (params.context) {
         const bool is_invoked = params.context->trigger_kind == kTriggerInvoked;
@@ -63,6 +62,10 @@ void LspSession::complete(
                 std::min(to_byte(document->text, selected->range.start, documents_.encoding()),
                          query.cursor_byte);
         }
+    }
+    // Who asks aloud waits as long as assist allows; while typing, late is as good as never.
+    if (query.trigger == assist::Trigger::automatic) {
+        query.deadline = parts_.clock.now() + limits_.completion_deadline;
     }
     documents_.touch(uri, query.cursor_byte);
 
@@ -76,6 +79,9 @@ void LspSession::complete(
               shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
             const std::shared_ptr<LspSession> self = weak.lock();
             if (!self || !self->take_pending(id)) return;
+            // Nothing in time is no suggestion, not an error that an editor would show.
+            if (!*shared && shared->error().code == ErrorCode::timed_out)
+                *shared = assist::CompletionAnswer{};
             if (!*shared) return self->refuse(id, shared->error());
             ++self->answered_count_;
             self->reply(id, to_result(*self, *document, **shared));

@@ -188,6 +188,20 @@ TEST_CASE("a menu item replaces the word before the cursor and passes the editor
     CHECK(item.text_edit == TextEdit{{{0, 10}, {0, 12}}, "bar(1);\nnext();", std::nullopt});
 }
 
+TEST_CASE("what does not come in time is no suggestion, and who asks aloud has no such limit",
+          "[lsp][session]") {
+    Conversation talk;
+    talk.initialize();
+    talk.open("x");
+    talk.request(1, "textDocument/inlineCompletion", at(0, 1));
+    talk.assistant.completions[0].done(fail(ErrorCode::timed_out, "late"));
+    CHECK(talk.result<InlineCompletionList>(1).items.empty());
+    InlineCompletionParams aloud = at(0, 1);
+    aloud.context->trigger_kind = kTriggerInvoked;
+    talk.request(2, "textDocument/inlineCompletion", aloud);
+    CHECK_FALSE(talk.assistant.completions.at(1).query.deadline);
+}
+
 TEST_CASE("an error of the assistant is the request's error", "[lsp][session]") {
     Conversation talk;
     talk.initialize();
