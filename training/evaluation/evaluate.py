@@ -11,6 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 KINDS = ("whole_line", "line_tail")
@@ -142,8 +143,10 @@ def sha256(path):
 
 def evaluate(options):
     cases = take_cases(options.shards / "eval-line.jsonl", options.cases)
-    counts = count_bits(options.program, options.model, options.shards, options.windows)
-    lines = complete_lines(options.program, options.model, cases)
+    with ThreadPoolExecutor() as pool:
+        counting = pool.submit(count_bits, options.program, options.model, options.shards, options.windows)
+        lines = complete_lines(options.program, options.model, cases)
+        counts = counting.result()
     copies = [copy_line(case["prefix"], case["suffix"]) for case in cases]
     languages = {}
     for language in sorted(counts):
