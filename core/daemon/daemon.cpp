@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "core/assist/assist.h"
@@ -27,18 +29,27 @@ namespace {
 constexpr Duration kTick = std::chrono::seconds(2);
 constexpr Duration kFinishPatience = std::chrono::milliseconds(500);
 constexpr Duration kFinishPoll = std::chrono::milliseconds(5);
+// A daemon that is ending closes its socket first and lets go of the folder last.
+constexpr Duration kLockPatience = std::chrono::seconds(5);
+constexpr Duration kLockPoll = std::chrono::milliseconds(10);
 constexpr const char* kRoom = "daemon";
 
-/// Held for the daemon's life: two daemons never share a runtime folder.
+/// Held for the daemon's life: two daemons never share a runtime folder. One that no longer listens
+/// is on its way out, and is waited for.
 Result<lsp::FileDescriptor> lock_folder(const std::string& folder) {
     const std::string path = folder + "/hearthd.lock";
     lsp::FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file.is_open())
         return fail(ErrorCode::io, "cannot open " + path + ": " + std::strerror(errno), kRoom);
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-        return fail(ErrorCode::unavailable,
-                    "another daemon serves " + folder + "; use it, or end it with: hearth stop",
-                    kRoom);
+    const TimePoint deadline = std::chrono::steady_clock::now() + kLockPatience;
+    while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (lsp::connect_unix(lsp::socket_path(folder)) ||
+            std::chrono::steady_clock::now() > deadline) {
+            return fail(ErrorCode::unavailable,
+                        "another daemon serves " + folder + "; use it, or end it with: hearth stop",
+                        kRoom);
+        }
+        std::this_thread::sleep_for(kLockPoll);
     }
     return file;
 }

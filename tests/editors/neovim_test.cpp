@@ -142,8 +142,8 @@ TEST_CASE("ghost text appears while typing, shrinks as it is typed and is accept
     if (is_missing()) return;
     const Workplace place;
     const Editor editor(place.scenario);
-    editor.send("jA");
-    editor.send("a");
+    // At once: a suggestion for the place before the "a" would be a right one, and another.
+    editor.send("jAa");
     const std::string ghost = editor.ghost_text();
     REQUIRE_FALSE(ghost.empty());
     place.scenario.write(

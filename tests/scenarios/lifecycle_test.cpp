@@ -77,7 +77,7 @@ TEST_CASE("a second daemon in the same folder ends with a sentence", "[scenario]
 TEST_CASE("SIGTERM ends the daemon in good order", "[scenario][lifecycle]") {
     const Scenario scenario;
     const pid_t process = Scenario::spawn({Scenario::built("bin/hearthd")});
-    std::unique_ptr<Client> client = scenario.start();  // waits until it listens
+    const std::unique_ptr<Client> client = scenario.await_daemon();
     CHECK(scenario.daemon_process() == process);
     ::kill(process, SIGTERM);
     CHECK(Scenario::wait(process) == 0);

@@ -126,6 +126,18 @@ std::unique_ptr<lsp::Client> Scenario::connect() const {
     return *std::move(client);
 }
 
+std::unique_ptr<lsp::Client> Scenario::await_daemon() const {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (true) {
+        Result<std::unique_ptr<lsp::Client>> client = lsp::connect_daemon(runtime_folder_, nullptr);
+        if (client) return *std::move(client);
+        if (std::chrono::steady_clock::now() > deadline) {
+            throw std::runtime_error(client.error().text);
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+}
+
 lsp::HearthStatus Scenario::status() const {
     const std::unique_ptr<lsp::Client> client = connect();
     const Result<lsp::LspAny> answer = client->call("hearth/status", {}, kPatience);

@@ -54,6 +54,8 @@ class Scenario {
     std::unique_ptr<lsp::Client> start(const std::vector<std::string>& words = {}) const;
     /// Another client of the daemon that runs.
     std::unique_ptr<lsp::Client> connect() const;
+    /// The first client of a daemon that spawn() started: waits until it listens.
+    std::unique_ptr<lsp::Client> await_daemon() const;
     /// The process of the daemon that runs.
     pid_t daemon_process() const;
     lsp::HearthStatus status() const;
