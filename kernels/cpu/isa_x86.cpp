@@ -1,15 +1,28 @@
 // What an x86-64 machine can run, asked of CPUID (and XGETBV, by the compiler's runtime).
+#include <cpuid.h>
+
 #include "kernels/cpu/isa.h"
 
 namespace hearth::cpu {
+namespace {
+
+/// Clang 14 has no name for this one in __builtin_cpu_supports.
+bool has_f16c() {
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+
+}  // namespace
 
 bool is_supported(Isa isa) {
     switch (isa) {
         case Isa::scalar:
             return true;
         case Isa::avx2:
-            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                   __builtin_cpu_supports("f16c");
+            return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
         case Isa::avx512:
             return is_supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
