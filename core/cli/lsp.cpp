@@ -6,19 +6,15 @@
 namespace hearth::cli {
 
 void add_lsp_command(Program& program) {
-    struct Options {
-        bool is_stdio = false;
-        std::int64_t client_process_id = 0;
-    };
-    const auto options = std::make_shared<Options>();
     CLI::App* command =
         program.add("lsp", "Speak LSP on standard input and output, for editors", [] {
             return Result<int>(fail(lsp::run_stdio_bridge(make_daemon_start())));
         });
     // Editors pass these by habit; the conversation is always on stdio, and initialize tells the
     // process.
-    command->add_flag("--stdio", options->is_stdio, "accepted; it is the only way");
-    command->add_option("--clientProcessId", options->client_process_id, "accepted");
+    command->add_flag("--stdio", "accepted; it is the only way");
+    command->add_option_function<std::int64_t>(
+        "--clientProcessId", [](std::int64_t) {}, "accepted");
 }
 
 }  // namespace hearth::cli

@@ -15,7 +15,12 @@ constexpr const char* kUri = "file:///w/typed.cpp";
 constexpr int kFileLines = 600;
 constexpr int kCharacters = 200;
 constexpr auto kKeyInterval = std::chrono::milliseconds(1000 / 15);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// The sanitizer's own memory: freed bytes kept back, and the history of each.
+constexpr std::int64_t kGrowthBytesMax = 512 << 20;
+#else
 constexpr std::int64_t kGrowthBytesMax = 16 << 20;
+#endif
 
 std::string make_file() {
     std::string text;
