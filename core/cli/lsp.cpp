@@ -12,7 +12,7 @@ void add_lsp_command(Program& program) {
         });
     // Editors pass these by habit; the conversation is always on stdio, and initialize tells the
     // process.
-    command->add_flag("--stdio", "accepted; it is the only way");
+    command->add_flag("--stdio")->description("accepted; it is the only way");
     command->add_option_function<std::int64_t>(
         "--clientProcessId", [](std::int64_t) {}, "accepted");
 }
