@@ -213,4 +213,10 @@ TEST_CASE("a broken tokenizer file is refused with its line", "[training][tokeni
     }
 }
 
+TEST_CASE("a tokenizer has at most 65536 tokens, whatever they are made of",
+          "[training][tokenizer]") {
+    CHECK(TokenizerFile::make("qwen2", {}, std::vector<std::string>(65536 - 256, "<|x|>")));
+    CHECK_FALSE(TokenizerFile::make("qwen2", {}, std::vector<std::string>(65537 - 256, "<|x|>")));
+}
+
 }  // namespace

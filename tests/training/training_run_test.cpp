@@ -229,6 +229,17 @@ TEST_CASE("a checkpoint comes back whole, and every cut of it is refused",
     CHECK(loaded->tokens == 1024);
     CHECK(loaded->seconds == 2.5);
     const auto whole = std::filesystem::file_size(path);
+    for (const std::size_t place : {0U, 1U, 2U, 3U, 7U, 10U, 12U}) {  // widths of its shape
+        CAPTURE(place);
+        const std::string damaged = folder.path + "/damaged.bin";
+        std::filesystem::copy_file(
+            path, damaged, std::filesystem::copy_options::overwrite_existing);
+        std::fstream file(damaged, std::ios::binary | std::ios::in | std::ios::out);
+        file.seekp(static_cast<std::streamoff>(8 + 8 * place));
+        file.write("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F", 8);
+        file.close();
+        CHECK(load_checkpoint(damaged).error().code == ErrorCode::corrupt);
+    }
     for (const std::uintmax_t bytes :
          {whole - 1, whole / 2, std::uintmax_t{20}, std::uintmax_t{0}}) {
         std::filesystem::resize_file(path, bytes);

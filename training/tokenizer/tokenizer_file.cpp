@@ -91,6 +91,10 @@ Result<TokenizerFile> TokenizerFile::make(std::string pre_tokenizer,
         file.ordinary_.push_back({static_cast<char>(byte)});
         id_of.emplace(file.ordinary_.back(), static_cast<TokenId>(byte));
     }
+    const auto refuse_size = [] {
+        return fail(ErrorCode::invalid_argument, "more than 65536 tokens", "tokenizer file");
+    };
+    if (file.vocab_size() > kIdsMax) return refuse_size();
     for (const auto& [left, right] : merges) {
         if (left >= file.ordinary_.size() || right >= file.ordinary_.size()) {
             return fail(ErrorCode::invalid_argument,
@@ -105,9 +109,7 @@ Result<TokenizerFile> TokenizerFile::make(std::string pre_tokenizer,
         if (is_new) {
             file.ordinary_.push_back(std::move(joined));
         }
-        if (file.vocab_size() > kIdsMax) {
-            return fail(ErrorCode::invalid_argument, "more than 65536 tokens", "tokenizer file");
-        }
+        if (file.vocab_size() > kIdsMax) return refuse_size();
     }
     return file;
 }

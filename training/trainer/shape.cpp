@@ -37,6 +37,9 @@ Result<ModelShape> make_shape(std::string_view preset) {
 }
 
 Result<void> validate(const ModelShape& shape) {
+    // Shapes come from files too: below these no product of widths overflows.
+    constexpr std::size_t kWidthMax = 65536;
+    constexpr std::size_t kLayersMax = 1024;
     const auto refuse = [](const char* text) {
         return fail(ErrorCode::invalid_argument, text, "trainer");
     };
@@ -50,7 +53,13 @@ Result<void> validate(const ModelShape& shape) {
                                     shape.query_rank,
                                     shape.latent_rank}) {
         if (width == 0) return refuse("a width of the shape is zero; set every one");
+        if (width > kWidthMax) return refuse("a width of the shape is above 65536; lower it");
     }
+    for (const std::size_t width :
+         {shape.dense_ffn_dim, shape.expert_ffn_dim, shape.expert_count}) {
+        if (width > kWidthMax) return refuse("a width of the shape is above 65536; lower it");
+    }
+    if (shape.layer_count > kLayersMax) return refuse("there are more than 1024 layers");
     if (shape.rope_dim % 2 != 0)
         return refuse("rope_dim is odd; pairs are rotated, so make it even");
     if (shape.dense_layer_count > shape.layer_count)

@@ -36,7 +36,8 @@ struct ModelShape {
 /// "tiny-cpu" or "c1".   Errors: not_found, naming the presets.
 Result<ModelShape> make_shape(std::string_view preset);
 
-/// Errors: invalid_argument where a width is zero, odd or too small for its use.
+/// Errors: invalid_argument where a width is zero, odd, too small for its use or too
+/// large for any.
 Result<void> validate(const ModelShape& shape);
 
 }  // namespace hearth::trainer
