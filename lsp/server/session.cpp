@@ -141,9 +141,10 @@ void LspSession::on_notification(const RpcNotification& notification) {
 }
 
 void LspSession::on_response(const RpcResponse& response) {
-    const auto asked = asked_.find(response.id);
+    const auto asked = std::find_if(
+        asked_.begin(), asked_.end(), [&](const Asked& one) { return one.id == response.id; });
     if (asked == asked_.end()) return;
-    const auto on_answer = std::move(asked->second);
+    const auto on_answer = std::move(asked->on_answer);
     asked_.erase(asked);
     on_answer(response);
 }
@@ -281,11 +282,14 @@ void LspSession::ask_client(const std::string& method,
                             std::function<void(const RpcResponse&)> on_answer) {
     if (is_closed_) return;
     const RequestId id = our_id(next_id_++);
-    // A client that never answers must not make us remember without end.
-    while (asked_.size() >= limits_.pending_max) {
-        asked_.erase(asked_.begin());
+    // A client that never answers must not make us remember without end; what waits for it is told.
+    if (asked_.size() >= limits_.pending_max && !asked_.empty()) {
+        const Asked oldest = std::move(asked_.front());
+        asked_.pop_front();
+        oldest.on_answer(RpcResponse{
+            oldest.id, RpcError{RpcErrorCode::request_failed, "the editor did not answer"}});
     }
-    asked_[id] = std::move(on_answer);
+    asked_.push_back({id, std::move(on_answer)});
     outbox_.send(to_json(RpcRequest{id, method, std::move(params)}));
 }
 

@@ -43,6 +43,10 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
         Range range;
         std::string text;
     };
+    struct Asked {
+        RequestId id;
+        std::function<void(const RpcResponse&)> on_answer;
+    };
     enum class Stage { fresh, initialized, shut_down };
 
     // session.cpp
@@ -136,8 +140,7 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     std::optional<std::int64_t> client_process_id_;
     Documents documents_;
     std::map<RequestId, Pending> pending_;
-    std::map<RequestId, std::function<void(const RpcResponse&)>>
-        asked_;  ///< our requests to the client
+    std::deque<Asked> asked_;  ///< our requests to the client, oldest first
     std::deque<Explanation> explanations_;
     std::int64_t next_id_ = 1;
     std::uint64_t answered_count_ = 0;

@@ -264,6 +264,31 @@ TEST_CASE("progress begins, grows with the text and ends before the answer", "[l
     }
 }
 
+TEST_CASE("a fix is answered even if the editor never says whether it applied the edit",
+          "[lsp][actions]") {
+    Conversation talk;
+    talk.initialize(literals());
+    const std::vector<CodeAction> actions = list_actions(talk);
+    const auto fix = [&](std::int64_t id) {
+        talk.request(id,
+                     "workspace/executeCommand",
+                     ExecuteCommandParams{"hearth.fix", actions.at(1).command->arguments, {}});
+        talk.assistant.runs.back().done(assist::ActionAnswer{"int a = 1;", true, {0, 9}, {}});
+        talk.run_tasks();
+    };
+    const auto asked_max = static_cast<std::int64_t>(ServerLimits{}.pending_max);
+    for (std::int64_t i = 0; i < asked_max; ++i) {
+        fix(100 + i);
+        talk.asked<ApplyWorkspaceEditParams>("workspace/applyEdit");
+    }
+    CHECK(talk.is_quiet());
+    fix(100 + asked_max);
+    CHECK(talk.error(100) == RpcErrorCode::request_failed);
+    talk.asked<ApplyWorkspaceEditParams>("workspace/applyEdit");
+    talk.answer(to_any(ApplyWorkspaceEditResult{true, {}}));
+    CHECK(talk.is_null(100 + asked_max));
+}
+
 TEST_CASE("commands check their name and argument", "[lsp][actions]") {
     Conversation talk;
     talk.initialize(literals());
