@@ -1,5 +1,6 @@
 #include "lsp/protocol/rpc.h"
 
+#include <limits>
 #include <utility>
 
 #include "lsp/protocol/json_io.h"
@@ -14,7 +15,10 @@ RpcFault fault(RpcErrorCode code, std::string message, RequestId id = {}) {
 /// Empty for anything that is no id.
 std::optional<RequestId> read_id(const Json& json) {
     if (json.is_string()) return RequestId(json.get<std::string>());
-    if (json.is_number_integer()) return RequestId(json.get<std::int64_t>());
+    // A number that we could not send back as it came is no id.
+    constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    const bool is_huge = json.is_number_unsigned() && json.get<std::uint64_t>() > kMax;
+    if (json.is_number_integer() && !is_huge) return RequestId(json.get<std::int64_t>());
     if (json.is_null()) return RequestId();
     return std::nullopt;
 }
@@ -113,7 +117,8 @@ std::variant<Message, RpcFault> parse_message(std::string_view bytes) {
     if (has_id) {
         std::optional<RequestId> read = read_id(*id_member);
         if (!read)
-            return fault(RpcErrorCode::invalid_request, "id is neither a string nor an integer");
+            return fault(RpcErrorCode::invalid_request,
+                         "id is neither a string nor an integer of 64 bits");
         id = std::move(*read);
     }
     const auto version = json.find("jsonrpc");

@@ -55,6 +55,9 @@ TEST_CASE("what is no message is answered with the right code and the id where t
         {R"({"jsonrpc":"2.0","id":7,"method":3})", RpcErrorCode::invalid_request, seven},
         {R"({"jsonrpc":"2.0","id":7})", RpcErrorCode::invalid_request, seven},
         {R"({"jsonrpc":"2.0","id":{},"method":"m"})", RpcErrorCode::invalid_request, none},
+        {R"({"jsonrpc":"2.0","id":9223372036854775808,"method":"m"})",
+         RpcErrorCode::invalid_request,
+         none},
         {R"({"jsonrpc":"2.0"})", RpcErrorCode::invalid_request, none},
     };
     for (const Case& c : cases) {
