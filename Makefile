@@ -19,13 +19,14 @@ define install
 	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
 endef
 
-.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads bench evaluate format clean \
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz bench evaluate format clean \
         packages test-packages check-packages
 
 help:
 	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
 	@echo "make test     build and run every test (release), and the unit tests under AddressSanitizer"
-	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety"
+	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety, fuzzing"
+	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, line completion (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make format   clang-format over every source"
@@ -53,7 +54,7 @@ test: test-packages
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_asan
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
-check: check-tsan check-asan check-tidy check-threads
+check: check-tsan check-asan check-tidy check-threads check-fuzz
 
 # The rooms with threads, and the whole daemon.
 check-tsan: check-packages
@@ -75,6 +76,13 @@ check-tidy: check-packages
 check-threads: check-packages
 	@git ls-files 'core/*.cpp' 'lsp/*.cpp' 'kernels/cpu/*.cpp' | xargs -P $(JOBS) -n 1 clang++-14 -std=c++20 -I. \
 	  -Iplugins/abi -fsyntax-only -Wthread-safety -Werror=thread-safety
+
+# Whatever reads bytes from outside, under libFuzzer. What was learnt stays in build/fuzz/corpus for the next time.
+FUZZ_SECONDS ?= 60
+check-fuzz: check-packages
+	@cmake --preset fuzz >/dev/null
+	@cmake --build build/fuzz -j $(JOBS) --target hearth_fuzz_targets
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
 
 bench: test-packages
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
