@@ -10,14 +10,17 @@ export HEARTH_RUNTIME_DIR
 trap '"$hearth" stop >/dev/null 2>&1 || true; rm -rf "$HEARTH_RUNTIME_DIR"' EXIT
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+# number NAME ANSWER: a whole number of the JSON answer.
+number() { sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p" <<<"$2"; }
 # ask WORDS...: runs a command of hearth with --json and prints its text and times.
 ask() {
-    "$hearth" "$@" --json | python3 -c '
-import json, sys
-answer = json.load(sys.stdin)
-print("    " + (answer["text"] or "(nothing)").replace("\n", "\n    "))
-print("    [{tokens} tokens after {first_token_ms:.0f} ms, all in {total_ms:.0f} ms; "
-      "{cached_tokens} of {prompt_tokens} prompt tokens were cached]".format(**answer))'
+    local answer text
+    answer=$("$hearth" "$@" --json)
+    text=$(printf '%b' "$(sed 's/.*"text":"\(.*\)","tokens".*/\1/' <<<"$answer")")
+    sed 's/^/    /' <<<"${text:-(nothing)}"
+    echo "    [$(number tokens "$answer") tokens after $(number first_token_ms "$answer") ms," \
+        "all in $(number total_ms "$answer") ms;" \
+        "$(number cached_tokens "$answer") of $(number prompt_tokens "$answer") prompt tokens were cached]"
 }
 
 say "Starting the daemon"
