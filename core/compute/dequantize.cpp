@@ -166,7 +166,7 @@ void dequantize(Dtype dtype, std::span<const std::byte> bytes, std::span<float> 
         case Dtype::i32:
             break;
     }
-    HEARTH_ASSERT(!"integers are no weights");
+    HEARTH_ASSERT(dtype != Dtype::i32);  // integers are no weights
 }
 
 }  // namespace hearth::compute

@@ -32,8 +32,7 @@ const DtypeTraits& traits(Dtype dtype) {
     for (const Entry& entry : kEntries) {
         if (entry.dtype == dtype) return entry.traits;
     }
-    HEARTH_ASSERT(!"a Dtype outside its enumerators");
-    return kEntries.front().traits;
+    assert_failed("a Dtype is one of its enumerators", __FILE__, __LINE__);
 }
 
 std::optional<Dtype> to_dtype(std::uint32_t number) {

@@ -275,7 +275,8 @@ class GgufParser {
         for (Wide& wide : to) {
             Number value = {};
             std::memcpy(&value, from, sizeof(Number));
-            wide = value;  // NOLINT(bugprone-signed-char-misuse): an i8 is a number here
+            // NOLINTNEXTLINE(bugprone-signed-char-misuse): an i8 is a number here
+            wide = static_cast<Wide>(value);
             from += sizeof(Number);
         }
         offset_ += count * sizeof(Number);

@@ -337,7 +337,7 @@ void quantize(compute::Dtype dtype, std::span<const float> values, std::span<std
         case Dtype::i32:
             break;
     }
-    HEARTH_ASSERT(!"integers are no weights");
+    HEARTH_ASSERT(dtype != Dtype::i32);  // integers are no weights
 }
 
 }  // namespace hearth::reference
