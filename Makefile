@@ -20,7 +20,7 @@ define install
 endef
 
 .PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz bench evaluate format clean \
-        packages test-packages check-packages
+        check-gpu-training packages test-packages check-packages
 
 help:
 	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
@@ -103,6 +103,13 @@ evaluate: test-packages
 
 format:
 	@clang-format -i $(SOURCES)
+
+# The PyTorch trainer against the engine, on the processor. Its only need, torch, is a large package of its own.
+check-gpu-training:
+	$(call install,python3-torch)
+	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth hearth-train hearth-make-samples
+	@ctest --test-dir $(BUILD) --output-on-failure -R training_gpu_trainer_test
 
 clean:
 	rm -rf build

@@ -2,6 +2,7 @@
 
 import io
 import json
+import lzma
 import sys
 import tempfile
 import unittest
@@ -12,6 +13,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training" / "corpus"))
 
 import build_corpus
+import pack_parts
 import sources
 
 COPYRIGHT = """\
@@ -33,19 +35,25 @@ License: MIT
 
 
 def code(name, lines=12):
-    return "".join(f"def {name}_{i}(value):\n    return value + {name}_constant\n" for i in range(lines))
+    return "".join(f"def {name}_{i}(value):\n    return value + {name}_constant_{i}\n" for i in range(lines))
 
 
 class FakeFetcher:
     """Packages that are already on disk; "gone" is not."""
 
+    fetched = []
+
     def __init__(self, root):
         self.root = root
 
-    def fetch(self, name):
-        if name == "gone":
+    def fetch(self, entry):
+        if entry.name == "gone":
             raise LookupError("cannot download the source of gone: 404")
-        return sources.SourcePackage(name, "1.0-1", "00" * 32, self.root / name)
+        self.fetched.append(entry.name)
+        return sources.SourcePackage(entry.name, "1.0-1", "00" * 32, self.root / entry.name, entry.only, entry.licence)
+
+    def forget(self, package):
+        package.folder.rename(package.folder.with_suffix(".forgotten"))
 
 
 class BuildTest(unittest.TestCase):
@@ -55,17 +63,32 @@ class BuildTest(unittest.TestCase):
         self.root = Path(folder.name)
         for package in ("learn", "judge"):
             self.write(f"{package}/debian/copyright", COPYRIGHT)
+        self.write("prose/debian/copyright", "This is under the BSD licence.\n")
+        self.write("prose/lib/read.py", code("prose"))
+        self.write("prose/other.py", code("elsewhere"))
+        self.write("unknown/debian/copyright", "This is under some licence.\n")
+        self.write("unknown/read.py", code("unknown"))
         self.write("learn/src/first.py", "# Copyright 2020 Ada\n\n" + code("first"))
         self.write("learn/src/same.py", code("first").replace("    ", "        "))
+        self.write("learn/src/nearly.py", code("first", 11) + "last = 1\n")
         self.write("learn/src/vendored.py", code("judged") + "x = 1\n")
+        self.write("learn/src/text.md", "A sentence about what this is.\n" * 9)
         self.write("learn/gpl/no.py", code("gpl"))
         self.write("learn/src/small.py", "x = 1\n")
         self.write("judge/judged.py", code("judged"))
-        with mock.patch.object(sources, "SourceFetcher", FakeFetcher), redirect_stderr(io.StringIO()):
-            build_corpus._copyrights.clear()
-            entries = [("learn", "train"), ("judge", "heldout"), ("gone", "train")]
-            build_corpus.build(self.root, entries, 1.0)
+        self.write("judge/vendor/first.py", code("first"))
+        self.write("judge/text.md", "Another sentence about what this is.\n" * 9)
+        FakeFetcher.fetched = []
+        self.entries = [
+            sources.Entry("learn", "train"), sources.Entry("judge", "heldout"), sources.Entry("gone", "train"),
+            sources.Entry("prose", "train", ("lib/",), "BSD-3-Clause"), sources.Entry("unknown", "train"),
+        ]  # fmt: skip
+        self.build()
         self.manifest = [json.loads(line) for line in (self.root / "manifest.jsonl").read_text().splitlines()]
+
+    def build(self):
+        with mock.patch.object(sources, "SourceFetcher", FakeFetcher), redirect_stderr(io.StringIO()):
+            build_corpus.build(self.root, self.entries, 1.0)
 
     def write(self, path, text):
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -73,21 +96,38 @@ class BuildTest(unittest.TestCase):
 
     def test_what_is_kept_and_why_not(self):
         kept = {(line["split"], line["path"]) for line in self.manifest}
-        first = ("train", "src/first.py") if ("train", "src/first.py") in kept else ("train", "src/same.py")
-        self.assertEqual(kept, {("heldout", "judged.py"), first})
+        self.assertEqual(len(kept & {("train", f"src/{name}.py") for name in ("first", "same", "nearly")}), 1)
+        kept -= {("train", f"src/{name}.py") for name in ("first", "same", "nearly")}
+        self.assertEqual(kept, {("heldout", "judged.py"), ("train", "src/text.md"), ("train", "lib/read.py")})
         report = json.loads((self.root / "report.json").read_text())
         self.assertEqual(report["missing"], ["gone"])
-        dropped = {"exact duplicate": 1, "shares lines with the held-out split": 1, "licence": 1, "too small": 1}
+        dropped = {"shares lines with the held-out projects": 1, "licence": 2, "too small": 1}
         for reason, count in dropped.items():
             self.assertEqual(report["dropped"].get(reason), count, reason)
+        copies = sum(report["dropped"].get(reason, 0) for reason in ("exact duplicate", "near duplicate"))
+        self.assertEqual(copies, 2)
+
+    def test_a_second_run_reads_no_package_again_and_gives_the_same(self):
+        self.assertEqual(FakeFetcher.fetched, ["learn", "judge", "prose", "unknown"])
+        before = {name: (self.root / name).read_bytes() for name in ("corpus.pack", "manifest.jsonl", "NOTICE")}
+        self.build()
+        self.assertEqual(FakeFetcher.fetched, ["learn", "judge", "prose", "unknown"])
+        for name, data in before.items():
+            self.assertEqual((self.root / name).read_bytes(), data, name)
+
+    def test_a_scan_that_was_cut_short_is_made_again(self):
+        (self.root / "scanned" / "prose.json").write_text("")
+        (self.root / "prose.forgotten").rename(self.root / "prose")
+        self.build()
+        self.assertEqual(FakeFetcher.fetched[-1], "prose")
+        self.assertIn("lib/read.py", (self.root / "manifest.jsonl").read_text())
 
     def test_the_manifest_names_origin_and_licence(self):
-        line = next(line for line in self.manifest if line["split"] == "train")
-        self.assertEqual(
-            (line["package"], line["version"], line["licence"], line["holder"], line["language"]),
-            ("learn", "1.0-1", "MIT", "2020 Ada", "python"),
-        )
+        line = next(line for line in self.manifest if line["split"] == "train" and line["package"] == "learn")
+        self.assertEqual((line["version"], line["licence"], line["holder"]), ("1.0-1", "MIT", "2020 Ada"))
         self.assertEqual(len(line["content_sha256"]), 64)
+        prose = next(line for line in self.manifest if line["package"] == "prose")
+        self.assertEqual((prose["licence"], prose["language"]), ("BSD-3-Clause", "python"))
 
     def test_the_pack_holds_heads_and_bytes(self):
         data = (self.root / "corpus.pack").read_bytes()
@@ -100,9 +140,60 @@ class BuildTest(unittest.TestCase):
 
     def test_the_notice_names_what_was_trained_on(self):
         notice = (self.root / "NOTICE").read_text()
-        self.assertIn("learn 1.0-1\n  MIT (1 file): 2020 Ada\n", notice)
+        self.assertIn("learn 1.0-1\n  MIT (2 files): 2020 Ada\n", notice)
         self.assertIn("Permission is hereby granted\n\nto any person\n", notice)
+        self.assertIn("---- BSD-3-Clause (prose) ----\nThis is under the BSD licence.\n", notice)
         self.assertNotIn("judge", notice)
+
+    def test_the_pack_travels_in_balanced_parts(self):
+        out = self.root / "parts"
+        made = pack_parts.write_parts(self.root / "corpus.pack", out, 300)
+        self.assertGreater(len(made), 1)
+        joined = b"".join(lzma.decompress((out / f"{name}.pack.xz").read_bytes()) for name in ["heldout", *made])
+        self.assertEqual(joined, (self.root / "corpus.pack").read_bytes())
+        for name in made:
+            self.assertTrue(lzma.decompress((out / f"{name}.pack.xz").read_bytes()).startswith(b"train\t"))
+
+
+class RegistryTest(unittest.TestCase):
+    """What a package of another registry says of its licence."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+    def test_an_npm_package_has_one_licence_if_its_text_is_there(self):
+        package = sources.NpmPackage("npm:a@1.0.0", "1.0.0", "00", self.root)
+        about = {"name": "a", "license": "(MIT OR Apache-2.0)", "repository": {"url": "https://example.org/a"}}
+        (self.root / "package.json").write_text(json.dumps(about))
+        self.assertIsNone(package.copyright().usable_stanza_of("src/a.ts"))
+        (self.root / "LICENSE.md").write_text("MIT\n\n * Copyright (c) 2021 Ada\n")
+        stanza = package.copyright().usable_stanza_of("src/a.ts")
+        self.assertEqual((stanza.licence, stanza.holders), ("MIT OR Apache-2.0", "Copyright (c) 2021 Ada"))
+        self.assertEqual(sorted(package.copyright().licence_texts), ["Apache-2.0", "MIT"])
+        for licence in ("GPL-3.0-only", "SEE LICENSE IN LICENSE.md", "MIT AND GPL-2.0-only", {"type": "MIT"}):
+            (self.root / "package.json").write_text(json.dumps({"name": "a", "license": licence}))
+            self.assertIsNone(package.copyright().usable_stanza_of("src/a.ts"), licence)
+
+    def test_a_wheel_says_it_in_its_metadata(self):
+        package = sources.PythonPackage("pypi:a@1.0", "1.0", "00", self.root)
+        about = self.root / "a-1.0.dist-info"
+        (about / "licenses").mkdir(parents=True)
+        cases = [
+            ("License-Expression: BSD-3-Clause\nLicense: GPL", "BSD-3-Clause"),
+            ("License: Apache License 2.0", "Apache-2.0"),
+            ("License: a text of its own", None),
+            ("Name: a\n\nLicense: MIT", None),
+        ]
+        for metadata, licence in cases:
+            with self.subTest(metadata):
+                (about / "METADATA").write_text(metadata + "\n")
+                (about / "licenses" / "LICENSE").unlink(missing_ok=True)
+                self.assertIsNone(package.copyright().usable_stanza_of("a/b.py"))
+                (about / "licenses" / "LICENSE").write_text("the text\n")
+                stanza = package.copyright().usable_stanza_of("a/b.py")
+                self.assertEqual(stanza.licence if stanza else None, licence)
 
 
 class SourcesTest(unittest.TestCase):
@@ -125,7 +216,12 @@ class SourcesTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "packages.txt"
             path.write_text("# comment\none train\n\ntwo heldout # why\n")
-            self.assertEqual(sources.read_package_list(path), [("one", "train"), ("two", "heldout")])
+            entries = [sources.Entry("one", "train"), sources.Entry("two", "heldout")]
+            self.assertEqual(sources.read_package_list(path), entries)
+            path.write_text("npm:@a/b@1.0 train src,lib/\nc train d MIT\n")
+            npm = sources.Entry("npm:@a/b@1.0", "train", ("src/", "lib/"))
+            entries = [npm, sources.Entry("c", "train", ("d/",), "MIT")]
+            self.assertEqual(sources.read_package_list(path), entries)
             path.write_text("one train\ntwo maybe\n")
             with self.assertRaisesRegex(ValueError, ":2:"):
                 sources.read_package_list(path)

@@ -29,9 +29,20 @@ class LanguageTest(unittest.TestCase):
             with self.subTest(path=path, text=text):
                 self.assertEqual(filters.language_of(path, text), language)
 
-    def test_headers_may_be_of_both_languages(self):
-        self.assertTrue(filters.may_be("a.h", "c") and filters.may_be("a.h", "cpp"))
-        self.assertFalse(filters.may_be("a.h", "go") or filters.may_be("a.c", "cpp"))
+    def test_paths_that_are_worth_a_look(self):
+        useful = ["a.h", "CMakeLists.txt", "x/CMakeLists.txt", "doc/guide.md", "a/b.SQL"]
+        dull = ["Makefile", "py", "CHANGELOG.md", "docs/changes/1.0.rst", "LICENSE.md", "node_modules/a.js", "notes.txt"]
+        for path in useful:
+            self.assertTrue(filters.may_be_useful(path), path)
+        for path in dull:
+            self.assertFalse(filters.may_be_useful(path), path)
+        self.assertEqual(filters.language_of("x/CMakeLists.txt", ""), "cmake")
+
+    def test_vendored_paths(self):
+        for path in ("vendor/a.go", "x/third_party/a.c", "deps/a.c", "src/extern/a.h"):
+            self.assertTrue(filters.path_is_vendored(path), path)
+        for path in ("vendors/a.go", "src/deps.c", "external.py"):
+            self.assertFalse(filters.path_is_vendored(path), path)
 
 
 class PathTest(unittest.TestCase):
@@ -110,6 +121,25 @@ class ShingleTest(unittest.TestCase):
         self.assertAlmostEqual(shingles.shared_fraction(half, original), 8 / 18)
         self.assertEqual(shingles.shared_fraction(shingles.shingles_of("other"), original), 0.0)
         self.assertEqual(shingles.shared_fraction(set(), original), 0.0)
+
+    def test_shingles_are_the_same_in_every_process(self):
+        self.assertEqual(sorted(shingles.shingles_of("a\nb\nc\n")), [7325737407931020672])
+
+    def test_a_near_duplicate_shares_most_of_its_lines(self):
+        lines = [f"value_{i} = compute({i})" for i in range(400)]
+
+        def with_own_lines(count):
+            step = len(lines) // count
+            changed = [f"own {i}" if i % step == 0 else line for i, line in enumerate(lines)]
+            return shingles.shingles_of("\n".join(changed))
+
+        near = shingles.NearDuplicates()
+        self.assertTrue(near.is_new(shingles.shingles_of("\n".join(lines))))
+        self.assertFalse(near.is_new(with_own_lines(10)))  # 92 % of the runs are left
+        self.assertTrue(near.is_new(with_own_lines(100)))  # 25 %
+        self.assertTrue(near.is_new(shingles.shingles_of("\n".join(f"other {i}" for i in range(300)))))
+        self.assertTrue(near.is_new(shingles.shingles_of("x")))
+        self.assertFalse(near.is_new(shingles.shingles_of("x")))
 
 
 if __name__ == "__main__":

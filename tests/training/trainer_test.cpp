@@ -28,6 +28,7 @@ ModelShape toy_shape() {
     shape.expert_count = 4;
     shape.experts_per_token = 2;
     shape.expert_weights_scale = 1.5F;
+    shape.shared_expert_count = 2;
     return shape;
 }
 

@@ -240,6 +240,27 @@ TEST_CASE("a checkpoint comes back whole, and every cut of it is refused",
         file.close();
         CHECK(load_checkpoint(damaged).error().code == ErrorCode::corrupt);
     }
+    SECTION("weights alone start with fresh moments") {
+        const auto arrays = 3 * state.weights.size() * sizeof(float);
+        std::filesystem::resize_file(path, whole - arrays / 3 * 2);
+        const auto weights = load_checkpoint(path);
+        REQUIRE(weights);
+        CHECK(weights->weights == state.weights);
+        CHECK(weights->moments.first == std::vector<float>(state.weights.size(), 0.0F));
+        CHECK(weights->moments.second == weights->moments.first);
+    }
+    SECTION("the first version had one shared expert") {
+        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+        file.seekp(0);
+        file.write("hrhcpk01", 8);
+        file.seekp(8 + 14 * 8 + 3 * 4);
+        file.write("\xEE\xEE\xEE\xEE", 4);  // what lay there
+        file.close();
+        const auto first = load_checkpoint(path);
+        REQUIRE(first);
+        CHECK(first->shape == state.shape);
+        CHECK(first->weights == state.weights);
+    }
     for (const std::uintmax_t bytes :
          {whole - 1, whole / 2, std::uintmax_t{20}, std::uintmax_t{0}}) {
         std::filesystem::resize_file(path, bytes);

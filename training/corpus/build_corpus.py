@@ -3,205 +3,203 @@
 
 Fetches the source packages of packages.txt, keeps what licence and filters allow, and writes into
 FOLDER: corpus.pack (the files), manifest.jsonl (where each comes from), NOTICE (whose it is) and
-report.json (what was dropped, and why). Downloads are kept, so a second run is quick.
+report.json (what was dropped, and why). One package is unpacked at a time and read once; its texts
+stay in FOLDER/scanned, so a second run goes on where the first ended and needs no package again.
 """
 
 import argparse
 import collections
 import hashlib
 import json
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-import debian_copyright
 import filters
 import notice
+import scan
 import shingles
 import sources
 
 MEGABYTES_OF_LANGUAGE = {
-    "python": 14, "cpp": 12, "c": 11, "go": 10, "rust": 11, "java": 10, "typescript": 9, "javascript": 9,
+    "python": 150, "cpp": 150, "c": 120, "go": 110, "rust": 110, "java": 90, "typescript": 70, "javascript": 70,
+    "docs": 35, "shell": 12, "sql": 5, "yaml": 6, "cmake": 6, "html": 6,
 }  # fmt: skip
-HELDOUT_MEGABYTES = 1.5
-FILES_PER_FOLDER_MAX = 60  # a folder with thousands of files holds variations of one
+HELDOUT_MEGABYTES = 3.0
 SHARED_MAX = 0.5
 
 
-@dataclass(frozen=True)
-class CorpusFile:
-    package: sources.SourcePackage
-    split: str
-    language: str
-    path: str
-    text: str
-    stanza: debian_copyright.Stanza
-    content_hash: str
-    shingles: set
-
-
 class Selector:
-    """Takes files of one split, language by language, evenly from all packages, up to a cap."""
+    """Takes files of one split, language by language, evenly from all packages, up to a cap.
+
+    Held-out files have to be selected first: training files are compared with them.
+    """
 
     def __init__(self, drops):
         self.drops = drops
         self.seen = set()
+        self.near = shingles.NearDuplicates()
         self.heldout_shingles = set()
         self.train_shingles_in_heldout = set()
+        self.shingles_of_heldout_file = {}
+
+    def hold_out(self, packages):
+        """Nothing of these projects may be trained on, whether it is selected for evaluation or not."""
+        for package in packages:
+            for file in package.files:
+                if file.language in filters.CODE_LANGUAGES:
+                    self.heldout_shingles |= shingles.shingles_of(package.text_of(file))
 
     def select(self, packages, split, language, bytes_max):
-        queues = {p.name: iter(_paths_in_order(p, language)) for p in packages}
+        queues = {p.name: iter([f for f in p.files if f.language == language]) for p in packages}
         by_name = {p.name: p for p in packages}
         taken = dict.fromkeys(queues, 0)
         chosen = []
         while queues and sum(taken.values()) < bytes_max:
             name = min(queues, key=taken.get)
-            path = next(queues[name], None)
-            if path is None:
+            file = next(queues[name], None)
+            if file is None:
                 del queues[name]
-                continue
-            file = self._load(by_name[name], split, language, path)
-            if file:
+            elif self._accept(by_name[name], split, file):
                 chosen.append(file)
-                taken[name] += len(file.text.encode("utf-8"))
+                taken[name] += file.bytes
         return chosen
 
-    def _load(self, package, split, language, path):
-        text, reason = filters.read_text((package.folder / path).read_bytes())
-        if text is not None and filters.language_of(path, text) != language:
-            return None
-        stanza = package_copyright(package).usable_stanza_of(path, package.name)
-        if reason is None and stanza is None:
-            reason = "licence"
-        if reason is None:
-            reason = filters.rejection(text)
-        if reason is None:
-            text = filters.strip_licence_header(text)
-            if len(text) < filters.BYTES_MIN:
-                reason = "too small"
-        if reason is None:
-            content_hash = hashlib.sha256("".join(text.split()).encode("utf-8")).hexdigest()
-            runs = shingles.shingles_of(text)
-            reason = self._duplicate(split, content_hash, runs)
-        if reason is not None:
-            self.drops[reason] += 1
-            return None
-        self.seen.add(content_hash)
+    def _accept(self, package, split, file):
+        if file.content_hash in self.seen:
+            self.drops["exact duplicate"] += 1
+            return False
+        runs = shingles.shingles_of(package.text_of(file))
+        if split == "train" and shingles.shared_fraction(runs, self.heldout_shingles) >= SHARED_MAX:
+            self.drops["shares lines with the held-out projects"] += 1
+            return False
+        if not self.near.is_new(runs):
+            self.drops["near duplicate"] += 1
+            return False
+        self.seen.add(file.content_hash)
         if split == "heldout":
-            self.heldout_shingles |= runs
+            self.shingles_of_heldout_file[file] = runs
         else:
             self.train_shingles_in_heldout |= runs & self.heldout_shingles
-            runs = set()
-        return CorpusFile(package, split, language, path, text, stanza, content_hash, runs)
-
-    def _duplicate(self, split, content_hash, runs):
-        if content_hash in self.seen:
-            return "exact duplicate"
-        if split == "train" and shingles.shared_fraction(runs, self.heldout_shingles) >= SHARED_MAX:
-            return "shares lines with the held-out split"
-        return None
+        return True
 
     def is_clean(self, file):
         """False for a held-out file most of whose lines were met in training files after all."""
-        clean = shingles.shared_fraction(file.shingles, self.train_shingles_in_heldout) < SHARED_MAX
+        runs = self.shingles_of_heldout_file[file]
+        clean = shingles.shared_fraction(runs, self.train_shingles_in_heldout) < SHARED_MAX
         self.drops["held out, but shares lines with training"] += not clean
         return clean
 
 
-_copyrights = {}
-
-
-def package_copyright(package):
-    if package.name not in _copyrights:
-        text = (package.folder / "debian" / "copyright").read_text(encoding="utf-8", errors="replace")
-        parsed = debian_copyright.parse_copyright(text)
-        _copyrights[package.name] = parsed or debian_copyright.CopyrightFile((), {}, "")
-    return _copyrights[package.name]
-
-
-def _paths_in_order(package, language):
-    """The candidate paths, folder by folder in a fixed pseudo-random order of folders."""
-    folders = collections.defaultdict(list)
-    for parent, subfolders, names in os.walk(package.folder):
-        subfolders.sort()
-        folder = os.path.relpath(parent, package.folder)
-        for name in sorted(names):
-            path = name if folder == "." else f"{folder}/{name}"
-            if filters.may_be(path, language) and not filters.path_is_skipped(path):
-                if not os.path.islink(os.path.join(parent, name)):
-                    folders[folder].append(path)
-    for folder in sorted(folders, key=lambda f: _order(package.name, f)):
-        paths = sorted(folders[folder], key=lambda p: _order(package.name, p))
-        yield from paths[:FILES_PER_FOLDER_MAX]
-
-
-def _order(*parts):
-    return hashlib.sha256("\0".join(parts).encode("utf-8")).digest()
-
-
-def write_pack(path, files):
-    """One record per file: a line `split language package path bytes` (tabs between), the bytes, a line end."""
-    with open(path, "wb") as pack:
-        for file in files:
-            data = file.text.encode("utf-8")
-            head = (file.split, file.language, file.package.name, file.path, str(len(data)))
-            pack.write("\t".join(head).encode("utf-8") + b"\n" + data + b"\n")
-
-
-def write_manifest(path, files):
-    with open(path, "w", encoding="utf-8") as manifest:
-        for file in files:
-            line = {
-                "package": file.package.name,
-                "version": file.package.version,
-                "dsc_sha256": file.package.dsc_sha256,
-                "path": file.path,
-                "licence": file.stanza.licence,
-                "holder": file.stanza.holders,
-                "content_sha256": file.content_hash,
-                "language": file.language,
-                "split": file.split,
-            }
-            manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def fetch_all(entries, folder):
+def scan_all(entries, folder):
+    """({split: scanned packages}, names of those that could not be had)."""
     fetcher = sources.SourceFetcher(folder)
+    scanned = folder / "scanned"
+    scanned.mkdir(exist_ok=True)
     packages = {"train": [], "heldout": []}
     missing = []
-    for name, split in entries:
-        try:
-            packages[split].append(fetcher.fetch(name))
-            print(f"have {name}", file=sys.stderr, flush=True)
-        except LookupError as error:
-            missing.append(name)
-            print(f"skipped: {error}", file=sys.stderr, flush=True)
+    for entry in entries:
+        if not scan.is_scanned(scanned, entry.name):
+            try:
+                package = fetcher.fetch(entry)
+            except LookupError as error:
+                missing.append(entry.name)
+                print(f"skipped: {error}", file=sys.stderr, flush=True)
+                continue
+            scan.scan(package, entry.split == "heldout", scanned)
+            fetcher.forget(package)
+        packages[entry.split].append(scan.ScannedPackage(scanned, entry.name))
+        print(f"have {entry.name}: {_sizes(packages[entry.split][-1])}", file=sys.stderr, flush=True)
     return packages, missing
 
 
-def build(folder, entries, megabytes_factor):
-    packages, missing = fetch_all(entries, folder)
-    drops = collections.Counter()
+def _sizes(package):
+    sizes = collections.Counter()
+    for file in package.files:
+        sizes[file.language] += file.bytes
+    return ", ".join(f"{language} {size / 1e6:.1f}" for language, size in sizes.most_common() if size > 50_000)
+
+
+def select_all(packages, drops, factor):
+    """The held-out and the training files, in the order of the pack."""
     selector = Selector(drops)
-    files = []
-    # Held-out files come first: training files are compared with them.
-    for split in ("heldout", "train"):
-        for language in filters.LANGUAGES:
-            megabytes = HELDOUT_MEGABYTES if split == "heldout" else MEGABYTES_OF_LANGUAGE[language] * megabytes_factor
-            chosen = selector.select(packages[split], split, language, megabytes * 1e6)
-            files += chosen
-            size = sum(len(file.text) for file in chosen) / 1e6
-            print(f"{split} {language}: {len(chosen)} files, {size:.1f} MB", file=sys.stderr, flush=True)
-    files = [file for file in files if file.split == "train" or selector.is_clean(file)]
-    write_pack(folder / "corpus.pack", files)
-    write_manifest(folder / "manifest.jsonl", files)
-    notice.write_notice(folder / "NOTICE", files, package_copyright)
-    counts = collections.Counter()
-    for file in files:
-        counts[f"{file.split} {file.language} {file.package.name}"] += len(file.text.encode("utf-8"))
-    report = {"missing": missing, "dropped": dict(drops), "bytes": dict(sorted(counts.items()))}
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    chosen = {"heldout": [], "train": []}
+    for language in filters.CODE_LANGUAGES:
+        chosen["heldout"] += selector.select(packages["heldout"], "heldout", language, HELDOUT_MEGABYTES * 1e6)
+    selector.hold_out(packages["heldout"])
+    for language in filters.LANGUAGES:
+        bytes_max = MEGABYTES_OF_LANGUAGE[language] * factor * 1e6
+        files = selector.select(packages["train"], "train", language, bytes_max)
+        size = sum(file.bytes for file in files) / 1e6
+        print(f"train {language}: {len(files)} files, {size:.1f} MB", file=sys.stderr, flush=True)
+        chosen["train"] += files
+    chosen["heldout"] = [file for file in chosen["heldout"] if selector.is_clean(file)]
+    # Folders are shuffled and stay together: any stretch of the pack is a balanced mix, and a file's
+    # neighbours are near.
+    chosen["train"].sort(key=_pack_order)
+    return chosen
+
+
+def _pack_order(file):
+    folder = file.path.rpartition("/")[0]
+    return hashlib.sha256(f"{file.package}\0{folder}".encode("utf-8")).digest(), file.path
+
+
+def write_pack(path, chosen, scanned_of):
+    """One record per file: a line `split language package path bytes` (tabs between), the bytes, a line end."""
+    with open(path, "wb") as pack:
+        for split, files in chosen.items():
+            for file in files:
+                head = (split, file.language, file.package, file.path, str(file.bytes))
+                data = scanned_of[file.package].text_of(file).encode("utf-8")
+                pack.write("\t".join(head).encode("utf-8") + b"\n" + data + b"\n")
+
+
+def write_manifest(path, chosen, scanned_of):
+    with open(path, "w", encoding="utf-8") as manifest:
+        for split, files in chosen.items():
+            for file in files:
+                about = scanned_of[file.package].about
+                line = {
+                    "package": file.package,
+                    "version": about["version"],
+                    "source_sha256": about["source_sha256"],
+                    "path": file.path,
+                    "licence": file.licence,
+                    "holder": file.holders,
+                    "content_sha256": file.content_hash,
+                    "language": file.language,
+                    "split": split,
+                }
+                manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_report(path, chosen, missing, drops):
+    languages = collections.Counter()
+    packages = collections.Counter()
+    for split, files in chosen.items():
+        for file in files:
+            languages[f"{split} {file.language}"] += file.bytes
+            packages[f"{split} {file.language} {file.package}"] += file.bytes
+    report = {
+        "missing": missing,
+        "dropped": dict(drops),
+        "bytes": dict(sorted(languages.items())),
+        "bytes of packages": dict(sorted(packages.items())),
+    }
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def build(folder, entries, factor):
+    packages, missing = scan_all(entries, folder)
+    scanned_of = {package.name: package for split in packages.values() for package in split}
+    drops = collections.Counter()
+    for package in scanned_of.values():
+        drops.update(package.about["dropped"])
+    chosen = select_all(packages, drops, factor)
+    write_pack(folder / "corpus.pack", chosen, scanned_of)
+    write_manifest(folder / "manifest.jsonl", chosen, scanned_of)
+    notice.write_notice(folder / "NOTICE", chosen["train"], scanned_of)
+    write_report(folder / "report.json", chosen, missing, drops)
 
 
 def main():

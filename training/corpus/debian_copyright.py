@@ -15,7 +15,15 @@ ALLOWED = {
 }  # fmt: skip
 
 # Names that only one package uses, for a text of the list above.
-ALLOWED_IN_PACKAGE = {("golang-1.19", "go")}  # the Go authors' BSD-3-clause
+ALLOWED_IN_PACKAGE = {
+    ("golang-1.19", "go"),  # the Go authors' BSD-3-clause
+    ("googletest", "bsd-c3"),
+    ("libssh2", "bsd3"),
+    ("llvm-toolchain-15", "apache-2-llvm-exceptions"),
+    ("python-cryptography", "apache"),
+    ("requests", "apache"),
+    ("unbound", "bsd-3-nlnetlabs"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class CopyrightFile:
 
     def stanza_of(self, path):
         """The stanza that applies to `path`: the last that matches, as the specification says."""
-        matches = [stanza for stanza, pattern in self._patterns() if pattern.fullmatch(path)]
-        return matches[-1] if matches else None
+        matches = self._matches(path)
+        return self.stanzas[max(matches)] if matches else None
 
     def usable_stanza_of(self, path, package=""):
         """The stanza that allows `path`, or None.
@@ -44,19 +52,38 @@ class CopyrightFile:
         Authors do not always keep the specification's order ("Files: *" is sometimes last), so the
         stanza with the longest matching glob has to allow the file too.
         """
-        matches = [stanza for stanza, pattern in self._patterns() if pattern.fullmatch(path)]
+        matches = self._matches(path)
         if not matches:
             return None
-        most_specific = max(matches, key=lambda stanza: _longest_match(stanza, path))
-        if all(is_allowed(s.licence, package) for s in (matches[-1], most_specific)):
-            return matches[-1]
-        return None
+        last = self.stanzas[max(matches)]
+        most_specific = self.stanzas[max(matches, key=lambda index: (matches[index], -index))]
+        return last if all(is_allowed(s.licence, package) for s in (last, most_specific)) else None
 
-    def _patterns(self):
-        if "patterns" not in self.__dict__:
-            compiled = [(s, re.compile("|".join(map(glob_to_regex, s.globs)))) for s in self.stanzas]
-            object.__setattr__(self, "patterns", compiled)
-        return self.__dict__["patterns"]
+    def _matches(self, path):
+        """{index of a stanza: length of its longest glob that matches}."""
+        plain, wild = self._globs()
+        found = [match for match in wild if match[2].fullmatch(path)]
+        folder = path
+        while folder:
+            found += plain.get(folder, ())
+            folder = folder.rpartition("/")[0]
+        lengths = {}
+        for index, length, _ in found:
+            lengths[index] = max(length, lengths.get(index, 0))
+        return lengths
+
+    def _globs(self):
+        """Globs without wildcards by the path that they name, of which there may be tens of thousands; the others."""
+        if "globs" not in self.__dict__:
+            plain, wild = {}, []
+            for index, stanza in enumerate(self.stanzas):
+                for glob in stanza.globs:
+                    if any(letter in glob for letter in "*?\\"):
+                        wild.append((index, len(glob), re.compile(glob_to_regex(glob))))
+                    else:
+                        plain.setdefault(glob.removeprefix("./").rstrip("/"), []).append((index, len(glob), None))
+            object.__setattr__(self, "globs", (plain, wild))
+        return self.__dict__["globs"]
 
 
 def parse_copyright(text):
@@ -117,10 +144,6 @@ def glob_to_regex(glob):
             parts.append(re.escape(letter))
         position += 1
     return "(?:" + "".join(parts).rstrip("/") + "(?:/.*)?" + ")"
-
-
-def _longest_match(stanza, path):
-    return max((len(g) for g in stanza.globs if re.fullmatch(glob_to_regex(g), path)), default=0)
 
 
 def is_allowed(expression, package=""):

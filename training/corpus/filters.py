@@ -13,9 +13,13 @@ _LANGUAGE_OF_EXTENSION = {
     "py": "python", "c": "c", "cc": "cpp", "cpp": "cpp", "cxx": "cpp", "hpp": "cpp", "hh": "cpp",
     "h": "h", "go": "go", "rs": "rust", "java": "java", "ts": "typescript", "tsx": "typescript",
     "js": "javascript", "mjs": "javascript", "cjs": "javascript", "jsx": "javascript",
+    "md": "docs", "rst": "docs", "adoc": "docs", "sh": "shell", "bash": "shell", "sql": "sql",
+    "yml": "yaml", "yaml": "yaml", "cmake": "cmake", "html": "html", "css": "html",
 }  # fmt: skip
 
-LANGUAGES = ("python", "cpp", "c", "go", "rust", "java", "typescript", "javascript")
+CODE_LANGUAGES = ("python", "cpp", "c", "go", "rust", "java", "typescript", "javascript")
+OTHER_LANGUAGES = ("docs", "shell", "sql", "yaml", "cmake", "html")  # plain samples only, never held out
+LANGUAGES = CODE_LANGUAGES + OTHER_LANGUAGES
 
 _SKIPPED_PATH = re.compile(
     r"(^|/)(debian|\.pc|node_modules|dist|baselines?|fixtures?|__fixtures__|testdata|test[-_]data"
@@ -23,6 +27,16 @@ _SKIPPED_PATH = re.compile(
     r"|tests?/cases|syntax-tests|tests?/ui|ui/tests?|fixedbugs|typeparam)/"
     r"|\.min\.js$|\.d\.ts$|\.pb\.(go|cc|h)$|_pb2\.py$|\.generated\.|_generated\.|zz_generated"
     r"|[-_.]bundle\.js$|bindata\.go$|[\t\n\r]",
+    re.IGNORECASE,
+)
+# Copies of other projects. Where they are found among held-out files, their own project would be held out too.
+_VENDORED_PATH = re.compile(
+    r"(^|/)(vendor|_?third[-_]?party|deps|extern(al)?|Godeps|_vendor|subprojects)/", re.IGNORECASE
+)
+# Lists of names and dates, and what every project has in the same words.
+_DULL_DOCS = re.compile(
+    r"(^|/)[^/]*(change|news|history|release|licen[sc]e|copying|authors|contribut|code_of_conduct|security|owners)"
+    r"[^/]*\.(md|rst|adoc)$|(^|/)(changelogs?|changes|releasenotes|release-notes|whatsnew)/",
     re.IGNORECASE,
 )
 _GENERATED = re.compile(
@@ -42,17 +56,25 @@ _DIGITS = b"0123456789"
 
 def language_of(path, text):
     """The language by extension; a `.h` file is C++ if its text uses what only C++ has."""
-    extension = path.rpartition(".")[2].lower() if "." in path.rpartition("/")[2] else ""
+    name = path.rpartition("/")[2]
+    if name == "CMakeLists.txt":
+        return "cmake"
+    extension = name.rpartition(".")[2].lower() if "." in name else ""
     language = _LANGUAGE_OF_EXTENSION.get(extension)
     if language == "h":
         return "cpp" if _CPP_HEADER.search(text) else "c"
     return language
 
 
-def may_be(path, language):
-    """True if the extension allows `language`; only the text tells for `.h`."""
-    found = _LANGUAGE_OF_EXTENSION.get(path.rpartition(".")[2].lower())
-    return found == language or (found == "h" and language in ("c", "cpp"))
+def may_be_useful(path):
+    """True if the extension is one that `language_of` knows and the path does not speak against it."""
+    name = path.rpartition("/")[2]
+    known = name == "CMakeLists.txt" or ("." in name and name.rpartition(".")[2].lower() in _LANGUAGE_OF_EXTENSION)
+    return known and not path_is_skipped(path) and not _DULL_DOCS.search(path)
+
+
+def path_is_vendored(path):
+    return bool(_VENDORED_PATH.search(path))
 
 
 def path_is_skipped(path):

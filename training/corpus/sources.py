@@ -1,58 +1,182 @@
-"""Fetches and unpacks Debian source packages through an apt state folder of our own.
+"""Fetches and unpacks source packages: Debian's through an apt state folder of our own, others by npm and pip.
 
 The configured `deb` sources are read and repeated as `deb-src`; nothing is changed system-wide.
 """
 
 import hashlib
+import json
+import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import debian_copyright
+
+# Which wheels are read, whatever the Python that runs this.
+_WHEELS = ["--python-version", "3.13", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_17_x86_64"]
+
+# How packages spell licences that have a name in SPDX's list.
+_SPELLINGS = {
+    "apache": "Apache-2.0", "apache 2.0": "Apache-2.0", "apache 2.0 license": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0", "apache license, version 2.0": "Apache-2.0",
+    "apache software license 2.0": "Apache-2.0", "bsd 3-clause license": "BSD-3-Clause",
+    "bsd 3-clause": "BSD-3-Clause", "bsd-3-clause license": "BSD-3-Clause", "mit license": "MIT",
+    "the mit license": "MIT",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class SourcePackage:
+    """An unpacked Debian source package."""
+
     name: str
     version: str
-    dsc_sha256: str
+    source_sha256: str  # of the .dsc, or of the npm package itself
     folder: Path
+    only: tuple = ()  # folders that alone are read; empty: all
+    licence: str = ""  # of what is read, where debian/copyright says it in prose
+
+    def copyright(self):
+        """What debian/copyright says; no stanzas where it is prose and packages.txt does not say what it means."""
+        path = self.folder / "debian" / "copyright"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        parsed = debian_copyright.parse_copyright(text)
+        if parsed is None and self.licence and text:
+            stanza = debian_copyright.Stanza(("*",), self.licence, "as the text of the licence says")
+            return debian_copyright.CopyrightFile((stanza,), {self.licence: text}, "")
+        return parsed or debian_copyright.CopyrightFile((), {}, "")
+
+
+@dataclass(frozen=True)
+class NpmPackage(SourcePackage):
+    """An unpacked npm package: one licence for all of it, which package.json names."""
+
+    def copyright(self):
+        about = json.loads((self.folder / "package.json").read_text(encoding="utf-8"))
+        licence = about.get("license")
+        repository = about.get("repository") or ""
+        source = repository.get("url", "") if isinstance(repository, dict) else repository
+        return one_licence(licence if isinstance(licence, str) else "", self.folder.iterdir(), self.name, source)
+
+
+@dataclass(frozen=True)
+class PythonPackage(SourcePackage):
+    """An unpacked wheel: one licence for all of it, which its METADATA names."""
+
+    def copyright(self):
+        about = next(self.folder.glob("*.dist-info"))
+        metadata = (about / "METADATA").read_text(encoding="utf-8").partition("\n\n")[0]
+        named = re.search(r"^License-Expression: (.+)$", metadata, re.MULTILINE) or re.search(
+            r"^License: (.+)$", metadata, re.MULTILINE
+        )
+        source = re.search(r"^(?:Home-page:|Project-URL: \w+,) *(\S+)$", metadata, re.MULTILINE)
+        texts = [path for path in about.rglob("*") if path.is_file()]
+        return one_licence(named.group(1) if named else "", texts, self.name, source.group(1) if source else "")
+
+
+def one_licence(licence, paths, name, source):
+    """One stanza for all files of a package; none where the text of the licence is not among `paths`."""
+    texts = [path for path in sorted(paths) if re.match(r"licen[sc]e|copying", path.name, re.IGNORECASE)]
+    licence = licence.strip("() ")
+    licence = _SPELLINGS.get(licence.lower(), licence)
+    if not licence or not texts:
+        return debian_copyright.CopyrightFile((), {}, source)
+    text = texts[0].read_text(encoding="utf-8", errors="replace")
+    is_holder = re.compile(r"\W*copyright\b.*\d{4}", re.IGNORECASE)
+    holders = [line.strip(" *#") for line in text.splitlines() if is_holder.match(line)]
+    stanza = debian_copyright.Stanza(("*",), licence, "; ".join(holders) or f"the authors of {name}")
+    names = re.split(r"\s+(?:or|and)\s+", licence, flags=re.IGNORECASE)
+    return debian_copyright.CopyrightFile((stanza,), {each: text for each in names}, source)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of packages.txt."""
+
+    name: str  # of a Debian package; "npm:NAME@VERSION" or "pypi:NAME@VERSION" of others
+    split: str
+    only: tuple = ()
+    licence: str = ""
 
 
 def read_package_list(path):
-    """(name, split) for each line of packages.txt."""
+    """The entries of packages.txt, in its order."""
     entries = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         fields = line.partition("#")[0].split()
         if not fields:
             continue
-        if len(fields) != 2 or fields[1] not in ("train", "heldout"):
-            raise ValueError(f"{path}:{number}: expected 'package train' or 'package heldout', found {line!r}")
-        entries.append((fields[0], fields[1]))
+        if len(fields) not in (2, 3, 4) or fields[1] not in ("train", "heldout"):
+            raise ValueError(f"{path}:{number}: expected 'package train|heldout [folders [licence]]', found {line!r}")
+        only = tuple(folder.rstrip("/") + "/" for folder in fields[2].split(",")) if len(fields) > 2 else ()
+        entries.append(Entry(fields[0], fields[1], only, fields[3] if len(fields) > 3 else ""))
     return entries
 
 
 class SourceFetcher:
-    """Downloads into `root/sources/NAME`, unpacks into `root/unpacked/NAME`; what is there is kept."""
+    """Downloads into `root/sources/NAME`, where what is there is kept, and unpacks into `root/unpacked/NAME`."""
 
     def __init__(self, root):
         self.root = Path(root).resolve()
         self.options = None
         self.suites = []
 
-    def fetch(self, name):
+    def fetch(self, entry):
         """The unpacked package. Raises LookupError when the archive cannot give it."""
+        name = entry.name.replace("/", "_")
         unpacked = self.root / "unpacked" / name
         downloads = self.root / "sources" / name
+        downloads.mkdir(parents=True, exist_ok=True)
+        unpacked.parent.mkdir(exist_ok=True)
+        if entry.name.startswith(("npm:", "pypi:")):
+            return self._fetch_archive(entry, downloads, unpacked)
         if not unpacked.is_dir():
-            downloads.mkdir(parents=True, exist_ok=True)
-            self._download(name, downloads)
-            self._unpack(name, downloads, unpacked)
-        dsc = next(downloads.glob("*.dsc"))
+            if not any(downloads.glob("*.dsc")):
+                self._download(entry.name, downloads)
+            self._unpack(entry.name, downloads, unpacked)
+        dsc = sorted(downloads.glob("*.dsc"))[-1]
         version = next(
             line.partition(":")[2].strip()
             for line in dsc.read_text(encoding="utf-8").splitlines()
             if line.startswith("Version:")
         )
-        return SourcePackage(name, version, hashlib.sha256(dsc.read_bytes()).hexdigest(), unpacked)
+        digest = hashlib.sha256(dsc.read_bytes()).hexdigest()
+        return SourcePackage(entry.name, version, digest, unpacked, entry.only, entry.licence)
+
+    def forget(self, package):
+        """Removes the unpacked tree; the download stays."""
+        shutil.rmtree(package.folder)
+
+    def _fetch_archive(self, entry, downloads, unpacked):
+        registry, _, wanted = entry.name.partition(":")
+        name, _, version = wanted.rpartition("@")
+        is_npm = registry == "npm"
+        suffix = "*.tgz" if is_npm else "*.whl"
+        if not any(downloads.glob(suffix)):
+            pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(downloads), wanted]
+            pip = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
+            pip += [*_WHEELS, "-d", str(downloads), f"{name}=={version}"]
+            done = _run(pack if is_npm else pip, downloads)
+            if done.returncode != 0 or not any(downloads.glob(suffix)):
+                shutil.rmtree(downloads)
+                raise LookupError(f"cannot download {entry.name}: {_last_line(done.stdout)}")
+        archive = next(downloads.glob(suffix))
+        if not unpacked.is_dir():
+            self._unpack_archive(entry.name, archive, unpacked)
+        make = NpmPackage if is_npm else PythonPackage
+        return make(entry.name, version, hashlib.sha256(archive.read_bytes()).hexdigest(), unpacked, entry.only)
+
+    def _unpack_archive(self, name, archive, unpacked):
+        partial = unpacked.parent / (unpacked.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        tar = ["tar", "-xzf", str(archive), "--no-same-owner", "--strip-components=1", "-C", str(partial)]
+        unzip = ["python3", "-m", "zipfile", "-e", str(archive), str(partial)]
+        done = _run(tar if archive.suffix == ".tgz" else unzip, partial)
+        if done.returncode != 0:
+            raise LookupError(f"cannot unpack {name}: {_last_line(done.stdout)}")
+        partial.rename(unpacked)
 
     def _download(self, name, folder):
         self._ensure_lists()
@@ -61,6 +185,7 @@ class SourceFetcher:
             done = _run(["apt-get", *self.options, "-q", "source", "--only-source", "--download-only", wanted], folder)
             if done.returncode == 0:
                 return
+        shutil.rmtree(folder)
         raise LookupError(f"cannot download the source of {name}: {_last_line(done.stdout)}")
 
     def _unpack(self, name, downloads, unpacked):
@@ -68,8 +193,7 @@ class SourceFetcher:
         # licence is that of debian/*, not that of the file they change.
         dscs = sorted(downloads.glob("*.dsc"))
         partial = unpacked.parent / (name + ".partial")
-        unpacked.parent.mkdir(exist_ok=True)
-        subprocess.run(["rm", "-rf", str(partial)], check=True)
+        shutil.rmtree(partial, ignore_errors=True)
         done = _run(["dpkg-source", "--skip-patches", "--no-copy", "-x", str(dscs[-1]), str(partial)], downloads)
         if done.returncode != 0:
             raise LookupError(f"cannot unpack the source of {name}: {_last_line(done.stdout)}")

@@ -9,7 +9,9 @@
 namespace hearth::trainer {
 namespace {
 
-constexpr std::uint64_t kMagic = 0x31306B7063687268;  // "hrhcpk01" as bytes
+constexpr std::uint64_t kMagic = 0x32306B7063687268;  // "hrhcpk02" as bytes
+// The same, but for the word of the shared experts, which the first version left open: it had one.
+constexpr std::uint64_t kFirstMagic = 0x31306B7063687268;
 
 /// Counters and shape as the file has them, in front of the arrays.
 struct Header {
@@ -67,13 +69,18 @@ Result<TrainState> load_checkpoint(const std::string& path) {
     if (!file) return fail(ErrorCode::io, "cannot open checkpoint " + path, "trainer");
     Header header;
     file.read(reinterpret_cast<char*>(&header), sizeof(header));
-    if (!file || header.magic != kMagic || !validate(header.shape))
+    if (header.magic == kFirstMagic) header.shape.shared_expert_count = 1;
+    if (!file || (header.magic != kMagic && header.magic != kFirstMagic) || !validate(header.shape))
         return fail(ErrorCode::corrupt, path + " is no checkpoint of this trainer", "trainer");
     const ParameterLayout layout(header.shape);
     std::error_code error;
     const auto bytes = std::filesystem::file_size(path, error);
+    const auto with_arrays = [&](std::size_t count) {
+        return sizeof(header) + count * layout.elements * sizeof(float);
+    };
+    const bool is_weights_alone = bytes == with_arrays(1);
     if (error || header.elements != layout.elements ||
-        bytes != sizeof(header) + 3 * layout.elements * sizeof(float))
+        (bytes != with_arrays(3) && !is_weights_alone))
         return fail(ErrorCode::corrupt,
                     "checkpoint " + path + " is cut short or of another shape",
                     "trainer");
@@ -85,7 +92,8 @@ Result<TrainState> load_checkpoint(const std::string& path) {
     state.decay_windows = header.decay_windows;
     state.seconds = header.seconds;
     for (auto* values : {&state.weights, &state.moments.first, &state.moments.second}) {
-        values->resize(layout.elements);
+        values->assign(layout.elements, 0.0F);
+        if (is_weights_alone && values != &state.weights) continue;
         file.read(reinterpret_cast<char*>(values->data()),
                   static_cast<std::streamsize>(layout.elements * sizeof(float)));
     }

@@ -28,6 +28,8 @@ TrainState make_state(const ModelShape& shape, std::uint64_t seed);
 /// Writes beside `path` and renames.   Errors: io.
 Result<void> save_checkpoint(const TrainState& state, const std::string& path);
 
+/// Also reads weights alone (the same file without the moments, which then start at zero), which
+/// is what training/gpu writes, and checkpoints from before shapes had a count of shared experts.
 /// Errors: io, corrupt (not a checkpoint, or cut short).
 Result<TrainState> load_checkpoint(const std::string& path);
 

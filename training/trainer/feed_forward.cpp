@@ -129,7 +129,7 @@ void Model<Real>::experts(const Pass& pass, std::size_t layer, LayerState<Real>&
     const std::size_t k = shape_.experts_per_token;
     const std::size_t width = shape_.expert_ffn_dim;
     feed_forward(pass,
-                 {at.shared_gate, at.shared_up, at.shared_down, width},
+                 {at.shared_gate, at.shared_up, at.shared_down, shape_.shared_ffn_dim()},
                  pass.tokens,
                  state.ffn_in.data(),
                  state.gate.data(),
@@ -224,7 +224,7 @@ void Model<Real>::experts_backward(const Pass& pass, std::size_t layer, LayerSta
     const std::size_t width = shape_.expert_ffn_dim;
     const Real* d_out = scratch_.residual.data();
     feed_forward_backward(pass,
-                          {at.shared_gate, at.shared_up, at.shared_down, width},
+                          {at.shared_gate, at.shared_up, at.shared_down, shape_.shared_ffn_dim()},
                           pass.tokens,
                           state.ffn_in.data(),
                           state.gate.data(),

@@ -19,7 +19,7 @@ LayerState<Real> make_state(const ModelShape& s,
     const std::size_t routed = is_dense ? 0 : n * s.experts_per_token;
     const std::size_t experts = is_dense ? 0 : s.expert_count;
     LayerState<Real> state;
-    const std::size_t width = is_dense ? s.dense_ffn_dim : s.expert_ffn_dim;
+    const std::size_t width = is_dense ? s.dense_ffn_dim : s.shared_ffn_dim();
     for (auto* buffer : {&state.input, &state.middle, &state.attention_in, &state.ffn_in}) {
         buffer->resize(n * s.hidden_dim);
     }
@@ -61,7 +61,7 @@ Scratch<Real> make_scratch(const ModelShape& s, std::size_t windows, std::size_t
     scratch.normed.resize(n * s.hidden_dim);
     scratch.routed_a.resize(routed * s.hidden_dim);
     scratch.routed_b.resize(routed * s.hidden_dim);
-    scratch.wide.resize(n * std::max(s.dense_ffn_dim, s.expert_ffn_dim));
+    scratch.wide.resize(n * std::max(s.dense_ffn_dim, s.shared_ffn_dim()));
     scratch.ffn.resize(scratch.wide.size());
     scratch.query.resize(n * s.head_count * s.head_dim());
     scratch.key.resize(n * s.head_count * s.head_dim());

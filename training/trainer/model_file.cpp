@@ -63,7 +63,7 @@ void add_shape(const ModelShape& shape, std::uint32_t context_length, formats::G
     add("rope.dimension_count", shape.rope_dim);
     add("expert_count", shape.expert_count);
     add("expert_used_count", shape.experts_per_token);
-    add("expert_shared_count", 1);
+    add("expert_shared_count", shape.shared_expert_count);
     add("expert_feed_forward_length", shape.expert_ffn_dim);
     add("expert_gating_func", kSigmoidGating);
     writer.add_bool("deepseek2.expert_weights_norm", true);
@@ -141,13 +141,14 @@ Result<ModelShape> read_shape(const formats::GgufFile& file) {
                         "trainer");
         field.into = static_cast<std::size_t>(value);
     }
-    if (key_length <= shape.rope_dim || shared_count != 1 ||
+    shape.shared_expert_count = static_cast<std::uint32_t>(shared_count);
+    if (key_length <= shape.rope_dim || shared_count == 0 ||
         gating != static_cast<std::size_t>(kSigmoidGating) ||
         !file.find_bool("deepseek2.expert_weights_norm").value_or(false) ||
         file.find("deepseek2.rope.scaling.type") != nullptr)
         return fail(ErrorCode::unsupported,
                     file.path() +
-                        " is not of the trainer's kind: one shared expert, sigmoid gating with "
+                        " is not of the trainer's kind: a shared expert, sigmoid gating with "
                         "normalised weights, no RoPE scaling",
                     "trainer");
     shape.nope_dim = key_length - shape.rope_dim;

@@ -74,12 +74,12 @@ void add_experts(LayoutBuilder& builder, const ModelShape& s, LayerOffsets& at) 
     at.up = expert("ffn_up_exps.weight", s.expert_ffn_dim, s.hidden_dim, false);
     at.down = expert("ffn_down_exps.weight", s.hidden_dim, s.expert_ffn_dim, true);
     at.shared_gate = builder.add(
-        {.name = "ffn_gate_shexp.weight", .rows = s.expert_ffn_dim, .columns = s.hidden_dim});
+        {.name = "ffn_gate_shexp.weight", .rows = s.shared_ffn_dim(), .columns = s.hidden_dim});
     at.shared_up = builder.add(
-        {.name = "ffn_up_shexp.weight", .rows = s.expert_ffn_dim, .columns = s.hidden_dim});
+        {.name = "ffn_up_shexp.weight", .rows = s.shared_ffn_dim(), .columns = s.hidden_dim});
     at.shared_down = builder.add({.name = "ffn_down_shexp.weight",
                                   .rows = s.hidden_dim,
-                                  .columns = s.expert_ffn_dim,
+                                  .columns = s.shared_ffn_dim(),
                                   .starts_at_zero = true});
 }
 

@@ -31,8 +31,19 @@ Result<ModelShape> make_shape(std::string_view preset) {
         shape.expert_count = 16;
         return shape;
     }
+    if (preset == "h2") {
+        shape.hidden_dim = 512;
+        shape.layer_count = 8;
+        shape.head_count = 8;
+        shape.query_rank = shape.latent_rank = 256;
+        shape.dense_ffn_dim = 1536;
+        shape.expert_ffn_dim = 256;
+        shape.expert_count = 16;
+        shape.shared_expert_count = 2;
+        return shape;
+    }
     return fail(ErrorCode::not_found,
-                "no shape is called '" + std::string(preset) + "'; use tiny-cpu or c1",
+                "no shape is called '" + std::string(preset) + "'; use tiny-cpu, c1 or h2",
                 "trainer");
 }
 
@@ -56,7 +67,7 @@ Result<void> validate(const ModelShape& shape) {
         if (width > kWidthMax) return refuse("a width of the shape is above 65536; lower it");
     }
     for (const std::size_t width :
-         {shape.dense_ffn_dim, shape.expert_ffn_dim, shape.expert_count}) {
+         {shape.dense_ffn_dim, shape.expert_ffn_dim, shape.shared_ffn_dim(), shape.expert_count}) {
         if (width > kWidthMax) return refuse("a width of the shape is above 65536; lower it");
     }
     if (shape.layer_count > kLayersMax) return refuse("there are more than 1024 layers");
@@ -68,8 +79,9 @@ Result<void> validate(const ModelShape& shape) {
         return refuse("a dense layer needs dense_ffn_dim");
     if (shape.dense_layer_count < shape.layer_count &&
         (shape.expert_ffn_dim == 0 || shape.experts_per_token == 0 ||
-         shape.experts_per_token > shape.expert_count))
-        return refuse("experts need expert_ffn_dim and 1..expert_count experts_per_token");
+         shape.shared_expert_count == 0 || shape.experts_per_token > shape.expert_count))
+        return refuse(
+            "experts need expert_ffn_dim, a shared one and 1..expert_count experts_per_token");
     // Readers of GGUF take 26 and 27 layers for the "lite" models without a query rank.
     if (shape.layer_count == 26 || shape.layer_count == 27)
         return refuse("26 and 27 layers are read as another model; take another count");
