@@ -117,7 +117,9 @@ Result<Settings> load_settings(const std::string& path) {
 Result<std::string> find_model(const std::string& option,
                                const Settings& settings,
                                const std::string& program_folder) {
-    const std::string installed = program_folder + "/../share/hearth/models/default.gguf";
+    const std::filesystem::path folder = program_folder;
+    const std::string installed =
+        (folder / "../share/hearth/models/default.gguf").lexically_normal().string();
     std::string path = option;
     if (path.empty()) path = variable("HEARTH_MODEL");
     if (path.empty()) path = settings.model;
