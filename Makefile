@@ -51,7 +51,7 @@ test: test-packages
 	@cmake --build $(BUILD) -j $(JOBS)
 	@cmake --preset asan >/dev/null
 	@cmake --build build/asan -j $(JOBS) --target hearth_unit_tests
-	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_asan
+	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_sanitizer
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 check: check-tsan check-asan check-tidy check-threads check-fuzz
@@ -60,7 +60,8 @@ check: check-tsan check-asan check-tidy check-threads check-fuzz
 check-tsan: check-packages
 	@cmake --preset tsan >/dev/null
 	@cmake --build build/tsan -j $(JOBS)
-	@ctest --test-dir build/tsan --output-on-failure -j $(JOBS) -R 'base|engine|plugin_host|assist|lsp|kernels_cpu|scenario'
+	@ctest --test-dir build/tsan --output-on-failure -j $(JOBS) -LE no_sanitizer \
+	  -R 'base|engine|plugin_host|assist|lsp|kernels_cpu|scenario'
 
 check-asan: check-packages
 	@cmake --preset asan >/dev/null
