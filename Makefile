@@ -19,13 +19,14 @@ define install
 	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
 endef
 
-.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz bench evaluate format clean \
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate format clean \
         check-gpu-training packages test-packages check-packages
 
 help:
 	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
 	@echo "make test     build and run every test (release), and the unit tests under AddressSanitizer"
-	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety, fuzzing"
+	@echo "make check    the slow rest: ThreadSanitizer, scenarios under AddressSanitizer, clang-tidy, thread safety, fuzzing,"
+	@echo "              and a build without the daemon, which needs no Boost"
 	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, line completion (MODEL= SHARDS= CASES= WINDOWS=)"
@@ -54,7 +55,7 @@ test: test-packages
 	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_sanitizer
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
-check: check-tsan check-asan check-tidy check-threads check-fuzz
+check: check-tsan check-asan check-tidy check-threads check-fuzz check-minimal
 
 # The rooms with threads, and the whole daemon.
 check-tsan: check-packages
@@ -71,7 +72,7 @@ check-asan: check-packages
 check-tidy: check-packages
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
 	@git ls-files 'core/*.cpp' 'lsp/*.cpp' 'kernels/*.cpp' 'plugins/*.cpp' 'training/*.cpp' \
-	  | xargs -P $(JOBS) -n 4 clang-tidy-14 --quiet -p $(BUILD)
+	  | xargs -P $(JOBS) -n 1 clang-tidy-14 --quiet -p $(BUILD)
 
 # Finds a lock that is not held. Only declarations are read, so no library is needed.
 check-threads: check-packages
@@ -84,6 +85,12 @@ check-fuzz: check-packages
 	@cmake --preset fuzz >/dev/null
 	@cmake --build build/fuzz -j $(JOBS) --target hearth_fuzz_targets
 	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+
+# What a machine without Boost builds: the engine, its commands and its tests.
+check-minimal: check-packages
+	@cmake --preset release -B build/minimal -DHEARTH_DAEMON=OFF -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
+	@cmake --build build/minimal -j $(JOBS)
+	@! ninja -C build/minimal -t deps | grep /boost/
 
 bench: test-packages
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
