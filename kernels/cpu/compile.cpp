@@ -42,7 +42,8 @@ class Compiler {
                 angles.op->frequencies == op.frequencies && angles.op->magnitude == op.magnitude;
             if (is_same) return push(make_rope(op, angles.place));
         }
-        const Place place = new_place(2 * 4 * static_cast<std::int64_t>(op.frequencies.size()));
+        const Place place =
+            new_place(std::int64_t{2} * 4 * static_cast<std::int64_t>(op.frequencies.size()));
         angles_.push_back({&op, place});
         push(make_rope_angles(op, place));
         push(make_rope(op, place));
