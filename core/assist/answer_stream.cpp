@@ -77,7 +77,7 @@ void AnswerStream::end(FinishReason reason) {
 AnswerStream::Outcome AnswerStream::outcome() const {
     const LockGuard lock(mutex_);
     Outcome outcome = outcome_;
-    outcome.confidence = gate_->confidence();
+    outcome.confidence = gate_->evidence().confidence();
     return outcome;
 }
 

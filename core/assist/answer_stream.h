@@ -35,7 +35,7 @@ class AnswerStream {
         std::optional<Error> error;
         std::optional<engine::FinishReason> reason;  ///< empty with an error, or before the end
         engine::Usage usage;
-        float confidence = 0.0F;  ///< TextGate::confidence()
+        float confidence = 0.0F;  ///< Evidence::confidence()
     };
     [[nodiscard]] Outcome outcome() const;
 

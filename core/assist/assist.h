@@ -86,9 +86,15 @@ struct AssistLimits {
     std::int32_t fix_tokens_max = 128;
     std::uint64_t context_bytes_max = 16384;      ///< from all context providers together
     std::uint64_t document_bytes_max = 8u << 20;  ///< larger documents get no completion
-    /// Suggestions nobody asked for are shown when their tokens' probabilities have at least this
-    /// geometric mean; one that was asked for is always shown.
-    float automatic_confidence_min = 0.25F;
+    /// A line is suggested when it is the right one at least so probably: while one types, and when
+    /// one asks for it. 0: always, and without any check.
+    double automatic_probability_min = 0.25;
+    double invoked_probability_min = 0.1;
+    bool has_copies = true;  ///< lines that stand elsewhere in the open documents are suggested
+    /// An explanation is shown while its tokens have at least this geometric mean probability, a
+    /// fix when it is the right one at least so probably. 0: always, and without any check.
+    double explain_confidence_min = 0.4;
+    double fix_probability_min = 0.3;
     Duration completion_budget = std::chrono::seconds(5);
     Duration context_budget =
         std::chrono::milliseconds(20);  ///< what providers have given by then is used

@@ -242,9 +242,9 @@ void PooledAssistant::complete(CompletionQuery query, Done<CompletionAnswer> don
         ModelContextOptions{.cursor_byte = cursor_byte,
                             .started = now,
                             .deadline = deadline,
-                            .confidence_min = query.trigger == Trigger::automatic
-                                                  ? limits_.automatic_confidence_min
-                                                  : 0.0F},
+                            .probability_min = query.trigger == Trigger::automatic
+                                                   ? limits_.automatic_probability_min
+                                                   : limits_.invoked_probability_min},
         access_,
         gatherer_);
     auto run = [&plugins = plugins_,
@@ -323,7 +323,7 @@ void PooledAssistant::run_action(ActionQuery query,
                             .started = now,
                             .deadline = std::min(query.deadline.value_or(TimePoint::max()),
                                                  now + limits_.action_budget),
-                            .confidence_min = 0.0F},
+                            .probability_min = 0.0},
         access_,
         gatherer_);
     auto run = [&plugins = plugins_,

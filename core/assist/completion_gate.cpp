@@ -14,6 +14,9 @@ using engine::FinishReason;
 constexpr std::size_t kLoopPeriodMax = 24;
 constexpr std::size_t kLoopBytesMin = 72;
 constexpr std::size_t kBelowBytesMax = 4096;
+// Of the document, for the checks: more than they look at.
+constexpr std::size_t kBeforeBytesMax = 8192;
+constexpr std::size_t kOverlapBytesMin = 4;
 
 constexpr std::string_view kOpeners = "([{";
 constexpr std::string_view kClosers = ")]}";
@@ -108,6 +111,18 @@ bool is_inside_quotes(std::string_view line, char quote) {
     return is_inside;
 }
 
+/// Whether the last bytes of `left` are the first of `right` and stand for more than chance: all of
+/// `right`, or some whole words of it.
+bool is_overlap(std::string_view left, std::string_view right, std::size_t bytes) {
+    const std::string_view shared = right.substr(0, bytes);
+    if (!left.ends_with(shared)) return false;
+    if (bytes == right.size()) return true;
+    const std::size_t begin = left.size() - bytes;
+    const bool begins_word = begin == 0 || !is_word(left[begin - 1]) || !is_word(shared.front());
+    const bool ends_word = !is_word(shared.back()) || !is_word(right[bytes]);
+    return bytes >= kOverlapBytesMin && begins_word && ends_word;
+}
+
 /// Where a run that repeats to the end of `text` begins its second turn; the size where there is
 /// none. One character over and over is a ruler, not a loop.
 std::size_t find_loop(std::string_view text) {
@@ -128,11 +143,17 @@ std::size_t find_loop(std::string_view text) {
 }  // namespace
 
 CompletionGate::CompletionGate(const CompletionGateOptions& options)
-    : line_before_(last_line(options.before)),
+    : before_(options.before.substr(options.before.size() -
+                                    std::min(options.before.size(), kBeforeBytesMax))),
+      after_(options.after.substr(0, kBelowBytesMax)),
+      language_(options.language),
+      line_before_(last_line(options.before)),
       line_after_(trim(options.after.substr(0, options.after.find('\n')))),
       // Code right of the cursor belongs to this line; a suggestion of several would tear it off.
       lines_max_(line_after_.empty() ? options.lines_max : 1),
-      confidence_min_(options.confidence_min) {
+      copies_(options.copies.begin(), options.copies.end()),
+      probability_min_(options.probability_min),
+      has_checks_(options.has_checks) {
     std::string_view below = options.after.substr(0, kBelowBytesMax);
     take_line(below);
     while (!below.empty() && line_below_.empty()) {
@@ -172,25 +193,50 @@ std::size_t CompletionGate::overlap_start(std::string_view line, bool is_whole) 
     }
     if (!is_whole) return cut;
     const std::string_view kept = trim_right(line.substr(0, cut));
-    if (kept.ends_with(right)) {
+    if (right.starts_with(trim(kept))) return 0;
+    for (std::size_t bytes = std::min(kept.size(), right.size()); bytes > 0; --bytes) {
+        if (!is_overlap(kept, right, bytes)) continue;
         // "bar()" before ")" only looks like an overlap: its bracket closes its own.
-        const std::size_t begin = kept.size() - right.size();
+        const std::size_t begin = kept.size() - bytes;
         const bool is_needed = balance_of(kept.substr(0, begin)).unclosed > 0 && closed > 0;
         if (!is_needed) return begin;
     }
-    if (right.starts_with(trim(kept))) return 0;
     return cut;
 }
 
-CompletionGate::Verdict CompletionGate::judge_first_line(std::string_view line) const {
+void CompletionGate::refuse_first(Fault fault, std::string_view line) {
+    model_fault_ = fault;
+    refused_line_ = line;
+}
+
+/// Notes what is wrong with a line, if anything is.
+bool CompletionGate::has_fault(std::string_view line) {
+    if (!has_checks_ || is_blank(line)) return false;
+    std::string before = before_;
+    before.append(text_, 0, line_begin_);
+    const Fault fault = find_fault({before, after_, language_}, line);
+    if (line_count_ == 0 && fault != Fault::none) refuse_first(fault, line);
+    return fault != Fault::none;
+}
+
+CompletionGate::Verdict CompletionGate::judge_first_line(std::string_view line) {
     if (is_in_document(line_before_ + std::string(line)) && !is_blank(line)) {
+        refuse_first(Fault::repeats_line_below, line);
         return Verdict::drop_and_end;
     }
+    if (has_fault(line)) return Verdict::drop_and_end;
     return lines_max_ == 1 ? Verdict::keep_and_end : Verdict::keep;
 }
 
-CompletionGate::Verdict CompletionGate::judge_later_line(std::string_view line) const {
+CompletionGate::Verdict CompletionGate::judge_later_line(std::string_view line) {
     if (is_blank(line)) return Verdict::drop_and_end;
+    // A block goes on as long as each of its lines would be shown by itself.
+    const Evidence tokens = {
+        .log_probability = evidence().log_probability - lines_evidence_.log_probability,
+        .token_count = evidence().token_count - lines_evidence_.token_count};
+    if (model_probability(tokens) < probability_min_ || has_fault(line)) {
+        return Verdict::drop_and_end;
+    }
     const std::int32_t width = indentation_width(line);
     if (has_base_ && width < base_width_) return Verdict::drop_and_end;
     if (is_in_document(line) || is_repeated(line)) return Verdict::drop_and_end;
@@ -227,6 +273,7 @@ bool CompletionGate::end_line(std::size_t end, bool is_last) {
     if (verdict == Verdict::drop_and_end) return true;
     sound_ = line_begin_ + line.size();
     note_kept(line);
+    lines_evidence_ = evidence();
     if (is_cut || is_last || verdict == Verdict::keep_and_end) return true;
     line_begin_ = end + 1;
     return false;
@@ -238,7 +285,7 @@ bool CompletionGate::end_inside_line() {
     if (line_count_ == 0) {
         const std::size_t overlap = overlap_start(line, false);
         if (overlap < line.size()) {
-            sound_ = line_begin_ + overlap;
+            if (!has_fault(line.substr(0, overlap))) sound_ = overlap;
             return true;
         }
     } else if (!is_blank(line)) {
@@ -251,22 +298,21 @@ bool CompletionGate::end_inside_line() {
     }
     const std::size_t loop = find_loop(line);
     if (loop == line.size()) return false;
-    if (line_count_ == 0) sound_ = line_begin_ + loop;
+    if (line_count_ == 0 && !has_fault(line.substr(0, loop))) sound_ = loop;
     return true;
 }
 
 GateAnswer CompletionGate::take(std::string_view text) {
+    bool is_enough = false;
     for (const char c : text) {
         if (c == '\r') continue;
-        if (c != '\n') {
-            text_ += c;
-            continue;
-        }
-        if (end_inside_line() || end_line(text_.size(), false)) return {release(), true};
+        is_enough = c == '\n' && (end_inside_line() || end_line(text_.size(), false));
+        if (is_enough) break;
         text_ += c;
     }
-    const bool is_enough = end_inside_line();
-    return {release(), is_enough || is_refused_};
+    is_enough = is_enough || end_inside_line();
+    std::string out = release(is_enough);
+    return {std::move(out), is_enough || (decision_ && !is_model_shown())};
 }
 
 std::string CompletionGate::finish(FinishReason reason) {
@@ -283,21 +329,62 @@ std::string CompletionGate::finish(FinishReason reason) {
         text_.resize(end);
         end_line(end, true);
     }
-    return release();
+    return release(true);
 }
 
-std::string CompletionGate::release() {
+bool CompletionGate::is_model_shown() const {
+    return decision_->choice.source == Source::model || decision_->choice.source == Source::both;
+}
+
+/// Whatever comes, the model's first line will not be shown.
+bool CompletionGate::is_hopeless() const {
+    return line_count_ == 0 && model_probability(evidence()) < probability_min_ &&
+           std::ranges::none_of(copies_, [&](const CopyOffer& copy) {
+               return copy.fault == Fault::none && copy.text.starts_with(text_);
+           });
+}
+
+/// Once: the model's first line is known, or that it has none.
+void CompletionGate::decide(std::string_view sound) {
+    const std::string_view first = sound.substr(0, sound.find('\n'));
+    const ModelLine line = {.text = is_blank(first) ? sound : first, .tokens = evidence()};
+    decision_ = {.choice = choose(line, copies_, probability_min_),
+                 .model_line = refused_line_.empty() ? std::string(line.text) : refused_line_,
+                 .model_tokens = line.tokens,
+                 .model_fault = model_fault_};
+}
+
+std::string CompletionGate::release(bool is_end) {
     std::string_view sound = std::string_view(text_).substr(0, sound_);
     // Blank space at the end is noise, unless it keeps the suggestion off the code to its right.
-    if (line_after_.empty()) sound = trim_right(sound);
-    if (is_refused_ || is_blank(sound) || sound.size() <= released_) return {};
-    if (released_ == 0 && confidence() < confidence_min_) {
-        is_refused_ = true;
-        return {};
+    if (line_after_.empty() || is_blank(after_.front())) sound = trim_right(sound);
+    if (is_blank(sound)) sound = {};
+    if (!decision_) {
+        if (sound.empty() && !is_end && !is_hopeless()) return {};
+        decide(sound);
+        if (decision_->choice.source == Source::copy) return decision_->choice.text;
     }
+    if (!is_model_shown() || sound.size() <= released_) return {};
     std::string out(sound.substr(released_));
     released_ = sound.size();
     return out;
+}
+
+std::vector<CopyOffer> find_copy_offers(const CopySource& source,
+                                        std::string_view language,
+                                        const CancelToken& cancel) {
+    std::vector<CopyOffer> offers;
+    for (CopyCandidate& copy : find_copies(source, {}, cancel)) {
+        CompletionGate gate(
+            {.before = source.before, .after = source.after, .language = language, .lines_max = 1});
+        std::string text = gate.feed(copy.text, 1.0F).text;
+        if (!gate.decision()) text = gate.finish(FinishReason::stop_token);
+        const Decision& decision = *gate.decision();
+        if (text.empty()) text = decision.model_line;
+        if (text.empty()) continue;
+        offers.push_back({std::move(text), std::move(copy), decision.model_fault});
+    }
+    return offers;
 }
 
 }  // namespace hearth::assist

@@ -167,17 +167,11 @@ std::string_view first_full_line(std::string_view text) {
     return {};
 }
 
-/// The rest of a place's line and whether it ends with what stands right of the cursor.
-struct Continuation {
-    std::string_view text;
-    bool fits_suffix;
-};
-
-Continuation continuation_of(std::string_view rest, std::string_view line_after) {
-    const std::string_view line = trim_right(take_line(rest));
-    if (line_after.empty()) return {line, true};
-    if (!line.ends_with(line_after)) return {line, false};
-    return {line.substr(0, line.size() - line_after.size()), true};
+/// The rest of a place's line, up to what stands right of the cursor already.
+std::string_view continuation_of(std::string_view rest, std::string_view line_after) {
+    std::string_view line = trim_right(take_line(rest));
+    if (line.ends_with(line_after)) line.remove_suffix(line_after.size());
+    return line;
 }
 
 }  // namespace
@@ -198,27 +192,25 @@ std::vector<CopyCandidate> find_copies(const CopySource& source,
     const std::vector<Place> places = search.take_places();
 
     const std::string_view line_below = first_full_line(below.substr(0, kRestBytesMax));
-    std::vector<Continuation> continuations;
+    std::vector<std::string_view> continuations;
     std::unordered_map<std::string_view, std::size_t> known;  // text -> index of its candidate
     std::vector<CopyCandidate> candidates;
     std::vector<std::size_t> longest_bytes;  // by candidate
     for (const Place& place : places) {
-        const Continuation& continuation =
+        const std::string_view continuation =
             continuations.emplace_back(continuation_of(place.rest, line_after));
-        if (is_blank(continuation.text) || continuation.text.size() > limits.line_bytes_max) {
+        if (is_blank(continuation) || continuation.size() > limits.line_bytes_max) {
             continue;
         }
-        const auto [found, is_new] = known.try_emplace(continuation.text, candidates.size());
+        const auto [found, is_new] = known.try_emplace(continuation, candidates.size());
         if (is_new) {
             const std::string_view match =
                 source.before.substr(source.before.size() - place.match_bytes);
             longest_bytes.push_back(place.match_bytes);
-            candidates.push_back({.text = std::string(continuation.text),
-                                  .match_characters = count_characters(match),
-                                  .fits_suffix = false});
+            candidates.push_back(
+                {.text = std::string(continuation), .match_characters = count_characters(match)});
         }
         CopyCandidate& candidate = candidates[found->second];
-        candidate.fits_suffix |= continuation.fits_suffix;
         std::string_view place_below = place.rest;
         take_line(place_below);
         candidate.fits_line_below |=
@@ -229,9 +221,8 @@ std::vector<CopyCandidate> find_copies(const CopySource& source,
         CopyCandidate& candidate = candidates[c];
         for (std::size_t i = 0; i < places.size(); ++i) {
             if (2 * places[i].match_bytes < longest_bytes[c]) break;
-            if (is_blank(continuations[i].text)) continue;
-            ++(continuations[i].text == candidate.text ? candidate.agreeing
-                                                       : candidate.disagreeing);
+            if (is_blank(continuations[i])) continue;
+            ++(continuations[i] == candidate.text ? candidate.agreeing : candidate.disagreeing);
         }
     }
     return candidates;

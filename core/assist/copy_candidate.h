@@ -32,15 +32,14 @@ struct CopyLimits {
 };
 
 struct CopyCandidate {
-    std::string text;  ///< the rest of the line, without blanks at its end; never blank
-    std::int32_t match_characters = 0;  ///< before the cursor, at its longest place
+    /// The rest of the line, without blanks at its end and without what stands right of the cursor
+    /// already; never blank.
+    std::string text;
+    std::int32_t match_characters = 0;  ///< at its best place
     /// Of the places whose match is at least half as long: how many go on alike, and how many do
     /// not.
     std::int32_t agreeing = 0;
     std::int32_t disagreeing = 0;
-    /// At the end of its line, or the text ended with what stands right of the cursor (which is
-    /// then left away).
-    bool fits_suffix = true;
     /// At one of its places the line below is the document's own line below.
     bool fits_line_below = false;
 };

@@ -231,6 +231,26 @@ CallStatus ModelContext::pump_candidates(std::vector<Generation> generations, Pi
     return emitted.empty() ? status : CallStatus::ok;
 }
 
+std::vector<CopyOffer> ModelContext::find_copies_for(const DocumentView& document) const {
+    if (!access_->limits.has_copies) return {};
+    std::vector<std::string_view> texts;
+    for (const DocumentRef& other : others()) {
+        texts.push_back(other->text);
+    }
+    return find_copy_offers({.before = document.text.substr(0, document.cursor_byte),
+                             .after = document.text.substr(document.cursor_byte),
+                             .others = texts},
+                            document.language,
+                            cancel_token());
+}
+
+/// An answer without the model takes time as well.
+void ModelContext::note_copy() {
+    const double took_ms = to_ms(access_->door.now() - options_.started);
+    const LockGuard lock(mutex_);
+    usage_.total_ms = std::max(usage_.total_ms, took_ms);
+}
+
 CallStatus ModelContext::infill(const DocumentView& document,
                                 const InfillOptions& options,
                                 PieceSink& sink) {
@@ -257,12 +277,17 @@ CallStatus ModelContext::infill(const DocumentView& document,
         options.tokens_max == 0 ? tokens_limit : std::min(options.tokens_max, tokens_limit);
     const std::int32_t room =
         access_->door.context_tokens_max() - static_cast<std::int32_t>(tokens_max);
+    LineEndSink line_ends(sink, has_carriage_returns(document.text, document.cursor_byte));
+    const std::vector<CopyOffer> copies = find_copies_for(document);
+    const Choice certain = choose({}, copies, std::max(kCertainCopy, options_.probability_min));
+    if (certain.source == Source::copy) {
+        note_copy();
+        return line_ends.emit(0, certain.text) ? CallStatus::ok : CallStatus::cancelled;
+    }
     auto prompt = make_prompt(document, std::min(limits.prompt_tokens_max, room));
     if (!prompt) return refuse(CallStatus::failed, std::move(prompt).error());
     if (is_cancelled()) return CallStatus::cancelled;
 
-    const std::string_view before = document.text.substr(0, document.cursor_byte);
-    const std::string_view after = document.text.substr(document.cursor_byte);
     const float temperature =
         options.temperature > 0.0F ? std::min(options.temperature, kTemperatureMax) : 0.0F;
     // At temperature 0 all candidates would be the same.
@@ -277,10 +302,13 @@ CallStatus ModelContext::infill(const DocumentView& document,
         request.tokens_max = static_cast<std::int32_t>(tokens_max);
         request.priority = engine::Priority::keystroke;
         auto gate = std::make_unique<CompletionGate>(
-            CompletionGateOptions{.before = before,
-                                  .after = after,
+            CompletionGateOptions{.before = document.text.substr(0, document.cursor_byte),
+                                  .after = document.text.substr(document.cursor_byte),
+                                  .language = document.language,
                                   .lines_max = options.lines_max,
-                                  .confidence_min = options_.confidence_min});
+                                  .copies = copies,
+                                  .probability_min = options_.probability_min,
+                                  .has_checks = options_.probability_min > 0.0});
         auto generation = start(std::move(request), std::move(gate));
         if (generation) {
             generations.push_back(std::move(generation).value());
@@ -290,7 +318,6 @@ CallStatus ModelContext::infill(const DocumentView& document,
             break;  // the queue is full: fewer candidates
         }
     }
-    LineEndSink line_ends(sink, has_carriage_returns(document.text, document.cursor_byte));
     return pump_candidates(std::move(generations), line_ends);
 }
 
@@ -311,11 +338,13 @@ CallStatus ModelContext::generate(GenerateTask task, std::span<const Part> parts
     std::vector<Plain> plain;
     std::vector<Part> rendered;
     plain.reserve(parts.size());
+    std::string code[2];  // before the marked line and after it
     std::string marked;
     for (const Part& part : parts) {
         plain.push_back({path_of(part.path), without_carriage_returns(part.text)});
         rendered.push_back({part.kind, plain.back().path, plain.back().text});
         if (part.kind == PartKind::marked_line) marked += plain.back().text;
+        if (part.kind == PartKind::code) code[marked.empty() ? 0 : 1] += plain.back().text;
     }
     const bool is_fix = task == GenerateTask::fix;
     engine::Request request;
@@ -329,11 +358,17 @@ CallStatus ModelContext::generate(GenerateTask task, std::span<const Part> parts
     std::vector<std::string> stops(format.stop_strings().begin(), format.stop_strings().end());
     std::unique_ptr<TextGate> gate;
     if (is_fix) {
-        gate = std::make_unique<FixGate>(FixGate::Options{.marked = std::move(marked),
-                                                          .may_have_fence = !format.is_own(),
-                                                          .stops = std::move(stops)});
+        gate = std::make_unique<FixGate>(
+            FixGate::Options{.before = std::move(code[0]),
+                             .marked = std::move(marked),
+                             .after = std::move(code[1]),
+                             .language = document()->language,
+                             .may_have_fence = !format.is_own(),
+                             .stops = std::move(stops),
+                             .probability_min = limits.fix_probability_min});
     } else {
-        gate = std::make_unique<ExplainGate>(std::move(stops));
+        gate = std::make_unique<ExplainGate>(ExplainGate::Options{
+            .stops = std::move(stops), .confidence_min = limits.explain_confidence_min});
     }
     auto generation = start(std::move(request), std::move(gate));
     if (!generation) return refuse(CallStatus::failed, std::move(generation).error());

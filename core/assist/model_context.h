@@ -12,6 +12,7 @@
 #include "core/assist/engine_door.h"
 #include "core/assist/prompt_format.h"
 #include "core/assist/query_context.h"
+#include "core/assist/suggestion_choice.h"
 
 namespace hearth::assist {
 
@@ -36,7 +37,7 @@ struct ModelContextOptions {
     std::uint64_t cursor_byte = 0;
     TimePoint started;
     TimePoint deadline;
-    float confidence_min = 0.0F;
+    double probability_min = 0.0;  ///< of a suggestion that is shown; 0: everything is
 };
 
 class ModelContext final : public QueryContext {
@@ -46,7 +47,8 @@ class ModelContext final : public QueryContext {
                  std::shared_ptr<ModelAccess> access,
                  std::shared_ptr<ContextGatherer> gatherer);
 
-    /// Candidates come best first, equal ones once.
+    /// Candidates come best first, equal ones once. A certain copy is the answer before the model
+    /// is asked.
     plugin_host::CallStatus infill(const plugin_host::DocumentView& document,
                                    const plugin_host::InfillOptions& options,
                                    plugin_host::PieceSink& sink) override;
@@ -71,6 +73,9 @@ class ModelContext final : public QueryContext {
     plugin_host::CallStatus refuse(plugin_host::CallStatus status, Error error);
     [[nodiscard]] std::string repository() const;
     [[nodiscard]] std::int32_t answer_tokens(std::int32_t limit) const;
+    [[nodiscard]] std::vector<CopyOffer> find_copies_for(
+        const plugin_host::DocumentView& document) const;
+    void note_copy();
     Result<Tokens> make_prompt(const plugin_host::DocumentView& document, std::int32_t tokens_max);
     Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
     /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.

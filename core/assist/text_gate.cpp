@@ -4,21 +4,22 @@
 #include <cmath>
 #include <utility>
 
+#include "core/assist/code_scan.h"
 #include "core/assist/text_lines.h"
 
 namespace hearth::assist {
 
 using engine::FinishReason;
 
-GateAnswer TextGate::feed(std::string_view text, float probability) {
-    log_probability_ += std::log(std::max(static_cast<double>(probability), 1e-9));
-    ++token_count_;
-    return take(text);
+float Evidence::confidence() const {
+    if (token_count == 0) return 0.0F;
+    return static_cast<float>(std::exp(log_probability / token_count));
 }
 
-float TextGate::confidence() const {
-    if (token_count_ == 0) return 0.0F;
-    return static_cast<float>(std::exp(log_probability_ / token_count_));
+GateAnswer TextGate::feed(std::string_view text, float probability) {
+    evidence_.log_probability += std::log(std::max(static_cast<double>(probability), 1e-9));
+    ++evidence_.token_count;
+    return take(text);
 }
 
 std::string StopStrings::feed(std::string_view text) {
@@ -53,8 +54,14 @@ std::string StopStrings::finish() {
     return std::exchange(held_, {});
 }
 
+/// Whole sentences or lines, unless they are not worth reading.
 std::string ExplainGate::release(std::size_t end) {
-    std::string out = held_.substr(0, end);
+    if (is_refused_ || end == 0) return {};
+    const std::string_view sentences = std::string_view(held_).substr(0, end);
+    is_refused_ = confidence_min_ > 0.0 && !is_blank(sentences) &&
+                  (evidence().confidence() < confidence_min_ || repeats_itself(sentences));
+    if (is_refused_) return {};
+    std::string out(sentences);
     held_.erase(0, end);
     if (!is_begun_) out.erase(0, out.size() - trim_left(out).size());
     is_begun_ = is_begun_ || !out.empty();
@@ -75,7 +82,8 @@ GateAnswer ExplainGate::take(std::string_view text) {
         if (is_mark && is_blank(held_[i + 1])) end = i + 1;
         if (held_[i] == '\n' && !is_blank(held_[i + 1])) end = i + 1;
     }
-    return {release(end), false};
+    std::string out = release(end);
+    return {std::move(out), is_refused_};
 }
 
 std::string ExplainGate::finish(FinishReason reason) {
@@ -92,13 +100,13 @@ std::string ExplainGate::finish(FinishReason reason) {
 
 GateAnswer FixGate::take(std::string_view text) {
     text_ += stops_.feed(text);
-    if (stops_.is_stopped()) return {tidy_fix(text_, marked_, may_have_fence_), true};
-    if (may_have_fence_) return {};
+    if (stops_.is_stopped()) return {judge(text_), true};
+    if (options_.may_have_fence) return {};
     // Our own model was shown one line and answers with one.
-    const bool is_one_line = trim_right(marked_).find('\n') == std::string_view::npos;
+    const bool is_one_line = trim_right(options_.marked).find('\n') == std::string_view::npos;
     const std::size_t newline = text_.find('\n');
     if (is_one_line && newline != std::string::npos && !is_blank(text_.substr(0, newline))) {
-        return {tidy_fix(std::string_view(text_).substr(0, newline), marked_, false), true};
+        return {judge(std::string_view(text_).substr(0, newline)), true};
     }
     return {};
 }
@@ -107,7 +115,43 @@ std::string FixGate::finish(FinishReason reason) {
     // A fix that was cut short would delete the rest of the line.
     if (reason != FinishReason::stop_token && reason != FinishReason::sink_enough) return {};
     text_ += stops_.finish();
-    return tidy_fix(text_, marked_, may_have_fence_);
+    return judge(text_);
+}
+
+std::string FixGate::judge(std::string_view text) {
+    answer_ = tidy_fix(text, options_.marked, options_.may_have_fence);
+    if (answer_.empty() || options_.probability_min == 0.0) return answer_;
+    fault_ = find_fix_fault(options_, answer_);
+    const bool is_sure = std::exp(evidence().log_probability) >= options_.probability_min;
+    return fault_ == Fault::none && is_sure ? answer_ : std::string();
+}
+
+Fault find_fix_fault(const FixGate::Options& place, std::string_view fixed) {
+    const auto fault_of = [&](std::string_view lines) {
+        std::string before = place.before;
+        const std::string after = "\n" + place.after;
+        Fault fault = Fault::none;
+        while (!lines.empty() && fault == Fault::none) {
+            const std::string_view line = trim_right(take_line(lines));
+            if (!line.empty()) {
+                fault = find_fault({.before = before,
+                                    .after = after,
+                                    .language = place.language,
+                                    .begins_document = false},
+                                   line);
+            }
+            before.append(line).append("\n");
+        }
+        return fault;
+    };
+    const auto unbalanced = [&](std::string_view lines) {
+        return count_unbalanced(lines, place.language);
+    };
+    const Fault fault = fault_of(fixed);
+    const bool is_syntax = fault == Fault::unbalanced || fault == Fault::open_string;
+    const bool is_old = is_syntax && fault_of(place.marked) == fault &&
+                        unbalanced(fixed) <= unbalanced(place.marked);
+    return is_old ? Fault::none : fault;
 }
 
 std::string tidy_fix(std::string_view answer, std::string_view marked, bool may_have_fence) {

@@ -54,7 +54,7 @@ void add_explain_command(Program& program) {
     add(program,
         "explain",
         "Explain some lines of a file",
-        "the model has no explanation for these lines",
+        "the model is not sure about these lines; a larger one may be: --model",
         std::make_shared<Options>());
 }
 
@@ -63,7 +63,7 @@ void add_fix_command(Program& program) {
     CLI::App* command = add(program,
                             "fix",
                             "Print what the faulty line among some lines of a file should be",
-                            "no fix found for these lines",
+                            "no fix found for these lines that the model is sure of",
                             options);
     command->add_option("--message", options->message, "what the compiler or linter said");
 }

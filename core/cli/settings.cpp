@@ -39,6 +39,10 @@ class SettingsReader {
         if (key == "backend") return read_string(key, value, out_.backend);
         if (key == "threads") return read_count(key, value, out_.threads);
         if (key == "context_tokens") return read_count(key, value, out_.context_tokens);
+        if (key == "completion_confidence")
+            return read_share(key, value, out_.completion_confidence);
+        if (key == "completion_copy") return read_bool(key, value, out_.completion_copy);
+        if (key == "answer_confidence") return read_share(key, value, out_.answer_confidence);
         if (key == "plugin_folders") return read_folders(key, value);
         if (key == "plugins") return read_plugins(key, value);
         return false;
@@ -55,6 +59,18 @@ class SettingsReader {
             return refuse(key, "a whole number from 0 to " + std::to_string(kCountMax));
         }
         out = value.get<std::int32_t>();
+        return true;
+    }
+    bool read_share(const std::string& key, const Json& value, std::optional<double>& out) {
+        if (!value.is_number() || value.get<double>() < 0.0 || value.get<double>() > 1.0) {
+            return refuse(key, "a number from 0 to 1");
+        }
+        out = value.get<double>();
+        return true;
+    }
+    bool read_bool(const std::string& key, const Json& value, bool& out) {
+        if (!value.is_boolean()) return refuse(key, "true or false");
+        out = value.get<bool>();
         return true;
     }
     bool read_folders(const std::string& key, const Json& value) {

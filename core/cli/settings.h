@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct Settings {
     std::string backend;              ///< "cpu", "reference", "cuda"; empty: the best present
     std::int32_t threads = 0;         ///< 0: one per core
     std::int32_t context_tokens = 0;  ///< 0: the engine's default
+    std::optional<double> completion_confidence;  ///< 0 to 1; empty: the product's own
+    bool completion_copy = true;
+    std::optional<double> answer_confidence;
     std::vector<std::string> plugin_folders;  ///< beside the shipped one
     std::map<std::string, std::map<std::string, std::string>>
         plugins;  ///< plugin id -> name -> value

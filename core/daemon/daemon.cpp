@@ -76,6 +76,21 @@ plugin_host::PluginHostOptions to_plugin_options(const DaemonOptions& options) {
     return out;
 }
 
+assist::AssistLimits to_assist_limits(const cli::Settings& settings) {
+    assist::AssistLimits limits;
+    limits.has_copies = settings.completion_copy;
+    if (settings.completion_confidence) {
+        limits.automatic_probability_min = *settings.completion_confidence;
+        limits.invoked_probability_min =
+            std::min(limits.invoked_probability_min, *settings.completion_confidence);
+    }
+    if (settings.answer_confidence) {
+        limits.explain_confidence_min = *settings.answer_confidence;
+        limits.fix_probability_min = *settings.answer_confidence;
+    }
+    return limits;
+}
+
 /// Everything in the order in which it is made; C++ destroys it in reverse, which is the order of
 /// shutdown: stop accepting, end the conversations, cancel jobs, drain the engine, destroy plugins,
 /// free the device.
@@ -96,7 +111,8 @@ class RunningDaemon final : public Daemon {
         HEARTH_TRY(tokenizer_, tokenizer::Tokenizer::from_gguf(model_->file()));
         HEARTH_CHECK(start_engine());
         plugins_ = plugin_host::PluginHost::load(to_plugin_options(options_), log_, clock_);
-        assistant_ = assist::Assistant::make({*engine_, tokenizer_, *plugins_, log_, clock_}, {});
+        assistant_ = assist::Assistant::make({*engine_, tokenizer_, *plugins_, log_, clock_},
+                                             to_assist_limits(options_.settings));
         loop_ = lsp::IoLoop::make();
         peers_ = std::make_unique<Peers>(
             lsp::ServerParts{*assistant_,

@@ -17,7 +17,7 @@ ask() {
     local answer text
     answer=$("$hearth" "$@" --json)
     text=$(printf '%b' "$(sed 's/.*"text":"\(.*\)","tokens".*/\1/' <<<"$answer")")
-    sed 's/^/    /' <<<"${text:-(nothing)}"
+    sed 's/^/    /' <<<"${text:-(nothing that the model is sure of)}"
     echo "    [$(number tokens "$answer") tokens after $(number first_token_ms "$answer") ms," \
         "all in $(number total_ms "$answer") ms;" \
         "$(number cached_tokens "$answer") of $(number prompt_tokens "$answer") prompt tokens were cached]"

@@ -301,7 +301,9 @@ void LspSession::show_explanation(const RequestId& id,
                                   const ActionTicket& ticket,
                                   const assist::ActionAnswer& answer) {
     if (answer.text.empty()) {
-        show_message(kMessageInfo, "hearth: the model has no explanation for this code");
+        show_message(kMessageInfo,
+                     "hearth: the model is not sure about this code; a larger one may be: "
+                     "\"model\" in the settings, or --model");
         return reply(id, LspAny::null());
     }
     if (client_shows_explanations_)

@@ -21,10 +21,14 @@ if sys.argv[1] == "bits":
     for name, size in (("heldout-c.bin", 1000), ("heldout-go.bin", 3000)):
         print(name, 100, size // 2, size // 2 * (1 if "-c" in name else 3), size, sep="\\t")
 else:
+    print("0.3 0.1 0.8", flush=True)
     while header := sys.stdin.buffer.readline():
-        path, prefix, suffix = (sys.stdin.buffer.read(int(n)) for n in header.split())
-        assert suffix.startswith(b"\\n") and prefix
-        sys.stdout.buffer.write(b"%d\\n%s" % (len(path), path))
+        path, language, prefix, suffix = (sys.stdin.buffer.read(int(n)) for n in header.split())
+        assert suffix.startswith(b"\\n") and prefix and language in (b"c", b"go")
+        # The model says the path; a copy says what is right and is less likely; another is at fault.
+        size = len(path)
+        words = f"model 0.4 {size} none -0.9 3 {size} 2 none 0.2 12 1 0 1 5 unbalanced 0.9 40 2 1 0 2"
+        sys.stdout.buffer.write(words.encode() + b"\\n" + path + path + "é1.x))".encode())
 """
 
 
@@ -114,10 +118,38 @@ class RunTest(unittest.TestCase):
         self.assertEqual(whole["cases"], 2)
         self.assertEqual(whole["model"], {"exact": 0.5, "similarity": 0.875})
         self.assertEqual(whole["copy"], {"exact": 1, "similarity": 1})
+        self.assertEqual(whole["product"], whole["model"])
         page = (self.folder / "README.md").read_text()
         self.assertTrue(page.startswith("# Card\n\n## Evaluation\n"))
-        self.assertIn("| go | 3.000 | 50.0 (88) | 100.0 (100) | 50.0 (88) | 100.0 (100) |", table)
+        self.assertIn("| go | 3.000 | 50.0 (88) | 100.0 (100) | 50.0 (88) | 50.0 (88) | 100.0 (100) | 50.0 (88) |", table)
         self.assertTrue(page.endswith(table))
+
+    def test_what_a_user_sees_is_counted(self):
+        results, table = self.run_main("--cases", "3")
+        seen = results["languages"]["c"]["line_tail"]["seen"]
+        self.assertEqual(seen["automatic"], {"shown": 3, "right": 1, "wrong": 2, "silent": 0})
+        self.assertEqual(seen["invoked"], seen["automatic"])
+        self.assertEqual(seen["certain_copy"], {"shown": 0, "right": 0, "wrong": 0, "silent": 3})
+        self.assertEqual(results["gates"], {"copy: unbalanced": {"fired": 12, "right": 0}})
+        self.assertIn("| c | 100 (33) | 100 (33) | 0 (-) | 100 (33) | 100 (33) | 0 (-) |", table)
+        self.assertIn("| copy: unbalanced | 12 | 0 |", table)
+
+    def test_what_is_not_likely_enough_is_silent(self):
+        cases = [{"target": "a"}, {"target": "b"}]
+        answers = [
+            {"text": "a", "line": "a", "fault": "none", "probability": 0.2, "copies": []},
+            {"text": "b", "line": "c)", "fault": "unbalanced", "probability": 0.9,
+             "copies": [{"text": "b", "fault": "none", "probability": 0.9}]},
+        ]  # fmt: skip
+        least = dict(zip(evaluate.SITUATIONS, (0.3, 0.1, 0.8), strict=True))
+        seen = evaluate.sight(cases, answers, least)
+        self.assertEqual(seen["automatic"], {"shown": 1, "right": 1, "wrong": 0, "silent": 1})
+        self.assertEqual(seen["invoked"]["right"], 2)
+        self.assertEqual(seen["certain_copy"], {"shown": 1, "right": 1, "wrong": 0, "silent": 1})
+        gates = evaluate.gate_counts(cases, answers, least)
+        self.assertEqual(gates["not likely enough, automatic"], {"fired": 1, "right": 1})
+        self.assertEqual(gates["model: unbalanced"], {"fired": 1, "right": 0})
+        self.assertNotIn("not likely enough, invoked", gates)
 
     def test_shards_of_another_tokenizer_are_refused(self):
         (self.folder / "shards.json").write_text('{"heldout-c.bin": {"bytes": 999}}')

@@ -12,6 +12,7 @@
 #include "kernels/reference/reference_backend.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
+#include "training/evaluation/product.h"
 
 namespace {
 
@@ -80,9 +81,13 @@ TEST_CASE("windows that cannot be measured are refused", "[training][evaluation]
     CHECK(bench.evaluation->count_bits(outside).error().code == ErrorCode::invalid_argument);
 }
 
-TEST_CASE("a line is the greedy text after path, suffix and prefix", "[training][evaluation]") {
+TEST_CASE("the model's line is its greedy text after the product's prompt",
+          "[training][evaluation]") {
     Bench bench;
-    const LineCase cursor = {.path = "a/b.py", .prefix = "def f(x):\n    ", .suffix = "\nf(1)\n"};
+    auto product = Product::make(bench.model, *bench.backend);
+    REQUIRE(product);
+    const LineCase cursor = {
+        .path = "a/b.py", .language = "none", .prefix = "def f(x):\n    ", .suffix = "\nf(1)\n"};
     const auto& special = bench.evaluation->tokenizer().special();
     std::vector<std::int32_t> tokens = {*special.file_sep};
     const auto append = [&](const std::string& text, std::int32_t mark) {
@@ -93,48 +98,58 @@ TEST_CASE("a line is the greedy text after path, suffix and prefix", "[training]
     append(cursor.path + "\n", *special.fim_suffix);
     append(cursor.suffix, *special.fim_prefix);
     append(cursor.prefix, *special.fim_middle);
+    const auto answer = (*product)->complete_line(cursor);
+    REQUIRE(answer);
+    const assist::Decision& decision = answer->decision;
+    REQUIRE(!decision.model_line.empty());
     std::string expected;
+    double log_probability = 0;
     const auto vocab_size = bench.model->config().vocab_size;
-    for (int i = 0; i < kAnswerTokensMax && expected.find('\n') == std::string::npos; ++i) {
+    for (int i = 0; i < decision.model_tokens.token_count; ++i) {
         const std::vector<float> logits = bench.logits(tokens);
         const auto row = logits.end() - vocab_size;
         const auto next = static_cast<std::int32_t>(std::max_element(row, logits.end()) - row);
+        double sum = 0;
+        for (auto logit = row; logit != logits.end(); ++logit) {
+            sum += std::exp(static_cast<double>(*logit - row[next]));
+        }
+        log_probability -= std::log(sum);
         expected += bench.evaluation->tokenizer().token_bytes(next);
         tokens.push_back(next);
     }
-    const auto line = bench.evaluation->complete_line(cursor);
-    REQUIRE(line);
-    CHECK(!line->empty());
-    CHECK(*line == expected.substr(0, expected.find('\n')));
-    CHECK(*bench.evaluation->complete_line(cursor) == *line);
+    CHECK(expected.substr(0, expected.find('\n')).starts_with(decision.model_line));
+    CHECK(decision.model_tokens.log_probability == Approx(log_probability).epsilon(1e-3));
 }
 
-TEST_CASE("text beyond the context is cut at lines around the cursor", "[training][evaluation]") {
-    Bench bench({.context_length = 256});  // a budget of 192: 48 for the suffix
-    const std::string line = "value = other\n";
-    std::string far;
-    for (int i = 0; i < 400; ++i) {
-        far += line;
-    }
-    const auto kept = [&](std::size_t tokens) {
-        const std::size_t lines = tokens / bench.encode(line).size();
-        return far.substr(0, lines * line.size());
-    };
-    const std::string suffix = kept(48);
-    const std::size_t used =
-        bench.encode("a.py\n").size() + bench.encode(suffix).size() + 4;  // 4 marks
-    const auto cut = bench.evaluation->complete_line(
-        {.path = "a.py", .prefix = kept(192 - used), .suffix = suffix});
-    const auto whole =
-        bench.evaluation->complete_line({.path = "a.py", .prefix = far, .suffix = far});
-    const auto other = bench.evaluation->complete_line(
-        {.path = "a.py", .prefix = far.substr(0, line.size()), .suffix = suffix});
-    REQUIRE((cut && whole && other));
-    CHECK(*whole == *cut);
-    CHECK(*whole != *other);
+TEST_CASE("the choice and the copies are the product's own", "[training][evaluation]") {
+    Bench bench;
+    auto product = Product::make(bench.model, *bench.backend);
+    REQUIRE(product);
+    const auto answer = (*product)->complete_line(
+        {.path = "a.c", .language = "c", .prefix = "close(first);\nopen(a);\nclo", .suffix = "\n"});
+    REQUIRE(answer);
+    REQUIRE(answer->copies.size() == 1);
+    CHECK(answer->copies[0].text == "se(first);");
+    CHECK(answer->copies[0].fault == assist::Fault::none);
+    const double copy = assist::copy_probability(answer->copies[0].evidence);
+    const assist::Choice& choice = answer->decision.choice;
+    CHECK(choice.probability >= copy);
+    CHECK((choice.source == assist::Source::copy) == (choice.text == "se(first);"));
+
+    const LineAnswer alone = copy_line(
+        {.path = "a.c", .language = "c", .prefix = "close(first);\nopen(a);\nclo", .suffix = "\n"});
+    CHECK(alone.decision.choice.text == "se(first);");
+    CHECK(alone.decision.choice.probability == copy);
+    CHECK(alone.decision.model_line.empty());
+}
+
+TEST_CASE("a cursor that no prompt can hold is refused", "[training][evaluation]") {
     Bench small({.context_length = 64});
-    const auto refused =
-        small.evaluation->complete_line({.path = "a.py", .prefix = "x", .suffix = ""});
+    auto product = Product::make(small.model, *small.backend);
+    REQUIRE(product);
+    const auto refused = (*product)->complete_line(
+        {.path = std::string(400, 'x'), .language = "c", .prefix = "int a = ", .suffix = "\n"});
+    REQUIRE_FALSE(refused);
     CHECK(refused.error().code == ErrorCode::too_large);
 }
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Measures a model file: bits per byte of held-out code, and whether it writes the line at a cursor.
+"""Measures a model file: bits per byte of held-out code, the line at a cursor, and what a user sees of it.
 
-hearth-evaluate runs the file through the plan and the kernels that serve it; this program chooses
-the cases, scores them beside a baseline that copies from the same file, and writes evaluation.json
-and the section "Evaluation" of README.md into the folder RESULTS.
+hearth-evaluate runs the file through the plan, the engine and the gates that serve it; this program
+chooses the cases, scores them beside a baseline that copies from the same file, and writes
+evaluation.json and the section "Evaluation" of README.md into the folder RESULTS.
 """
 
 import argparse
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 KINDS = ("whole_line", "line_tail")
+SITUATIONS = ("automatic", "invoked", "certain_copy")
 
 
 def copy_line(prefix, suffix):
@@ -91,18 +93,85 @@ def run(program, *arguments, stdin=b""):
     return subprocess.run([str(program), *map(str, arguments)], input=stdin, stdout=subprocess.PIPE, check=True).stdout
 
 
-def complete_lines(program, model, cases):
-    asked = bytearray()
-    for case in cases:
-        parts = [case[name].encode() for name in ("path", "prefix", "suffix")]
-        asked += " ".join(str(len(part)) for part in parts).encode() + b"\n" + b"".join(parts)
-    answered = run(program, "lines", model, stdin=bytes(asked))
-    lines, at = [], 0
-    for _ in cases:
-        end = answered.index(b"\n", at) + 1
-        at = end + int(answered[at:end])
-        lines.append(answered[end:at].decode(errors="replace"))
-    return lines
+class Answers:
+    """What hearth-evaluate says of cases, in their order: an iterator over dictionaries. Without a model: copies alone."""
+
+    def __init__(self, program, model, cases):
+        asked = bytearray()
+        for case in cases:
+            parts = [case[name].encode() for name in ("path", "language", "prefix", "suffix")]
+            asked += " ".join(str(len(part)) for part in parts).encode() + b"\n" + b"".join(parts)
+        command = ["lines", model] if model else ["copies"]
+        self.stream = io.BytesIO(run(program, *command, stdin=bytes(asked)))
+        self.count = len(cases)
+        self.shown_from = dict(zip(SITUATIONS, map(float, self.stream.readline().split()), strict=True))
+
+    def __iter__(self):
+        return (self._read() for _ in range(self.count))
+
+    def _read(self):
+        words = iter(self.stream.readline().decode().split())
+        text = lambda size: self.stream.read(size).decode(errors="replace")
+        answer = {"source": next(words), "probability": float(next(words))}
+        sizes = [int(next(words))]
+        answer["fault"] = next(words)
+        answer["log_probability"] = float(next(words))
+        answer["tokens"] = int(next(words))
+        sizes.append(int(next(words)))
+        answer["copies"] = []
+        for _ in range(int(next(words))):
+            copy = {"fault": next(words), "probability": float(next(words))}
+            copy |= {name: int(next(words)) for name in ("match", "agreeing", "disagreeing", "line_below")}
+            copy["size"] = int(next(words))
+            answer["copies"].append(copy)
+        answer["text"], answer["line"] = map(text, sizes)
+        for copy in answer["copies"]:
+            copy["text"] = text(copy.pop("size"))
+        return answer
+
+
+def is_right(case, text):
+    """Blanks at the end of a line do not count."""
+    return bool(text.strip()) and text.rstrip() == case["target"].rstrip()
+
+
+def sight(cases, answers, shown_from):
+    """What a user sees of these cases: by situation how often something is shown, and how often that is right."""
+    seen = {}
+    for situation, least in shown_from.items():
+        # A certain copy is shown before the model is asked.
+        best = lambda answer: max(
+            (copy for copy in answer["copies"] if copy["fault"] == "none"),
+            key=lambda copy: copy["probability"],
+            default=None,
+        )
+        chosen = [best(answer) if situation == "certain_copy" else answer for answer in answers]
+        pairs = [(case, one) for case, one in zip(cases, chosen, strict=True) if one and one["probability"] >= least]
+        right = sum(is_right(case, one["text"]) for case, one in pairs)
+        seen[situation] = {"shown": len(pairs), "right": right, "wrong": len(pairs) - right,
+                           "silent": len(cases) - len(pairs)}  # fmt: skip
+    return seen
+
+
+def gate_counts(cases, answers, shown_from):
+    """By gate: how often it held a line back, and how often that was the right one."""
+    counts = {}
+
+    def count(gate, case, text):
+        entry = counts.setdefault(gate, {"fired": 0, "right": 0})
+        entry["fired"] += 1
+        entry["right"] += is_right(case, text)
+
+    for case, answer in zip(cases, answers, strict=True):
+        if answer["fault"] != "none":
+            count("model: " + answer["fault"], case, answer["line"])
+        for copy in answer["copies"]:
+            if copy["fault"] != "none":
+                count("copy: " + copy["fault"], case, copy["text"])
+        for situation in SITUATIONS[:2]:
+            if answer["text"] and answer["probability"] < shown_from[situation]:
+                count("not likely enough, " + situation, case, answer["text"])
+    return dict(sorted(counts.items()))
 
 
 def count_bits(program, model, shards, windows):
@@ -121,7 +190,7 @@ def count_bits(program, model, shards, windows):
     return counts
 
 
-def summary(counts, cases, lines, copies):
+def summary(counts, cases, answers, copies, shown_from):
     """One entry of the results: of a language, or of all together."""
     entry = {name: sum(count[name] for count in counts) for name in ("tokens", "bytes")}
     bits = sum(count["bits"] for count in counts)
@@ -131,8 +200,10 @@ def summary(counts, cases, lines, copies):
         targets = [cases[i]["target"] for i in chosen]
         entry[kind] = {
             "cases": len(chosen),
-            "model": score(targets, [lines[i] for i in chosen]),
+            "model": score(targets, [answers[i]["line"] for i in chosen]),
             "copy": score(targets, [copies[i] for i in chosen]),
+            "product": score(targets, [answers[i]["text"] for i in chosen]),
+            "seen": sight([cases[i] for i in chosen], [answers[i] for i in chosen], shown_from),
         }
     return entry
 
@@ -145,14 +216,15 @@ def evaluate(options):
     cases = take_cases(options.shards / "eval-line.jsonl", options.cases)
     with ThreadPoolExecutor() as pool:
         counting = pool.submit(count_bits, options.program, options.model, options.shards, options.windows)
-        lines = complete_lines(options.program, options.model, cases)
+        said = Answers(options.program, options.model, cases)
+        answers = list(said)
         counts = counting.result()
     copies = [copy_line(case["prefix"], case["suffix"]) for case in cases]
     languages = {}
     for language in sorted(counts):
         own = [i for i, case in enumerate(cases) if case["language"] == language]
         pick = lambda values, own=own: [values[i] for i in own]
-        languages[language] = summary([counts[language]], pick(cases), pick(lines), pick(copies))
+        languages[language] = summary([counts[language]], pick(cases), pick(answers), pick(copies), said.shown_from)
     return {
         "model": {
             "file": options.model.name,
@@ -162,33 +234,61 @@ def evaluate(options):
         "cases_sha256": sha256(options.shards / "eval-line.jsonl"),
         "windows_max": options.windows,
         "languages": languages,
-        "all": summary(list(counts.values()), cases, lines, copies),
+        "shown_from": said.shown_from,
+        "all": summary(list(counts.values()), cases, answers, copies, said.shown_from),
+        "gates": gate_counts(cases, answers, said.shown_from),
     }
+
+
+def percent(part, whole):
+    return f"{100 * part / whole:.0f}" if whole else "-"
+
+
+def table(heads, rows):
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
 def section(results):
     """The results as the section of a Markdown page."""
-    rows = []
+    worth, seen = [], []
     for name, entry in [*results["languages"].items(), ("**all**", results["all"])]:
-        cells = [name, f"{entry['bits_per_byte']:.3f}"]
+        scores = [entry[kind][who] for kind in KINDS for who in ("model", "copy", "product")]
+        cells = [f"{100 * score['exact']:.1f} ({100 * score['similarity']:.0f})" for score in scores]
+        worth.append([name, f"{entry['bits_per_byte']:.3f}", *cells])
+        cells = []
         for kind in KINDS:
-            for who in ("model", "copy"):
-                cells.append(f"{100 * entry[kind][who]['exact']:.1f} ({100 * entry[kind][who]['similarity']:.0f})")
-        rows.append("| " + " | ".join(cells) + " |")
+            for situation in SITUATIONS:
+                one = entry[kind]["seen"][situation]
+                cells.append(f"{percent(one['shown'], entry[kind]['cases'])} ({percent(one['right'], one['shown'])})")
+        seen.append([name, *cells])
+    gates = [[gate, str(one["fired"]), str(one["right"])] for gate, one in results["gates"].items()]
     total = results["all"]
     whole, tail = (total[kind]["cases"] for kind in KINDS)
+    least = results["shown_from"]
     return f"""## Evaluation
 
-Measured by `make evaluate` on `{results['model']['file']}` (SHA-256 {results['model']['sha256'][:16]}...) through the plan and the
-CPU kernels that serve it, on projects that training never saw. Bits per byte: {total['tokens']} tokens in windows of 512, each
-predicted from its own window, the ends of files included; lower is better. Lines: {whole} whole lines and {tail} line tails
+Measured by `make evaluate` on `{results['model']['file']}` (SHA-256 {results['model']['sha256'][:16]}...) through the plan, the CPU
+kernels, the engine and the gates that serve it, on projects that training never saw. Bits per byte: {total['tokens']} tokens in windows
+of 512, each predicted from its own window, the ends of files included; lower is better. Lines: {whole} whole lines and {tail} line tails
 (from a random character on), greedy, cut at the line's end; per cent exact, and mean edit similarity in brackets. *Copy* is
 no model: it copies what follows the longest match in up to 16 kB of the same file, of which the model sees what fits its
-context. The product shows less: its gate hides what the model is unsure of.
+context. *Product* is the likelier of the model's line and a copy, however unlikely.
 
-| language | bits per byte | whole line: model | whole line: copy | line tail: model | line tail: copy |
-| --- | --- | --- | --- | --- | --- |
-""" + "\n".join(rows) + "\n"
+""" + table(
+        ["language", "bits per byte", "whole line: model", "copy", "product", "line tail: model", "copy", "product"], worth
+    ) + f"""
+### What the user sees
+Per cent of the cases in which something is suggested, and in brackets per cent of these that are exactly the hidden text. While one
+types a line needs a probability of {least['automatic']:g}, where one asks for it {least['invoked']:g}; a copy of {least['certain_copy']:g} is shown
+before the model is asked.
+
+""" + table(
+        ["language", "whole line: typing", "asked", "copy at once", "line tail: typing", "asked", "copy at once"], seen
+    ) + f"""
+What held lines back, and how often the line was the right one:
+
+""" + table(["gate", "fired", "right"], gates)
 
 
 def with_section(page, text):
@@ -225,7 +325,7 @@ def main():
     card = options.results / "README.md"
     text = section(results)
     card.write_text(with_section(card.read_text() if card.exists() else "", text))
-    print(text[text.index("| language") :], end="")
+    print(text[text.index("\n\n| language") + 2 :], end="")
 
 
 if __name__ == "__main__":

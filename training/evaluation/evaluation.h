@@ -1,6 +1,5 @@
 // What a model file is worth, measured through the plan and the kernels that serve it: how many
-// bits it needs for text it has not seen, and what it writes at a cursor. It asks as the product
-// asks, with the same shares of the same budget; it scores nothing and knows no files of cases.
+// bits it needs for text it has not seen.
 #pragma once
 
 #include <cstdint>
@@ -16,19 +15,13 @@
 
 namespace hearth::evaluation {
 
-/// The limits of the product's completions; the model's context may lower the first.
-inline constexpr std::int32_t kPromptTokensMax = 2048;
-inline constexpr std::int32_t kAnswerTokensMax = 64;
+/// Of one sequence; the model's context may lower it.
+inline constexpr std::int32_t kWindowTokensMax = 2112;
 
 struct BitCount {
     double bits = 0;
     std::int64_t tokens = 0;  ///< that were predicted
     std::int64_t bytes = 0;   ///< of text in these tokens; special tokens have none
-};
-
-/// A cursor in a file.
-struct LineCase {
-    std::string path, prefix, suffix;
 };
 
 /// Thread: one at a time.
@@ -47,24 +40,13 @@ class Evaluation {
     /// vocabulary), those of the backend.
     Result<BitCount> count_bits(std::span<const std::uint16_t> window);
 
-    /// The greedy answer at the cursor, up to the end of its line.
-    ///
-    /// Errors: unsupported (no fill-in-the-middle tokens), too_large (a context that holds no
-    /// prompt), those of the tokenizer and of the backend.
-    Result<std::string> complete_line(const LineCase& cursor);
-
     [[nodiscard]] const tokenizer::Tokenizer& tokenizer() const { return *tokenizer_; }
     /// Bytes of text in a row of tokens.
     [[nodiscard]] std::int64_t text_bytes(std::span<const std::uint16_t> tokens) const;
 
   private:
-    enum class LogitRows { all, last };
-
     Evaluation() = default;
-    Result<compute::StepOutput> step(std::span<const std::int32_t> tokens,
-                                     std::int32_t position,
-                                     LogitRows rows);
-    [[nodiscard]] Result<std::vector<std::int32_t>> make_prompt(const LineCase& cursor) const;
+    Result<compute::StepOutput> step(std::span<const std::int32_t> tokens, std::int32_t position);
 
     // Fixed after construction; the weights outlive the program.
     std::shared_ptr<const model::Model> model_;

@@ -11,8 +11,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/assist/assist.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "training/evaluation/evaluation.h"
+#include "training/evaluation/product.h"
 #include "training/trainer/dataset.h"
 
 namespace hearth::evaluation {
@@ -24,11 +26,19 @@ constexpr const char* kUsage =
     "line:\n"
     "  name, tokens, bytes, bits, bytes of the whole shard; tabs between\n"
     "hearth-evaluate lines MODEL\n"
-    "  reads cases: the byte counts of path, prefix and suffix as a line, then their bytes;\n"
-    "  writes for each its greedy line: the byte count as a line, then the bytes\n";
+    "  reads cases: the byte counts of path, language, prefix and suffix as a line, then their\n"
+    "  bytes; writes the probabilities from which a line is shown unasked, when asked for and\n"
+    "  before the model is asked; then for each case what the product makes of it: a line of\n"
+    "  words, then texts\n"
+    "    SOURCE PROBABILITY BYTES   the choice, however unlikely\n"
+    "    FAULT LOG_PROBABILITY TOKENS BYTES   the model's line\n"
+    "    COPIES, then for each FAULT PROBABILITY MATCH AGREEING DISAGREEING BELOW BYTES\n"
+    "  and the bytes of these texts in this order\n"
+    "hearth-evaluate copies\n"
+    "  the same without a model\n";
 constexpr std::size_t kWindowTokens = 512;
 constexpr std::size_t kPartBytesMax = 1U << 20;
-constexpr int kCasesPerNote = 100;
+constexpr int kCasesPerNote = 500;
 
 Result<void> count_shards(Evaluation& evaluation, const std::string& folder, std::size_t windows) {
     const auto vocab_size = static_cast<std::size_t>(evaluation.tokenizer().vocab_size());
@@ -61,7 +71,7 @@ Result<std::optional<LineCase>> read_case() {
     if (!std::getline(std::cin, header)) return std::optional<LineCase>();
     std::istringstream numbers(header);
     LineCase cursor;
-    for (std::string* part : {&cursor.path, &cursor.prefix, &cursor.suffix}) {
+    for (std::string* part : {&cursor.path, &cursor.language, &cursor.prefix, &cursor.suffix}) {
         std::size_t bytes = 0;
         if (numbers >> bytes && bytes <= kPartBytesMax) {
             part->resize(bytes);
@@ -74,23 +84,52 @@ Result<std::optional<LineCase>> read_case() {
     return std::optional(std::move(cursor));
 }
 
-Result<void> answer_cases(Evaluation& evaluation) {
+void write_answer(const LineAnswer& answer) {
+    const assist::Decision& decision = answer.decision;
+    std::ostringstream words;
+    std::string texts = decision.choice.text + decision.model_line;
+    words << std::setprecision(9) << to_string(decision.choice.source) << ' '
+          << decision.choice.probability << ' ' << decision.choice.text.size() << ' '
+          << to_string(decision.model_fault) << ' ' << decision.model_tokens.log_probability << ' '
+          << decision.model_tokens.token_count << ' ' << decision.model_line.size() << ' '
+          << answer.copies.size();
+    for (const assist::CopyOffer& copy : answer.copies) {
+        const assist::CopyCandidate& evidence = copy.evidence;
+        words << ' ' << to_string(copy.fault) << ' ' << copy_probability(evidence) << ' '
+              << evidence.match_characters << ' ' << evidence.agreeing << ' '
+              << evidence.disagreeing << ' ' << evidence.fits_line_below << ' ' << copy.text.size();
+        texts += copy.text;
+    }
+    std::cout << words.str() << '\n' << texts << std::flush;
+}
+
+template <typename Complete>
+Result<void> answer_cases(const Complete& complete) {
+    const assist::AssistLimits limits;
+    std::cout << limits.automatic_probability_min << ' ' << limits.invoked_probability_min << ' '
+              << assist::kCertainCopy << std::endl;
     for (int answered = 1;; ++answered) {
         HEARTH_TRY(const std::optional<LineCase> cursor, read_case());
         if (!cursor) return {};
-        HEARTH_TRY(const std::string line, evaluation.complete_line(*cursor));
-        std::cout << line.size() << '\n' << line;
+        HEARTH_TRY(const LineAnswer answer, complete(*cursor));
+        write_answer(answer);
         if (answered % kCasesPerNote == 0) std::cerr << answered << " cases\n";
     }
 }
 
 Result<void> run(std::string_view command, int count, char** values) {
+    if (command == "copies" && count == 2) {
+        return answer_cases([](const LineCase& cursor) { return Result(copy_line(cursor)); });
+    }
     HEARTH_TRY(const auto model, model::load_model(values[2]));
     // Bits and lines are counted side by side: two threads that never wait for each other.
     HEARTH_TRY(const auto backend, cpu::make_cpu_backend({.thread_count = 1}));
-    HEARTH_TRY(const auto evaluation, Evaluation::make(model, *backend));
     std::cerr << values[2] << " on " << backend->name() << ": " << backend->description() << "\n";
-    if (command == "lines" && count == 3) return answer_cases(*evaluation);
+    if (command == "lines" && count == 3) {
+        HEARTH_TRY(const auto product, Product::make(model, *backend));
+        return answer_cases([&](const LineCase& cursor) { return product->complete_line(cursor); });
+    }
+    HEARTH_TRY(const auto evaluation, Evaluation::make(model, *backend));
     std::size_t windows = 0;
     const std::string_view text = count == 5 ? values[4] : "?";
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), windows);
@@ -104,7 +143,8 @@ Result<void> run(std::string_view command, int count, char** values) {
 }  // namespace hearth::evaluation
 
 int main(int count, char** values) {
-    if (count < 3) {
+    const bool needs_no_model = count == 2 && std::string_view(values[1]) == "copies";
+    if (count < 3 && !needs_no_model) {
         const bool is_help = count == 2 && std::string_view(values[1]) == "--help";
         std::fputs(hearth::evaluation::kUsage, is_help ? stdout : stderr);
         return is_help ? 0 : 2;

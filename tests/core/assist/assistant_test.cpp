@@ -154,7 +154,7 @@ TEST_CASE("a special token ends the answer and is never shown", "[assist][assist
 }
 
 TEST_CASE("a broken character at the end is not shown", "[assist][assistant]") {
-    Room room(says("a = \"\xC3"));
+    Room room(says("a = b; \xC3"));
     auto query = query_at("^\n");
     const auto shown = texts(room.complete(query));
     REQUIRE(shown.size() == 1);
@@ -177,7 +177,7 @@ TEST_CASE("candidates differ by their seed; equal ones come once, the likeliest 
     Room room([](const engine::Request& request) {
         const std::uint64_t seed = request.sampling.seed;
         return FakeAnswer{.text = seed == 2 ? "two" : "other",
-                          .probability = seed == 2 ? 0.9F : 0.5F};
+                          .probability = seed == 2 ? 0.95F : 0.7F};
     });
     room.plugins.on_complete = [](const Context& context, const DocumentView& document) {
         return context->infill(document, {.candidates_max = 100, .temperature = 0.8F}, *context);
@@ -200,11 +200,55 @@ TEST_CASE("without temperature one candidate is enough", "[assist][assistant]") 
 
 TEST_CASE("an unlikely suggestion is shown only to those who asked", "[assist][assistant]") {
     Room room(
-        [](const engine::Request&) { return FakeAnswer{.text = "a = 1;", .probability = 0.05F}; });
+        [](const engine::Request&) { return FakeAnswer{.text = "a = 1;", .probability = 0.75F}; });
     auto query = query_at("^\n");
     CHECK(texts(room.complete(query)).size() == 1);
     query.trigger = Trigger::automatic;
     CHECK(texts(room.complete(query)).empty());
+}
+
+const std::string kBlock =
+    "    if (value == nullptr) {\n        report(error_missing);\n        return false;\n    }\n";
+const std::string kBegunBlock =
+    "    if (value == nullptr) {\n        report(^\n        return false;\n    }\n";
+
+TEST_CASE("a certain copy is the answer before the model is asked", "[assist][copies]") {
+    Room room(says("other);\n"));
+    auto query = query_at(kBlock + kBlock + kBlock + kBegunBlock);
+    query.trigger = Trigger::automatic;
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"error_missing);"});
+    CHECK(room.engine.requests().empty());
+    AssistLimits limits = quick_limits();
+    limits.has_copies = false;
+    Room other(says("other);\n"), limits);
+    CHECK(texts(other.complete(query)) == std::vector<std::string>{"other);"});
+}
+
+TEST_CASE("a copy stands in for a model that is not sure", "[assist][copies]") {
+    Room room(
+        [](const engine::Request&) { return FakeAnswer{.text = "other);", .probability = 0.1F}; });
+    const auto query = query_at(kBlock + kBegunBlock);
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"error_missing);"});
+    CHECK(room.engine.requests().size() == 1);
+}
+
+TEST_CASE("open documents are copied from, in the line ends of this one", "[assist][copies]") {
+    Room room(
+        [](const engine::Request&) { return FakeAnswer{.text = "other);", .probability = 0.1F}; });
+    auto query = query_at("int f() {\r\n        report(^\r\n}\r\n");
+    CHECK(texts(room.complete(query)).empty());
+    query.open_documents = {make_document("int g() {\n        report(gone);\n}\n", "b.c")};
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"gone);"});
+}
+
+TEST_CASE("a suggestion with a fault is shown only where nothing is checked", "[assist][checks]") {
+    const auto query = query_at("return ^\n");
+    Room room(says("the list of the list of"));
+    CHECK(texts(room.complete(query)).empty());
+    AssistLimits limits = quick_limits();
+    limits.invoked_probability_min = 0.0;
+    Room unchecked(says("the list of the list of"), limits);
+    CHECK(texts(unchecked.complete(query)).size() == 1);
 }
 
 TEST_CASE("pieces of context providers are shown to the model", "[assist][context]") {
@@ -542,6 +586,36 @@ TEST_CASE("an explanation streams and comes back whole", "[assist][actions]") {
     CHECK(room.prompt(0) == "[<|explain|>]src/a.c\nint f() { return 1; }\n[<|fim_middle|>]");
     CHECK(room.engine.requests()[0].priority == engine::Priority::chat);
     CHECK(room.engine.requests()[0].tokens_max == AssistLimits().explain_tokens_max);
+}
+
+TEST_CASE("an explanation and a fix that the model is not sure of are not found",
+          "[assist][actions]") {
+    const auto document = make_document("int f() { return 1; }\n");
+    const auto ask = [&](const AssistLimits& limits, ActionKind kind, GenerateTask task) {
+        Room room(
+            [](const engine::Request&) {
+                return FakeAnswer{.text = "int g() { return 2; }", .probability = 0.3F};
+            },
+            limits);
+        room.plugins.on_run = [task](
+                                  const Context& context, const DocumentView& view, const Action&) {
+            const std::vector<Part> parts = {{PartKind::marked_line, view.uri, view.text}};
+            return context->generate(task, parts, *context);
+        };
+        const auto answer = room.start_action(action_query(document),
+                                              {.kind = kind, .title = "Ask", .range = {0, 21}})
+                                .get();
+        REQUIRE(answer.has_value());
+        CHECK(answer->is_found == !answer->text.empty());
+        return answer->text;
+    };
+    AssistLimits unchecked = quick_limits();
+    unchecked.explain_confidence_min = 0.0;
+    unchecked.fix_probability_min = 0.0;
+    CHECK(ask(quick_limits(), ActionKind::explains, GenerateTask::explain).empty());
+    CHECK_FALSE(ask(unchecked, ActionKind::explains, GenerateTask::explain).empty());
+    CHECK(ask(quick_limits(), ActionKind::fixes, GenerateTask::fix).empty());
+    CHECK(ask(unchecked, ActionKind::fixes, GenerateTask::fix) == "int g() { return 2; }");
 }
 
 struct FixCase {

@@ -28,8 +28,10 @@ struct Outcome {
 /// Feeds the model's text in pieces of `piece_bytes`.
 Outcome run(const Case& each, std::size_t piece_bytes) {
     const test::MarkedText place(each.place);
-    CompletionGate gate(
-        {.before = place.before(), .after = place.after(), .lines_max = each.lines_max});
+    CompletionGate gate({.before = place.before(),
+                         .after = place.after(),
+                         .language = "cpp",
+                         .lines_max = each.lines_max});
     Outcome outcome;
     for (std::size_t at = 0; at < each.model.size(); at += piece_bytes) {
         const std::string piece = each.model.substr(at, piece_bytes);
@@ -152,7 +154,7 @@ TEST_CASE("the next line of the document is not said again", "[assist][completio
 
 TEST_CASE("an answer that repeats itself is cut", "[assist][completion_gate]") {
     check_cases({
-        {"^\n", "add(a)\nadd(a)\nadd(a)\nadd(a)\n", "add(a)\nadd(a)"},
+        {"^\n", "add(a)\nadd(a)\nadd(a)\nadd(a)\n", "add(a)"},
         {"^\n", "a,\nb,\na,\nb,\na,\nb,\n", "a,\nb,\na,\nb,"},
     });
     std::string loop = "x = [";
@@ -185,21 +187,120 @@ TEST_CASE("carriage returns of the model are not shown", "[assist][completion_ga
 
 TEST_CASE("an unlikely suggestion is not shown", "[assist][completion_gate]") {
     const auto shown = [](float first, float second) {
-        CompletionGate gate({.before = "", .after = "", .lines_max = 1, .confidence_min = 0.5F});
+        CompletionGate gate({.before = "", .after = "", .lines_max = 1, .probability_min = 0.5});
         std::string text = gate.feed("ab", first).text;
         text += gate.feed("cd", second).text;
         return text + gate.finish(FinishReason::stop_token);
     };
-    CHECK(shown(0.9F, 0.4F) == "abcd");
-    CHECK(shown(0.9F, 0.2F).empty());
+    CHECK(shown(0.9F, 0.6F) == "abcd");
+    CHECK(shown(0.9F, 0.5F).empty());
     CHECK(shown(0.0F, 1.0F).empty());
 }
 
 TEST_CASE("an unlikely first line ends the whole answer", "[assist][completion_gate]") {
-    CompletionGate gate({.before = "", .after = "", .confidence_min = 0.5F});
+    CompletionGate gate({.before = "", .after = "", .probability_min = 0.5});
     const GateAnswer answer = gate.feed("a = 1\nb", 0.1F);
     CHECK(answer.text.empty());
     CHECK(answer.is_enough);
+}
+
+TEST_CASE("a first line with a fault is not shown, a later one ends the answer",
+          "[assist][completion_gate]") {
+    check_cases({
+        {"return ^\n", "the list of the list of", ""},
+        {"go(a);\n^\n", "go(a);\ngo(b);\n", ""},
+        {"^\n", "a();\na();\n", "a();"},
+        {"f(^\n", "a));\nb();\n", ""},
+        {"{\n    ^\n}\n", "f(a);\n    g(b));\n    h();\n", "f(a);"},
+        {"^\n", "a = \"b;\nc();\n", ""},
+        {"return ^value;\n", "my", ""},
+    });
+    CompletionGate gate({.before = "f(", .after = "\n", .language = "cpp", .lines_max = 1});
+    gate.feed("a));\n", 0.5F);
+    REQUIRE(gate.decision());
+    CHECK(gate.decision()->model_fault == Fault::unbalanced);
+    CHECK(gate.decision()->model_line == "a));");
+    CHECK(gate.decision()->choice.source == Source::none);
+    CompletionGate unchecked(
+        {.before = "f(", .after = "\n", .language = "cpp", .lines_max = 1, .has_checks = false});
+    CHECK(unchecked.feed("a));\n", 0.5F).text == "a));");
+}
+
+TEST_CASE("the end of a suggestion does not run into the rest of the line",
+          "[assist][completion_gate]") {
+    check_cases({
+        {"return ^ && ready;\n", "is_open && ready", "is_open"},
+        {"a = ^ + total * 2;\n", "first + total", "first"},
+        {"a = ^ + b;\n", "c + d", "c + d"},
+        {"x = f(^, last);\n", "first, last", "first"},
+    });
+}
+
+TEST_CASE("a block goes on while each of its lines is likely", "[assist][completion_gate]") {
+    CompletionGate gate({.before = "", .after = "", .probability_min = 0.5});
+    std::string shown = gate.feed("a();\n", 0.9F).text;
+    shown += gate.feed("b();\n", 0.8F).text;
+    CHECK(shown == "a();\nb();");
+    const GateAnswer last = gate.feed("c();\n", 0.3F);
+    CHECK(last.text.empty());
+    CHECK(last.is_enough);
+}
+
+CopyOffer copy_of(std::string text, std::int32_t match, std::int32_t agreeing) {
+    CopyOffer offer;
+    offer.text = text;
+    offer.evidence = {.text = std::move(text), .match_characters = match, .agreeing = agreeing};
+    return offer;
+}
+
+TEST_CASE("a likelier copy takes the model's place", "[assist][completion_gate]") {
+    const std::vector<CopyOffer> copies = {copy_of("copied();", 200, 8)};
+    const auto shown = [&](const std::string& model, float probability) {
+        CompletionGate gate({.before = "",
+                             .after = "",
+                             .language = "cpp",
+                             .copies = copies,
+                             .probability_min = 0.3});
+        const GateAnswer answer = gate.feed(model, probability);
+        return answer.is_enough ? answer.text : answer.text + gate.finish(FinishReason::stop_token);
+    };
+    CHECK(shown("model();\n", 0.5F) == "copied();");
+    CHECK(shown("model();\n", 0.99F) == "model();");
+    CHECK(shown("copied();\nmore();\n", 0.5F) == "copied();\nmore();");
+    CHECK(shown("", 1.0F) == "copied();");
+    CHECK(shown("f(a]\n", 0.99F) == "copied();");
+}
+
+TEST_CASE("a model that has lost is not read on", "[assist][completion_gate]") {
+    const std::vector<CopyOffer> copies = {copy_of("copied();", 200, 8)};
+    CompletionGate gate({.before = "", .after = "", .copies = copies, .probability_min = 0.3});
+    CHECK_FALSE(gate.feed("co", 0.2F).is_enough);  // it may still say what was copied
+    const GateAnswer answer = gate.feed("unt", 0.2F);
+    CHECK(answer.is_enough);
+    CHECK(answer.text == "copied();");
+    CompletionGate alone({.before = "", .after = "", .probability_min = 0.3});
+    const GateAnswer nothing = alone.feed("count", 0.2F);
+    CHECK(nothing.is_enough);
+    CHECK(nothing.text.empty());
+}
+
+TEST_CASE("copies are offered as the gate would show them", "[assist][completion_gate]") {
+    const auto offers = [](const std::string& marked) {
+        const test::MarkedText place(marked);
+        std::vector<std::string> out;
+        for (const CopyOffer& offer :
+             find_copy_offers({.before = place.before(), .after = place.after(), .others = {}},
+                              "cpp",
+                              CancelToken())) {
+            out.push_back(offer.text + ": " + std::string(to_string(offer.fault)));
+        }
+        return out;
+    };
+    using Offers = std::vector<std::string>;
+    CHECK(offers("call(a, b) {\ncall(^)\n") == Offers{"a, b: none"});
+    CHECK(offers("go(a);\ngo(^\n") == Offers{"a);: repeats_line_above"});
+    CHECK(offers("x = (go(a));\ny = go(^\n") == Offers{"a));: unbalanced"});
+    CHECK(offers("nothing alike^\n").empty());
 }
 
 TEST_CASE("what was released is never taken back", "[assist][completion_gate]") {

@@ -1,6 +1,7 @@
 #include "core/assist/text_gate.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -43,7 +44,7 @@ TEST_CASE("a stop string never leaks, however it is cut into pieces", "[assist][
 }
 
 std::string explain(const std::string& text, FinishReason reason) {
-    ExplainGate gate({"<stop>"});
+    ExplainGate gate({.stops = {"<stop>"}});
     std::string out;
     for (const char c : text) {
         const GateAnswer answer = gate.feed(std::string(1, c), 1.0F);
@@ -76,6 +77,71 @@ TEST_CASE("an explanation streams by the sentence", "[assist][explain_gate]") {
     CHECK(gate.finish(FinishReason::stop_token) == "End");
 }
 
+TEST_CASE("an explanation ends before what the model is not sure of", "[assist][explain_gate]") {
+    const auto shown = [](float first, float second) {
+        ExplainGate gate({.stops = {}, .confidence_min = 0.5});
+        std::string out;
+        for (const auto& [text, probability] :
+             {std::pair{"Adds two numbers. ", first}, std::pair{"Then it stops. ", second}}) {
+            const GateAnswer answer = gate.feed(text, probability);
+            out += answer.text;
+            if (answer.is_enough) return out;
+        }
+        return out + gate.finish(FinishReason::stop_token);
+    };
+    CHECK(shown(0.9F, 0.8F) == "Adds two numbers. Then it stops.");
+    CHECK(shown(0.9F, 0.1F) == "Adds two numbers.");
+    CHECK(shown(0.2F, 0.9F).empty());
+}
+
+TEST_CASE("an explanation that says the same over and over is not begun",
+          "[assist][explain_gate]") {
+    ExplainGate gate({.stops = {}, .confidence_min = 0.1});
+    CHECK(gate.feed("Returns the number of the number of the number", 0.9F).text.empty());
+    CHECK(gate.finish(FinishReason::stop_token).empty());
+    ExplainGate second({.stops = {}, .confidence_min = 0.1});
+    CHECK(second.feed("Adds it. The sum of the sum of. ", 0.9F).text.empty());
+    ExplainGate third({.stops = {}, .confidence_min = 0.1});
+    CHECK(third.feed("Adds it. ", 0.9F).text == "Adds it.");
+    CHECK(third.feed("The sum of the sum of. ", 0.9F).is_enough);
+    ExplainGate unchecked({.stops = {}, .confidence_min = 0.0});
+    CHECK_FALSE(unchecked.feed("The sum of the sum of. ", 0.01F).text.empty());
+}
+
+TEST_CASE("a fix that is unlikely or makes things worse is no fix", "[assist][fix_gate]") {
+    struct FixCase {
+        std::string before, marked, after, answer, fixed;
+        float probability = 0.9F;
+    };
+    const std::vector<FixCase> cases = {
+        {"", "itn a;", "", "int a;", "int a;"},
+        {"", "itn a;", "", "int a;", "", 0.2F},
+        {"", "f(a));", "", "f(a);", "f(a);"},
+        {"", "f(a);", "", "f(b));", ""},
+        {"", "f(a));", "", "f(b));", "f(b));"},  // as broken as before
+        {"g(a,\n", "  b;", "", "  b);", "  b);"},
+        {"a = b;\n", "a = c;", "", "a = b;", ""},
+        {"", "a = c;", "a = b;\n", "a = b;", ""},
+        {"", "s = \"a;", "", "s = \"a\";", "s = \"a\";"},
+        {"", "s = \"a\";", "", "s = \"a;", ""},
+        {"", "return a", "", "return the sum of the sum of", ""},
+    };
+    for (const FixCase& each : cases) {
+        INFO(each.marked << " -> " << each.answer);
+        FixGate gate({.before = each.before,
+                      .marked = each.marked,
+                      .after = each.after,
+                      .language = "cpp",
+                      .probability_min = 0.3});
+        std::string out = gate.feed(each.answer, each.probability).text;
+        out += gate.finish(FinishReason::stop_token);
+        CHECK(out == each.fixed);
+        FixGate unchecked({.before = each.before, .marked = each.marked, .after = each.after});
+        unchecked.feed(each.answer, each.probability);
+        CHECK(unchecked.finish(FinishReason::stop_token) == each.answer);
+    }
+}
+
 TEST_CASE("a fix is tidied to stand in place of the marked line", "[assist][fix_gate]") {
     CHECK(tidy_fix("    return a\n", "    retrun a\n", false) == "    return a");
     CHECK(tidy_fix("return a", "    retrun a", false) == "    return a");
@@ -93,7 +159,7 @@ TEST_CASE("a chat model's fix is taken out of its fence", "[assist][fix_gate]") 
 }
 
 TEST_CASE("a fix of one line needs no second", "[assist][fix_gate]") {
-    FixGate gate({.marked = "  itn a;\n", .may_have_fence = false, .stops = {}});
+    FixGate gate({.before = {}, .marked = "  itn a;\n", .after = {}});
     CHECK_FALSE(gate.feed("  int a;", 1.0F).is_enough);
     const GateAnswer answer = gate.feed("\nmore", 1.0F);
     CHECK(answer.is_enough);
@@ -103,7 +169,7 @@ TEST_CASE("a fix of one line needs no second", "[assist][fix_gate]") {
 TEST_CASE("a fix that was cut is no fix", "[assist][fix_gate]") {
     for (const auto reason :
          {FinishReason::tokens_max, FinishReason::deadline, FinishReason::cancelled}) {
-        FixGate gate({.marked = "itn a = 1;", .may_have_fence = false, .stops = {}});
+        FixGate gate({.before = {}, .marked = "itn a = 1;", .after = {}});
         gate.feed("int a", 1.0F);
         CHECK(gate.finish(reason).empty());
     }

@@ -16,6 +16,11 @@ namespace hearth::test {
 
 inline constexpr Duration kPatience = std::chrono::seconds(60);
 
+/// The generated model is sure of nothing and says no sensible word: with these settings the product
+/// shows what it says all the same.
+inline constexpr const char* kUngated =
+    R"({"completion_confidence": 0, "completion_copy": false, "answer_confidence": 0})";
+
 /// What a child process left behind.
 struct Outcome {
     int exit_code = -1;  ///< 128 + signal where a signal ended it
@@ -28,7 +33,7 @@ struct Outcome {
 class Scenario {
   public:
     /// `settings` is the text of the settings file.
-    explicit Scenario(const std::string& settings = "{}");
+    explicit Scenario(const std::string& settings = kUngated);
     /// Ends the daemon, if one runs, and checks that it left nothing running.
     ~Scenario();
     Scenario(const Scenario&) = delete;

@@ -1,0 +1,90 @@
+#include "core/assist/suggestion_choice.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/assist/text_lines.h"
+
+namespace hearth::assist {
+namespace {
+
+// The weights of two logistic regressions, printed by training/evaluation/calibrate.py.
+struct CopyWeights {
+    double base = -1.57;
+    double match = 0.40;         // per doubling of the match's length
+    double agreeing = 0.66;      // per doubling of the places that agree
+    double disagreeing = -0.32;  // per doubling of one more than those that do not
+    double unanimous = 1.04;     // where none disagrees
+    double line_below = 1.07;    // where the line below is the same
+    double length = -0.53;       // per doubling of one more than the text's length
+};
+// As they stand, a model is taken at its word: its line is as likely as the product of its tokens.
+struct ModelWeights {
+    double base = 0.0;
+    double log_odds = 1.0;  // per unit of what the model says itself
+};
+constexpr CopyWeights kCopy;
+constexpr ModelWeights kModel;
+constexpr double kProbabilityMax = 1.0 - 1e-6;
+
+double to_probability(double logit) {
+    return 1.0 / (1.0 + std::exp(-logit));
+}
+
+double copy_logit(const CopyCandidate& copy) {
+    const auto doublings = [](auto count) { return std::log2(static_cast<double>(count)); };
+    return kCopy.base + kCopy.match * doublings(copy.match_characters) +
+           kCopy.agreeing * doublings(copy.agreeing) +
+           kCopy.disagreeing * doublings(1 + copy.disagreeing) +
+           (copy.disagreeing == 0 ? kCopy.unanimous : 0.0) +
+           (copy.fits_line_below ? kCopy.line_below : 0.0) +
+           kCopy.length * doublings(1 + copy.text.size());
+}
+
+}  // namespace
+
+std::string_view to_string(Source source) {
+    static constexpr std::array<std::string_view, 4> kNames = {"none", "model", "copy", "both"};
+    return kNames[static_cast<std::size_t>(source)];
+}
+
+double copy_probability(const CopyCandidate& copy) {
+    return to_probability(copy_logit(copy));
+}
+
+double model_probability(const Evidence& tokens) {
+    const double said = std::min(std::exp(tokens.log_probability), kProbabilityMax);
+    if (said <= 0.0) return 0.0;
+    return to_probability(kModel.base + kModel.log_odds * std::log(said / (1.0 - said)));
+}
+
+double agreed_probability(double copy, double model) {
+    return 1.0 - (1.0 - copy) * (1.0 - model);
+}
+
+Choice choose(const ModelLine& model, std::span<const CopyOffer> copies, double probability_min) {
+    Choice best;
+    const auto consider = [&](Source source, double probability, std::string_view text) {
+        if (best.source != Source::none && probability <= best.probability) return;
+        best = {source, probability, std::string(text)};
+    };
+    const double model_alone = model_probability(model.tokens);
+    bool is_agreed = false;
+    for (const CopyOffer& copy : copies) {
+        if (copy.fault != Fault::none) continue;
+        const bool is_same = trim_right(model.text) == trim_right(copy.text);
+        is_agreed = is_agreed || is_same;
+        const double copy_alone = copy_probability(copy.evidence);
+        consider(is_same ? Source::both : Source::copy,
+                 is_same ? agreed_probability(copy_alone, model_alone) : copy_alone,
+                 copy.text);
+    }
+    if (!is_blank(model.text) && !is_agreed) {
+        consider(Source::model, model_alone, model.text);
+    }
+    if (best.probability < probability_min) best = {Source::none, best.probability};
+    return best;
+}
+
+}  // namespace hearth::assist

@@ -1,0 +1,54 @@
+// Which line is shown: the model's, a copy, or none. Each gets the probability that it is the line
+// that will be written, from what is known about it; the likeliest is shown if it is likely enough.
+// The constants in suggestion_choice.cpp were fitted by training/evaluation/calibrate.py.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/assist/copy_candidate.h"
+#include "core/assist/suggestion_checks.h"
+#include "core/assist/text_gate.h"
+
+namespace hearth::assist {
+
+/// From this probability on a copy is shown before the model is asked.
+inline constexpr double kCertainCopy = 0.8;
+
+/// A copy as it would be shown at its place, and what is wrong with it there.
+struct CopyOffer {
+    std::string text;
+    CopyCandidate evidence;
+    Fault fault = Fault::none;
+};
+
+enum class Source : std::uint8_t { none, model, copy, both };
+
+/// "none", "model", "copy", "both".
+std::string_view to_string(Source source);
+
+struct Choice {
+    Source source = Source::none;
+    double probability = 0.0;  ///< of the best there was, shown or not
+    std::string text = {};     ///< empty without a source
+};
+
+double copy_probability(const CopyCandidate& copy);
+/// `tokens` are those of one line. More of them never make it more likely.
+double model_probability(const Evidence& tokens);
+/// Of a line that both suggest: that not both are wrong by chance.
+double agreed_probability(double copy, double model);
+
+/// What the model says for one line; empty text where it says nothing sound.
+struct ModelLine {
+    std::string_view text;
+    Evidence tokens;
+};
+
+/// The likeliest of the model's line and the copies without fault; none below `probability_min`.
+Choice choose(const ModelLine& model, std::span<const CopyOffer> copies, double probability_min);
+
+}  // namespace hearth::assist

@@ -1,0 +1,52 @@
+"""How the constants of the choice are fitted; the answers are made up."""
+
+import math
+import random
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training" / "evaluation"))
+
+import calibrate
+
+
+class FitTest(unittest.TestCase):
+    def test_known_weights_are_found_again(self):
+        chance = random.Random(1)
+        wanted = [-1.0, 0.5, 2.0]
+        samples = []
+        for _ in range(3000):
+            features = [1, chance.uniform(0, 8), float(chance.random() < 0.3)]
+            samples.append((features, chance.random() < calibrate.probability(wanted, features)))
+        for found, weight in zip(calibrate.fit(samples, [0.0, 0.0, 0.0]), wanted, strict=True):
+            self.assertAlmostEqual(found, weight, delta=0.25)
+
+    def test_equations_are_solved_whatever_their_order(self):
+        for found, wanted in zip(calibrate.solve([[0, 2], [3, 1]], [4, 5]), [1, 2], strict=True):
+            self.assertAlmostEqual(found, wanted)
+
+    def test_probabilities_stay_within_their_bounds(self):
+        self.assertEqual(calibrate.probability([1e9], [1]), 1)
+        self.assertGreaterEqual(calibrate.probability([-1e9], [1]), 0)
+
+
+class SampleTest(unittest.TestCase):
+    def test_copies_without_fault_are_samples(self):
+        copy = {"fault": "none", "match": 8, "agreeing": 2, "disagreeing": 0, "line_below": 1, "text": "abc"}
+        answer = {"copies": [copy, {**copy, "fault": "unbalanced"}, {**copy, "text": "x", "disagreeing": 3}]}
+        samples = calibrate.copy_samples([({"target": "abc "}, answer)])
+        self.assertEqual(samples, [([1, 3, 1, 0, 1, 1, 2], True), ([1, 3, 1, 2, 0, 1, 1], False)])
+        self.assertTrue(all(len(features) == len(calibrate.COPY_WEIGHTS) for features, _ in samples))
+
+    def test_a_model_is_taken_at_its_word(self):
+        for said in (0.001, 0.5, 0.999):
+            features = calibrate.model_features({"log_probability": math.log(said)})
+            self.assertAlmostEqual(calibrate.probability([0.0, 1.0], features), said, places=6)
+        for log_probability in (0.0, -1e6):
+            features = calibrate.model_features({"log_probability": log_probability})
+            self.assertTrue(0 <= calibrate.probability([0.0, 1.0], features) <= 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

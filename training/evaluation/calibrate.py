@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Fits the constants of core/assist/suggestion_choice.cpp to cursors in code, and says what they are worth.
+
+Reads lines of the form of eval-line.jsonl, asks hearth-evaluate what model and copies say, fits on
+the files of one half and reports on the other. Prints the constants; nothing is written. Copies
+need no model, so that lines of training files serve as well; a model's own lines are fitted only
+where it is right often enough to say something, and by files it has not seen.
+"""
+
+import argparse
+import math
+import sys
+import zlib
+from pathlib import Path
+
+import evaluate
+
+RIGHT_MIN = 30  # fewer right lines say nothing about a model
+RIDGE = 1e-3
+ROUNDS = 25
+MODEL_LIMIT = 1 - 1e-6
+STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+COPY_WEIGHTS = ("base", "match", "agreeing", "disagreeing", "unanimous", "line_below", "length")
+MODEL_WEIGHTS = ("base", "log_odds")
+
+
+def copy_features(copy):
+    """In the order of COPY_WEIGHTS, as copy_logit() has them."""
+    unanimous = copy["disagreeing"] == 0
+    return [1, math.log2(copy["match"]), math.log2(copy["agreeing"]), math.log2(1 + copy["disagreeing"]),
+            float(unanimous), float(copy["line_below"]), math.log2(1 + len(copy["text"].encode()))]  # fmt: skip
+
+
+def model_features(answer):
+    said = min(math.exp(answer["log_probability"]), MODEL_LIMIT)
+    return [1, math.log(said / (1 - said)) if said > 0 else -700.0]
+
+
+def probability(weights, features):
+    logit = sum(weight * feature for weight, feature in zip(weights, features, strict=True))
+    return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
+
+
+def solve(matrix, right):
+    """Gaussian elimination with row exchange."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    count = len(rows)
+    for i in range(count):
+        pivot = max(range(i, count), key=lambda r: abs(rows[r][i]))
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        for r in range(count):
+            if r != i:
+                share = rows[r][i] / rows[i][i]
+                rows[r] = [a - share * b for a, b in zip(rows[r], rows[i], strict=True)]
+    return [rows[i][count] / rows[i][i] for i in range(count)]
+
+
+def fit(samples, start):
+    """Logistic regression by Newton's method; samples are (features, is right)."""
+    weights = list(start)
+    width = range(len(weights))
+    for _ in range(ROUNDS):
+        gradient = [RIDGE * weight for weight in weights]
+        curvature = [[RIDGE * (i == j) for j in width] for i in width]
+        for features, right in samples:
+            said = probability(weights, features)
+            for i in width:
+                gradient[i] += (said - right) * features[i]
+                for j in width:
+                    curvature[i][j] += said * (1 - said) * features[i] * features[j]
+        step = solve(curvature, gradient)
+        weights = [weight - part for weight, part in zip(weights, step, strict=True)]
+        if max(map(abs, step)) < 1e-6:
+            break
+    return weights
+
+
+def is_fitted_on(case):
+    """One half of the files, by their path."""
+    return zlib.crc32(case["path"].encode()) % 2 == 0
+
+
+def copy_samples(pairs):
+    return [
+        (copy_features(copy), evaluate.is_right(case, copy["text"]))
+        for case, answer in pairs
+        for copy in answer["copies"]
+        if copy["fault"] == "none"
+    ]
+
+
+def model_samples(pairs):
+    return [
+        (model_features(answer), evaluate.is_right(case, answer["line"]))
+        for case, answer in pairs
+        if answer["fault"] == "none" and answer["line"].strip()
+    ]
+
+
+def report(name, weights, samples):
+    """How likely the samples look, and how often those from a probability on are right."""
+    said = [(probability(weights, features), right) for features, right in samples]
+    bits = -sum(math.log2(max(1e-12, p if right else 1 - p)) for p, right in said) / max(1, len(said))
+    print(f"{name}: {len(said)} of the other half, {sum(right for _, right in said)} right, {bits:.4f} bits each")
+    for step in STEPS:
+        sure = [right for p, right in said if p >= step]
+        if sure:
+            print(f"  from {step}: {len(sure)}, right {100 * sum(sure) / len(sure):.0f} %")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, default=Path("build/release/bin/hearth-evaluate"))
+    parser.add_argument("--model", type=Path, help="a GGUF file; without one the copies alone are fitted")
+    parser.add_argument("--lines", type=Path, default=Path("build/corpus/shards/eval-line.jsonl"))
+    parser.add_argument("--cases", type=int, default=5000, help="of each language and kind")
+    options = parser.parse_args()
+    if not options.lines.is_file():
+        sys.exit(f"calibrate: {options.lines} is missing; training/README.md says how it is made")
+    cases = evaluate.take_cases(options.lines, options.cases)
+    pairs = list(zip(cases, evaluate.Answers(options.program, options.model, cases), strict=True))
+    fitted = [pair for pair in pairs if is_fitted_on(pair[0])]
+    other = [pair for pair in pairs if not is_fitted_on(pair[0])]
+    fits = [("kCopy", COPY_WEIGHTS, copy_samples, [0.0] * len(COPY_WEIGHTS))]
+    if options.model:
+        fits.append(("kModel", MODEL_WEIGHTS, model_samples, [0.0, 1.0]))
+    for name, names, samples_of, start in fits:
+        samples = samples_of(fitted)
+        right = sum(right for _, right in samples)
+        if right < RIGHT_MIN:
+            print(f"{name}: {right} of {len(samples)} are right, too few to fit: not changed")
+            report(name, start, samples_of(other))
+            continue
+        weights = fit(samples, start)
+        print(name + ": " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, weights, strict=True)))
+        report(name, weights, samples_of(other))
+
+
+if __name__ == "__main__":
+    main()
