@@ -49,8 +49,8 @@ LspAny to_any_array(const std::vector<Command>& commands) {
 }
 Result<std::vector<CodeAction>> from_any_array(const LspAny& any) {
     std::vector<CodeAction> actions;
-    static const Json kEmpty = Json::object();
-    JsonReader reader(kEmpty, "result");
+    static const Json empty = Json::object();
+    JsonReader reader(empty, "result");
     if (any.is_absent()) return actions;
     reader.read(*any.get(), actions, "result");
     if (!reader.fault().empty()) return fail(ErrorCode::invalid_argument, reader.fault(), "lsp");

@@ -146,7 +146,9 @@ class JsonReader {
             return;
         }
         for (const auto& [key, element] : json.items()) {
-            read(element, out[key], path + "[" + key + "]");
+            std::string place = path;
+            place.append("[").append(key).append("]");
+            read(element, out[key], place);
         }
     }
     void read_plain(const Json& json, ProgressToken& out, const std::string& path) {
@@ -224,9 +226,9 @@ class JsonWriter {
 
 template <typename T>
 Result<T> from_any(const LspAny& any) {
-    static const Json kEmpty = Json::object();
+    static const Json empty = Json::object();
     T value;
-    JsonReader reader(any.is_absent() ? kEmpty : *any.get(), "params");
+    JsonReader reader(any.is_absent() ? empty : *any.get(), "params");
     if (reader.fault().empty()) describe(reader, value);
     if (!reader.fault().empty()) return fail(ErrorCode::invalid_argument, reader.fault(), "lsp");
     return value;

@@ -22,7 +22,7 @@ inline Vec broadcast(float x) {
     return {x};
 }
 inline Vec load(const float* p) {
-    float x;
+    float x = 0.0F;
     std::memcpy(&x, p, sizeof x);  // weights of a file need not be aligned
     return {x};
 }
