@@ -40,8 +40,8 @@ TEST_CASE_METHOD(FormatsFixture,
           "<|file_sep|>src/a.c\n<|fim_prefix|>int <|fim_suffix|>;\n<|fim_middle|>a<|endoftext|>");
     CHECK(text(formats_.infill(head, parts, InfillOrder::suffix_first, 512)) ==
           "<|file_sep|>src/a.c\n<|fim_suffix|>;\n<|fim_prefix|>int <|fim_middle|>a<|endoftext|>");
-    CHECK(text(formats_.repository_head("zlib", "b.h", "int b;\n")) ==
-          "<|repo_name|>zlib<|file_sep|>b.h\nint b;\n");
+    CHECK(text(formats_.repository_name("zlib")) == "<|repo_name|>zlib");
+    CHECK(text(formats_.neighbour("b.h", "int b;\n")) == "<|file_sep|>b.h\nint b;\n");
     CHECK(text(formats_.continuation(head, "x;\n", true, 512)) ==
           "<|file_sep|>src/a.c\nx;\n<|endoftext|>");
     CHECK(text(formats_.continuation(head, "x;\n", false, 512)) == "<|file_sep|>src/a.c\nx;\n");

@@ -422,5 +422,51 @@ class PartsTest(FolderTest):
         self.assertNotEqual(subprocess.run(["sh", "join-model.gguf.sh"], cwd=out, capture_output=True).returncode, 0)
 
 
+class SequenceTest(FolderTest):
+    """The commands of a lent machine, one after the other, on a corpus of a few files."""
+
+    def test_from_packed_parts_to_a_file_that_the_engine_loads(self):
+        sys.path.insert(0, str(ROOT / "training" / "corpus"))
+        import pack_parts  # pylint: disable=import-outside-toplevel
+
+        pack = self.folder / "corpus.pack"
+        with open(pack, "wb") as out:
+            for i in range(40):
+                lines = [f"def function_{j}(value):\n    return value + {i + j}\n\n\n" for j in range(120)]
+                text = "".join(lines).encode()
+                split = "heldout" if i < 4 else "train"
+                out.write(f"{split}\tpython\tp\tsrc{i % 3}/file_{i}.py\t{len(text)}\n".encode() + text + b"\n")
+        names = pack_parts.write_parts(pack, self.folder / "parts", 100_000)
+        self.assertGreater(len(names), 1)
+        box, data, out, back = (self.folder / name for name in ("box", "data", "out", "back"))
+
+        def command(*words):
+            return run(sys.executable, "-B", ROOT / "training" / "gpu" / "run.py", *words)
+
+        for load in range(len(names) + 1):  # each part travels alone
+            said = command("prepare", "--box", box, "--parts", self.folder / "parts", "--bin", BIN, "--tokenizer",
+                           self.folder / "tokenizer.txt", "--load", load, "--load-bytes", 1)  # fmt: skip
+            self.assertIn(f"load {load} of {len(names) + 1}", said)
+            command("unpack", "--box", box, "--data", data, "--jobs", 2)
+        self.assertEqual(len(list(data.glob("part-*/w*/shards.json"))), 2 * len(names))
+        self.assertTrue((data / "heldout" / "w2048" / "heldout-python.bin").is_file())
+        command("probe", "--data", data, "--seconds", 0.1, "--shapes", "toy=1e12,toy")
+        self.assertEqual(train.json.loads((data / "choice.json").read_text())["shape"], "toy")
+        runs = ("--data", data, "--out", out, "--micro-tokens", 2048, "--step-tokens", 2048)
+        command("start", *runs, "--minutes", 0, "--tokens", 30_000)
+        said = command("poll", "--out", out, "--seconds", 200)
+        self.assertIn("done", said)
+        self.assertIn("decay-2048", said)
+        command("export", "--data", data, "--out", out, "--folder", back)
+        run("sh", "-c", f"cd {back} && ./join-model.gguf.sh")
+        run(BIN / "hearth", "logits", "--model", back / "model.gguf", "--backend", "reference", "--tokens", "1,2,3",
+            "--out", self.folder / "logits")  # fmt: skip
+        self.assertEqual((self.folder / "logits").stat().st_size, 3 * 4 * VOCAB)
+        command("state", "--out", out, "--folder", back)
+        run("sh", "-c", f"cd {back} && ./join-stable-bf16.pt.sh")
+        again = states.State.load(back / "stable-bf16.pt", CPU)
+        self.assertEqual((again.steps, again.shape.vocab_size), (0, VOCAB))
+
+
 if __name__ == "__main__":
     unittest.main()

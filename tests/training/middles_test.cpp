@@ -114,4 +114,29 @@ TEST_CASE("brackets are matched past strings and comments", "[training][middles]
     CHECK_FALSE(matching_bracket("(abcdef)", 0, 4));
 }
 
+TEST_CASE("names of code are neither in strings nor in comments", "[training][text]") {
+    const struct {
+        const char* text;
+        std::vector<std::string> names;
+    } cases[] = {
+        {"a = b(\"c d\", 'e', `f`) + g", {"a", "b", "g"}},
+        {"a;  // b", {"a"}},
+        {"a = 1 # b", {"a"}},
+        {"# a\nb\n  * c\nd", {"b", "d"}},
+        {"a = \"b\\\"c\" + d", {"a", "d"}},
+        {"fn a<'b>(c: &'b str)", {"fn", "a", "b", "str"}},  // 'b>(c: &' reads as a string
+        {"fn a<'b>(c: d)", {"fn", "a", "b", "c", "d"}},
+        {"#include <a>", {}},
+        {"", {}},
+    };
+    for (const auto& [text, names] : cases) {
+        std::vector<std::string> found;
+        for (const Span span : code_identifiers_of(text)) {
+            found.emplace_back(part(text, span));
+        }
+        INFO(text);
+        CHECK(found == names);
+    }
+}
+
 }  // namespace

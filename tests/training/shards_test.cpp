@@ -1,3 +1,4 @@
+#include <map>
 #include <string>
 #include <vector>
 
@@ -100,6 +101,40 @@ TEST_CASE_METHOD(ShardsFixture,
     CHECK(holes > 1200);
     CHECK(holes < 1500);
     CHECK(suffix_first == Approx(holes * 0.4).margin(80));
+}
+
+TEST_CASE_METHOD(ShardsFixture,
+                 "long windows show up to three files of the folder, the one that is named last",
+                 "[training][shards]") {
+    files_[0].text = "#include \"depot.h\"\n" + code_text(200);
+    for (const char* path : {"depot.h", "earth.c", "fence.c", "sub/g.c"}) {
+        files_.push_back({.language = "c", .package = "p", .path = path, .text = code_text(5)});
+    }
+    CodePieces pieces(files_, formats_, 1024);
+    Random random(8);
+    std::map<std::size_t, int> shown;
+    int without_import = 0;
+    for (int i = 0; i < 2000; ++i) {
+        const std::string sample = text(pieces.render({0, 0}, random));
+        std::size_t files = 0;
+        for (std::size_t at = sample.find("<|file_sep|>"); at != std::string::npos;
+             at = sample.find("<|file_sep|>", at + 1)) {
+            ++files;
+        }
+        ++shown[files];
+        CHECK(sample.starts_with(files > 1 ? "<|repo_name|>p<|file_sep|>" : "<|file_sep|>a.c"));
+        CHECK(sample.find("g.c") == std::string::npos);
+        CHECK(sample.find("c.c\n") == std::string::npos);  // held out
+        const std::size_t named = sample.find("<|file_sep|>depot.h");
+        if (named != std::string::npos)
+            CHECK(sample.find("<|file_sep|>", named + 1) == sample.rfind("<|file_sep|>"));
+        without_import += sample.find("#include") == std::string::npos ? 1 : 0;
+    }
+    CHECK(shown[1] > 1300);
+    CHECK(shown[1] < 1500);
+    CHECK(shown[2] > 100);
+    CHECK(shown[3] > 100);
+    CHECK(without_import > 10);
 }
 
 TEST_CASE_METHOD(ShardsFixture,

@@ -78,13 +78,13 @@ def score(targets, answers):
 
 
 def take_cases(path, per_kind):
-    """The first `per_kind` cases of each language and kind."""
+    """The first `per_kind` cases of each language and of each kind that is reported."""
     taken, counts = [], {}
     for line in path.read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
         group = case["language"], case["kind"]
         counts[group] = counts.get(group, 0) + 1
-        if counts[group] <= per_kind:
+        if counts[group] <= per_kind and case["kind"] in KINDS:
             taken.append(case)
     return taken
 

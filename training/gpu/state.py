@@ -32,8 +32,9 @@ class State:
 
     @staticmethod
     def load(path, device):
+        """What `save` wrote, or weights alone in a smaller type: then moments and counters start anew."""
         values = torch.load(path, map_location=device)
-        state = State(Shape(**values.pop("shape")), device, values.pop("weights"))
+        state = State(Shape(**values.pop("shape")), device, values.pop("weights").float())
         vars(state).update(values)
         return state
 

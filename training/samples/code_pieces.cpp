@@ -12,6 +12,11 @@ namespace {
 constexpr double kHoleShare = 0.70;
 constexpr double kSuffixFirstShare = 0.40;
 constexpr double kNeighbourShare = 0.20;
+constexpr double kNeighboursShare = 0.30;  // in long windows
+constexpr std::size_t kLongWindow = 1024;  // which have room for several
+constexpr std::size_t kNeighboursMax = 3;
+constexpr std::size_t kNeighbourCandidates = 8;
+constexpr double kDroppedImportsShare = 0.05;
 constexpr double kEmptySuffixShare = 0.10;
 constexpr double kCutPrefixShare = 0.10;
 constexpr std::size_t kOverlapTokens = 40;  // a window less this is where the next one starts
@@ -20,11 +25,25 @@ constexpr std::size_t kSearchTokens = 120;  // how far back a line start is look
 constexpr std::size_t kTailTokensMin = 48;  // a shorter rest of a file is no sample of its own
 constexpr std::size_t kSpareTokens = 32;    // cutting a text in three changes its token count
 constexpr std::size_t kSnippetBytesMax = 500;
+constexpr std::size_t kLongSnippetBytesMax = 1500;
 
 std::string folder_key(const CorpusFile& file) {
     const std::size_t slash = file.path.rfind('/');
     return file.package + "\t" + file.language + "\t" +
            (slash == std::string::npos ? "" : file.path.substr(0, slash));
+}
+
+/// "parser" of "src/parser.h": what a file that uses it is likely to name.
+std::string_view stem_of(std::string_view path) {
+    path.remove_prefix(path.rfind('/') + 1);
+    return path.substr(0, path.find('.'));
+}
+
+bool is_import(std::string_view line) {
+    for (const std::string_view start : {"import ", "from ", "#include", "use ", "using "}) {
+        if (line.starts_with(start)) return true;
+    }
+    return line.find("require(") != std::string_view::npos && !line.starts_with(" ");
 }
 
 /// How many different names of `words` are in `text`.
@@ -108,6 +127,7 @@ std::string_view CodePieces::pick_snippet(const CorpusFile& neighbour,
     for (const Span span : identifiers_of(text)) {
         if (span.size() > 2 && !is_keyword(part(text, span))) names.insert(part(text, span));
     }
+    const std::size_t bytes_max = window_ < kLongWindow ? kSnippetBytesMax : kLongSnippetBytesMax;
     // Of a few places in the neighbour, the one that speaks most of the same things.
     const std::vector<Span> lines = lines_of(neighbour.text);
     std::string_view best;
@@ -115,8 +135,7 @@ std::string_view CodePieces::pick_snippet(const CorpusFile& neighbour,
     for (int i = 0; i < 4; ++i) {
         const std::size_t first = random.below(lines.size());
         std::size_t last = first;
-        while (last + 1 < lines.size() &&
-               lines[last + 1].end - lines[first].begin < kSnippetBytesMax) {
+        while (last + 1 < lines.size() && lines[last + 1].end - lines[first].begin < bytes_max) {
             ++last;
         }
         const std::size_t end = std::min(lines[last].end + 1, neighbour.text.size());
@@ -131,19 +150,41 @@ std::string_view CodePieces::pick_snippet(const CorpusFile& neighbour,
     return best;
 }
 
+/// Other files of the folder; those that the text names come last, next to it.
+std::vector<std::uint32_t> CodePieces::pick_neighbours(const CodePiece& piece,
+                                                       std::string_view text,
+                                                       Random& random) const {
+    const auto found = files_of_folder_.find(folder_key((*files_)[piece.file_index]));
+    if (found == files_of_folder_.end()) return {};
+    std::vector<std::uint32_t> others;
+    for (std::size_t i = 0; i < kNeighbourCandidates; ++i) {
+        const std::uint32_t other = random.pick(found->second);
+        if (other != piece.file_index && std::ranges::count(others, other) == 0)
+            others.push_back(other);
+    }
+    std::ranges::stable_partition(others, [&](std::uint32_t other) {
+        return text.find(stem_of((*files_)[other].path)) == std::string_view::npos;
+    });
+    const std::size_t count = window_ < kLongWindow ? 1 : 1 + random.below(kNeighboursMax);
+    if (others.size() > count)
+        others.erase(others.begin(), others.end() - static_cast<std::ptrdiff_t>(count));
+    return others;
+}
+
 Tokens CodePieces::head_of(const CodePiece& piece, std::string_view text, Random& random) {
     const CorpusFile& file = (*files_)[piece.file_index];
     Tokens path_line = formats_->path_line(file.path);
-    const auto neighbours = files_of_folder_.find(folder_key(file));
-    if (neighbours == files_of_folder_.end() || neighbours->second.size() < 2 ||
-        !random.chance(kNeighbourShare)) {
+    if (!random.chance(window_ < kLongWindow ? kNeighbourShare : kNeighboursShare))
         return path_line;
+    const std::vector<std::uint32_t> others = pick_neighbours(piece, text, random);
+    if (others.empty()) return path_line;
+    Tokens head = formats_->repository_name(file.package);
+    for (const std::uint32_t other : others) {
+        const CorpusFile& neighbour = (*files_)[other];
+        const Tokens tokens =
+            formats_->neighbour(neighbour.path, pick_snippet(neighbour, text, random));
+        head.insert(head.end(), tokens.begin(), tokens.end());
     }
-    const std::uint32_t other = random.pick(neighbours->second);
-    if (other == piece.file_index) return path_line;
-    const CorpusFile& neighbour = (*files_)[other];
-    Tokens head = formats_->repository_head(
-        file.package, neighbour.path, pick_snippet(neighbour, text, random));
     head.resize(std::min(head.size(), window_ / 2));
     head.insert(head.end(), path_line.begin(), path_line.end());
     return head;
@@ -159,6 +200,15 @@ Tokens CodePieces::render_hole(const Tokens& head, const Window& window, Random&
     if (random.chance(kCutPrefixShare) && !parts.prefix.empty()) {
         const std::size_t cut = random.below(parts.prefix.size());
         parts.prefix.remove_prefix(to_character_start(parts.prefix, cut));
+    }
+    std::string kept;  // the prefix without some of its imports: an editor's file may lack them
+    if (random.chance(kDroppedImportsShare)) {
+        for (const Span line : lines_of(parts.prefix)) {
+            const std::size_t end = std::min(line.end + 1, parts.prefix.size());
+            const std::string_view whole = part(parts.prefix, {line.begin, end});
+            if (!is_import(whole) || random.chance(0.5)) kept += whole;
+        }
+        parts.prefix = kept;
     }
     const InfillOrder order =
         random.chance(kSuffixFirstShare) ? InfillOrder::suffix_first : InfillOrder::prefix_first;

@@ -15,7 +15,8 @@ namespace {
 constexpr std::size_t kLineBytesMin = 10;
 constexpr std::size_t kLineBytesMax = 100;
 constexpr std::size_t kContextBytesMax = 8000;
-constexpr std::size_t kTriesPerCase = 20;
+constexpr std::size_t kTriesPerCase = 60;
+constexpr std::size_t kTriesPerFix = 200;
 
 using Fields = std::vector<std::pair<std::string_view, std::string_view>>;
 
@@ -64,19 +65,62 @@ std::string_view first_lines(std::string_view text) {
     return text.substr(0, text.rfind('\n', kContextBytesMax) + 1);
 }
 
-/// Where a case may start: the line's text without its indentation, or nothing.
-std::optional<Span> case_line(std::string_view text,
-                              const std::vector<Span>& lines,
-                              Random& random) {
-    const Span line = random.pick(lines);
-    const std::string_view content = trimmed(part(text, line));
+bool is_case_line(std::string_view line) {
+    const std::string_view content = trimmed(line);
     const bool has_letter = std::ranges::any_of(
         content, [](unsigned char letter) { return std::isalpha(letter) != 0; });
-    if (content.size() < kLineBytesMin || content.size() > kLineBytesMax || !has_letter ||
-        is_comment_line(content)) {
-        return std::nullopt;
-    }
+    return content.size() >= kLineBytesMin && content.size() <= kLineBytesMax && has_letter &&
+           !is_comment_line(content);
+}
+
+// The targets of the four kinds, in or from line `index` on; nothing if there is none.
+
+std::optional<Span> whole_line(std::string_view text,
+                               const std::vector<Span>& lines,
+                               std::size_t index,
+                               Random& /*random*/) {
+    const Span line = lines[index];
     return Span{line.begin + indentation(part(text, line)), line.end};
+}
+
+std::optional<Span> line_tail(std::string_view text,
+                              const std::vector<Span>& lines,
+                              std::size_t index,
+                              Random& random) {
+    const Span line = *whole_line(text, lines, index, random);
+    return Span{to_character_start(text, line.begin + 1 + random.below(line.size() - 3)), line.end};
+}
+
+std::optional<Span> argument_list(std::string_view text,
+                                  const std::vector<Span>& lines,
+                                  std::size_t index,
+                                  Random& random) {
+    const Span line = lines[index];
+    std::vector<Span> calls;
+    for (std::size_t i = line.begin + 1; i < line.end; ++i) {
+        if (text[i] != '(' || !is_identifier_letter(text[i - 1])) continue;
+        const auto close = matching_bracket(text, i, line.end - i);
+        if (close && *close > i + 1) calls.push_back({i + 1, *close});
+    }
+    if (calls.empty()) return std::nullopt;
+    return random.pick(calls);
+}
+
+/// Lines of one indentation or deeper, none of them empty.
+std::optional<Span> block(std::string_view text,
+                          const std::vector<Span>& lines,
+                          std::size_t index,
+                          Random& random) {
+    const std::size_t last = index + 1 + random.below(4);
+    if (last >= lines.size()) return std::nullopt;
+    const std::size_t outer = indentation(part(text, lines[index]));
+    for (std::size_t i = index; i <= last; ++i) {
+        const std::string_view line = part(text, lines[i]);
+        if (trimmed(line).empty() || indentation(line) < outer || line.size() > kLineBytesMax) {
+            return std::nullopt;
+        }
+    }
+    return Span{lines[index].begin + outer, lines[last].end};
 }
 
 }  // namespace
@@ -85,24 +129,32 @@ void write_line_cases(const std::vector<const CorpusFile*>& files,
                       std::size_t count,
                       Random& random,
                       std::ostream& stream) {
-    for (const bool is_whole_line : {true, false}) {
+    struct Kind {
+        const char* name;
+        std::optional<Span> (*pick)(std::string_view,
+                                    const std::vector<Span>&,
+                                    std::size_t,
+                                    Random&);
+    };
+    for (const Kind& kind : {Kind{"whole_line", whole_line},
+                             Kind{"line_tail", line_tail},
+                             Kind{"argument_list", argument_list},
+                             Kind{"block", block}}) {
         std::size_t written = 0;
         for (std::size_t i = 0; i < count * kTriesPerCase && written < count; ++i) {
             const CorpusFile& file = *random.pick(files);
             const std::string_view text = file.text;
-            const std::optional<Span> line = case_line(text, lines_of(text), random);
-            if (!line) continue;
-            std::size_t begin = line->begin;
-            if (!is_whole_line) {
-                begin = to_character_start(text, begin + 1 + random.below(line->size() - 3));
-                if (trimmed(text.substr(begin, line->end - begin)).empty()) continue;
-            }
+            const std::vector<Span> lines = lines_of(text);
+            const std::size_t index = random.below(lines.size());
+            if (!is_case_line(part(text, lines[index]))) continue;
+            const std::optional<Span> target = kind.pick(text, lines, index, random);
+            if (!target || trimmed(part(text, *target)).empty()) continue;
             write_case(stream,
                        file,
-                       {{"kind", is_whole_line ? "whole_line" : "line_tail"},
-                        {"prefix", last_lines(text.substr(0, begin))},
-                        {"suffix", first_lines(text.substr(line->end))},
-                        {"target", text.substr(begin, line->end - begin)}});
+                       {{"kind", kind.name},
+                        {"prefix", last_lines(text.substr(0, target->begin))},
+                        {"suffix", first_lines(text.substr(target->end))},
+                        {"target", part(text, *target)}});
             ++written;
         }
     }
@@ -129,19 +181,24 @@ void write_fix_cases(const std::vector<const CorpusFile*>& files,
                      std::size_t count,
                      Random& random,
                      std::ostream& stream) {
-    std::size_t written = 0;
-    for (std::size_t i = 0; i < count * kTriesPerCase && written < count; ++i) {
-        const CorpusFile& file = *random.pick(files);
-        const auto pair = make_fix_pair(file.text, pick_mutation(random), random);
-        if (!pair) continue;
-        write_case(stream,
-                   file,
-                   {{"kind", to_string(pair->mutation)},
-                    {"before", pair->before},
-                    {"bad_line", pair->bad_line},
-                    {"after", pair->after},
-                    {"target", pair->good_line}});
-        ++written;
+    const std::size_t of_each = (count - count / 10 + kMutationCount - 1) / kMutationCount;
+    for (std::size_t kind = 0; kind <= kMutationCount; ++kind) {
+        const auto mutation = static_cast<Mutation>(kind);
+        const std::size_t wanted = mutation == Mutation::none ? count / 10 : of_each;
+        std::size_t written = 0;
+        for (std::size_t i = 0; i < wanted * kTriesPerFix && written < wanted; ++i) {
+            const CorpusFile& file = *random.pick(files);
+            const auto pair = make_fix_pair(file.text, mutation, random);
+            if (!pair) continue;
+            write_case(stream,
+                       file,
+                       {{"kind", to_string(mutation)},
+                        {"before", pair->before},
+                        {"bad_line", pair->bad_line},
+                        {"after", pair->after},
+                        {"target", pair->good_line}});
+            ++written;
+        }
     }
 }
 

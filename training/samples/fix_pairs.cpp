@@ -55,11 +55,27 @@ std::optional<std::string> replace_one(std::string_view line,
     return replaced(line, span, to);
 }
 
+/// The names that code uses: no keywords, nothing of strings and comments.
 std::vector<Span> names_in(std::string_view line, std::size_t bytes_min) {
-    std::vector<Span> spans = identifiers_of(line);
+    std::vector<Span> spans = code_identifiers_of(line);
     std::erase_if(
         spans, [&](Span span) { return span.size() < bytes_min || is_keyword(part(line, span)); });
     return spans;
+}
+
+bool is_upper(char letter) {
+    return std::isupper(static_cast<unsigned char>(letter)) != 0;
+}
+
+/// True if both are written in capitals, or both start with one, or neither: types, constants and
+/// variables are not mistaken for each other.
+bool looks_alike(std::string_view left, std::string_view right) {
+    const auto kind = [](std::string_view name) {
+        const bool is_shouted = std::ranges::none_of(
+            name, [](unsigned char letter) { return std::islower(letter) != 0; });
+        return is_shouted ? 2 : int{is_upper(name.front())};
+    };
+    return kind(left) == kind(right);
 }
 
 std::optional<std::string> other_identifier(std::string_view line,
@@ -68,9 +84,13 @@ std::optional<std::string> other_identifier(std::string_view line,
     const std::vector<Span> spans = names_in(line, 1);
     if (spans.empty() || names.empty()) return std::nullopt;
     const Span span = random.pick(spans);
-    const std::string_view other = random.pick(names);
-    if (other == part(line, span)) return std::nullopt;
-    return replaced(line, span, other);
+    const std::string_view name = part(line, span);
+    std::vector<std::string_view> alike;
+    for (const std::string_view other : names) {
+        if (other != name && looks_alike(other, name)) alike.push_back(other);
+    }
+    if (alike.empty()) return std::nullopt;
+    return replaced(line, span, random.pick(alike));
 }
 
 std::optional<std::string> typo(std::string_view line, Random& random) {

@@ -45,12 +45,14 @@ Tokens SampleFormats::path_line(std::string_view path) {
     return tokens;
 }
 
-Tokens SampleFormats::repository_head(std::string_view name,
-                                      std::string_view neighbour_path,
-                                      std::string_view snippet) {
+Tokens SampleFormats::repository_name(std::string_view name) {
     Tokens tokens = {repo_name_};
     encoder_->encode(name, tokens);
-    append(tokens, path_line(neighbour_path));
+    return tokens;
+}
+
+Tokens SampleFormats::neighbour(std::string_view path, std::string_view snippet) {
+    Tokens tokens = path_line(path);
     encoder_->encode(snippet, tokens);
     return tokens;
 }

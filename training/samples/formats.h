@@ -38,10 +38,10 @@ class SampleFormats {
 
     /// <|file_sep|>path\n
     [[nodiscard]] Tokens path_line(std::string_view path);
-    /// <|repo_name|>name<|file_sep|>path\nsnippet
-    [[nodiscard]] Tokens repository_head(std::string_view name,
-                                         std::string_view neighbour_path,
-                                         std::string_view snippet);
+    /// <|repo_name|>name
+    [[nodiscard]] Tokens repository_name(std::string_view name);
+    /// <|file_sep|>path\nsnippet
+    [[nodiscard]] Tokens neighbour(std::string_view path, std::string_view snippet);
 
     /// head, the parts in `order`, <|endoftext|>. More than `tokens_max` tokens: the end of the
     /// suffix is left out, then the start of the prefix. Empty if that does not suffice.

@@ -1,6 +1,7 @@
-// hearth-make-samples CORPUS.PACK TOKENIZER_FILE FOLDER [SEED]: writes token shards for training,
-// for the decay phase and for held-out loss, and evaluation cases. training/README.md says what is
-// in them.
+// hearth-make-samples CORPUS.PACK TOKENIZER_FILE FOLDER [options]: writes token shards for
+// training, for the decay phase and for held-out loss, and evaluation cases. training/README.md
+// says what is in them. A pack may hold training files alone, or held-out files alone: then it
+// writes those.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -8,6 +9,9 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include "training/corpus/corpus_pack.h"
@@ -17,20 +21,26 @@
 #include "training/samples/explain_pairs.h"
 #include "training/samples/fix_pairs.h"
 #include "training/samples/formats.h"
+#include "training/samples/source_text.h"
 
 namespace {
 
 using namespace hearth;            // NOLINT(google-build-using-namespace): a program's own file
 using namespace hearth::training;  // NOLINT(google-build-using-namespace)
 
-constexpr std::size_t kWindow = 512;
-constexpr std::size_t kShardTokens = 4096 * kWindow;
+constexpr std::size_t kShardTokens = 2U << 20U;
 constexpr double kDecayShare = 0.15;    // of all training tokens
 constexpr double kExplainShare = 0.15;  // of the decay phase
 constexpr double kFixShare = 0.15;
 constexpr std::size_t kExplainTokensMax = 320;
-constexpr std::size_t kHeldoutBlocksMax = 400;  // per language
-constexpr std::size_t kCasesPerLanguage = 50;
+constexpr std::size_t kHeldoutTokensMax = 400 * 512;  // per language
+
+struct Options {
+    std::uint64_t seed = 1;
+    std::size_t window = 512;
+    std::size_t cases = 300;      // per language and kind
+    std::set<std::string> twice;  // languages whose files are seen twice, with other holes
+};
 
 /// One program run: what is read, and the folder it writes to.
 class SampleMaker {
@@ -38,17 +48,33 @@ class SampleMaker {
     SampleMaker(const std::vector<CorpusFile>& files,
                 SampleFormats& formats,
                 std::filesystem::path folder,
-                std::uint64_t seed)
+                const Options& options)
         : files_(files),
           formats_(formats),
           folder_(std::move(folder)),
-          random_(seed),
-          pieces_(files, formats, kWindow) {}
+          options_(options),
+          random_(options.seed),
+          pieces_(files, formats, options.window) {}
 
     Result<void> run() {
+        HEARTH_CHECK(write_train_and_decay());
+        HEARTH_CHECK(write_heldout());
+        HEARTH_CHECK(write_cases());
+        if (index_.empty()) {
+            return fail(ErrorCode::invalid_argument, "the corpus has no files", "samples");
+        }
+        return write_index();
+    }
+
+  private:
+    Result<void> write_train_and_decay() {
         std::vector<CodePiece> pieces = pieces_.cut(false);
-        if (pieces.empty()) {
-            return fail(ErrorCode::invalid_argument, "the corpus has no training files", "samples");
+        if (pieces.empty()) return {};
+        all_pieces_ = pieces;
+        for (const CodePiece& piece : all_pieces_) {
+            const std::string& language = files_[piece.file_index].language;
+            if (options_.twice.contains(language)) pieces.push_back(piece);
+            if (is_code_language(language)) fixable_.push_back(piece);
         }
         random_.shuffle(pieces);
         const double code_share = 1 - kExplainShare - kFixShare;
@@ -56,17 +82,12 @@ class SampleMaker {
         const auto decay_pieces = static_cast<std::size_t>(
             static_cast<double>(pieces.size()) * decay_code / (1 - kDecayShare + decay_code));
         const auto middle = pieces.end() - static_cast<std::ptrdiff_t>(decay_pieces);
-        all_pieces_ = pieces;
         HEARTH_CHECK(write_training({pieces.begin(), middle}));
-        HEARTH_CHECK(write_decay({middle, pieces.end()}));
-        HEARTH_CHECK(write_heldout());
-        HEARTH_CHECK(write_cases());
-        return write_index();
+        return write_decay({middle, pieces.end()});
     }
 
-  private:
     BlockPacker make_packer() {
-        return {kWindow, formats_.padding(), [this](std::size_t tokens_max) {
+        return {options_.window, formats_.padding(), [this](std::size_t tokens_max) {
                     return pieces_.render_plain(random_.pick(all_pieces_), tokens_max);
                 }};
     }
@@ -105,7 +126,7 @@ class SampleMaker {
                 language = language->second.empty() ? explain_of_language.erase(language)
                                                     : std::next(language);
             }
-            while (fix < all * kFixShare) {
+            while (fix < all * kFixShare && !fixable_.empty()) {
                 const Tokens sample = fix_sample();
                 fix += static_cast<double>(sample.size());
                 packer.add(sample);
@@ -123,10 +144,12 @@ class SampleMaker {
     std::map<std::string, std::vector<Tokens>> explain_samples() {
         std::map<std::string, std::vector<Tokens>> samples;
         for (const CorpusFile& file : files_) {
-            if (file.is_heldout) continue;
+            if (file.is_heldout || !is_code_language(file.language)) continue;
             for (const ExplainPair& pair : find_explain_pairs(file)) {
-                Tokens tokens =
-                    formats_.explain(file.path, pair.code, pair.sentence, kExplainTokensMax);
+                Tokens tokens = formats_.explain(file.path,
+                                                 pair.code,
+                                                 pair.sentence,
+                                                 std::min(kExplainTokensMax, options_.window));
                 if (!tokens.empty()) samples[file.language].push_back(std::move(tokens));
             }
         }
@@ -143,7 +166,7 @@ class SampleMaker {
             const Mutation mutation = pick_mutation(random_);
             // Some mutations need luck to find a place; each kind gets its share all the same.
             for (int i = 0; i < 100; ++i) {
-                const CorpusFile& file = files_[random_.pick(all_pieces_).file_index];
+                const CorpusFile& file = files_[random_.pick(fixable_).file_index];
                 const auto pair = make_fix_pair(file.text, mutation, random_);
                 if (!pair) continue;
                 Tokens tokens = formats_.fix({.path = file.path,
@@ -151,7 +174,7 @@ class SampleMaker {
                                               .bad_line = pair->bad_line,
                                               .after = pair->after,
                                               .good_line = pair->good_line},
-                                             kWindow);
+                                             options_.window);
                 if (!tokens.empty()) return tokens;
             }
         }
@@ -167,9 +190,9 @@ class SampleMaker {
             // Whole windows only: nothing is filled up.
             Tokens tokens;
             for (const CodePiece& piece : pieces) {
-                if (tokens.size() >= kHeldoutBlocksMax * kWindow) break;
-                const Tokens sample = pieces_.render_plain(piece, kWindow);
-                if (sample.size() == kWindow) {
+                if (tokens.size() >= kHeldoutTokensMax) break;
+                const Tokens sample = pieces_.render_plain(piece, options_.window);
+                if (sample.size() == options_.window) {
                     tokens.insert(tokens.end(), sample.begin(), sample.end());
                 }
             }
@@ -183,13 +206,14 @@ class SampleMaker {
         for (const CorpusFile& file : files_) {
             if (file.is_heldout) by_language[file.language].push_back(&file);
         }
+        if (by_language.empty()) return {};
         std::ofstream lines(folder_ / "eval-line.jsonl");
         std::ofstream explains(folder_ / "eval-explain.jsonl");
         std::ofstream fixes(folder_ / "eval-fix.jsonl");
         for (const auto& [language, files] : by_language) {
-            write_line_cases(files, kCasesPerLanguage, random_, lines);
-            write_explain_cases(files, kCasesPerLanguage, random_, explains);
-            write_fix_cases(files, kCasesPerLanguage, random_, fixes);
+            write_line_cases(files, options_.cases, random_, lines);
+            write_explain_cases(files, options_.cases, random_, explains);
+            write_fix_cases(files, options_.cases, random_, fixes);
         }
         if (!lines.flush() || !explains.flush() || !fixes.flush()) {
             return fail(ErrorCode::io, "cannot write evaluation cases to " + folder_.string());
@@ -243,16 +267,18 @@ class SampleMaker {
     const std::vector<CorpusFile>& files_;
     SampleFormats& formats_;
     std::filesystem::path folder_;
+    const Options options_;
     Random random_;
     CodePieces pieces_;
     std::vector<CodePiece> all_pieces_;
+    std::vector<CodePiece> fixable_;
     std::map<std::string, std::pair<std::size_t, std::size_t>> index_;  // tokens, bytes
 };
 
 Result<void> run(const std::string& corpus,
                  const std::string& tokenizer_path,
                  const std::string& folder,
-                 std::uint64_t seed) {
+                 const Options& options) {
     HEARTH_TRY(const std::vector<CorpusFile> files, load_corpus_pack(corpus));
     HEARTH_TRY(const TokenizerFile tokenizer, TokenizerFile::load(tokenizer_path));
     Encoder encoder(tokenizer);
@@ -260,19 +286,51 @@ Result<void> run(const std::string& corpus,
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     if (error) return fail(ErrorCode::io, "cannot make " + folder + ": " + error.message());
-    return SampleMaker(files, formats, folder, seed).run();
+    return SampleMaker(files, formats, folder, options).run();
+}
+
+/// The "--name value" pairs from argument 4 on.
+std::optional<Options> parse_options(int argument_count, char** arguments) {
+    Options options;
+    for (int i = 4; i < argument_count; i += 2) {
+        const std::string_view name = arguments[i];
+        if (i + 1 == argument_count) return std::nullopt;
+        const char* const value = arguments[i + 1];
+        if (name == "--seed") {
+            options.seed = std::strtoull(value, nullptr, 10);
+        } else if (name == "--window") {
+            options.window = std::strtoul(value, nullptr, 10);
+        } else if (name == "--cases") {
+            options.cases = std::strtoul(value, nullptr, 10);
+        } else if (name == "--twice") {
+            std::istringstream names(value);
+            for (std::string language; std::getline(names, language, ',');) {
+                options.twice.insert(language);
+            }
+        } else {
+            return std::nullopt;
+        }
+    }
+    if (options.window < 128 || options.window > 8192) return std::nullopt;
+    return options;
 }
 
 }  // namespace
 
 int main(int argument_count, char** arguments) {
-    if (argument_count < 4 || argument_count > 5) {
-        std::fputs("usage: hearth-make-samples CORPUS.PACK TOKENIZER_FILE FOLDER [SEED]\n", stderr);
+    const std::optional<Options> options =
+        argument_count < 4 ? std::nullopt : parse_options(argument_count, arguments);
+    if (!options) {
+        std::fputs(
+            "usage: hearth-make-samples CORPUS.PACK TOKENIZER_FILE FOLDER [options]\n"
+            "  --seed N           of cuts and order (1)\n"
+            "  --window N         tokens of a sample, 128 to 8192 (512)\n"
+            "  --cases N          evaluation cases per language and kind (300)\n"
+            "  --twice LANG,...   languages whose files are cut twice\n",
+            stderr);
         return 2;
     }
-    const std::uint64_t seed =
-        argument_count == 5 ? std::strtoull(arguments[4], nullptr, 10) : std::uint64_t{1};
-    if (const Result<void> done = run(arguments[1], arguments[2], arguments[3], seed); !done) {
+    if (const Result<void> done = run(arguments[1], arguments[2], arguments[3], *options); !done) {
         std::fprintf(stderr, "hearth-make-samples: %s\n", done.error().text.c_str());
         return 1;
     }

@@ -82,6 +82,46 @@ std::vector<Span> identifiers_of(std::string_view text) {
     return spans;
 }
 
+std::vector<Span> code_identifiers_of(std::string_view text) {
+    std::vector<Span> spans;
+    for (const Span line : lines_of(text)) {
+        const std::string_view whole = part(text, line);
+        if (is_comment_line(whole)) continue;
+        std::size_t begin = 0;  // of the code that has not been looked at
+        const auto take = [&](std::size_t end) {
+            for (const Span span : identifiers_of(whole.substr(begin, end - begin))) {
+                spans.push_back({line.begin + begin + span.begin, line.begin + begin + span.end});
+            }
+        };
+        for (std::size_t i = 0; i < whole.size(); ++i) {
+            const bool is_comment = whole.substr(i).starts_with("//") ||
+                                    (whole[i] == '#' && i > 0 && whole[i - 1] == ' ');
+            if (is_comment) {
+                take(i);
+                begin = whole.size();
+                break;
+            }
+            if (whole[i] != '"' && whole[i] != '\'' && whole[i] != '`') continue;
+            std::size_t close = i + 1;
+            while (close < whole.size() && whole[close] != whole[i]) {
+                close += whole[close] == '\\' ? 2 : 1;
+            }
+            if (close >= whole.size()) continue;  // a lifetime, or a string of several lines
+            take(i);
+            begin = close + 1;
+            i = close;
+        }
+        take(whole.size());
+    }
+    return spans;
+}
+
+bool is_code_language(std::string_view language) {
+    static constexpr std::array<std::string_view, 8> kLanguages = {
+        "c", "cpp", "go", "java", "javascript", "python", "rust", "typescript"};
+    return std::ranges::binary_search(kLanguages, language);
+}
+
 bool is_keyword(std::string_view word) {
     return std::ranges::binary_search(kKeywords, word);
 }

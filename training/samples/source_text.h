@@ -28,7 +28,12 @@ bool is_identifier_letter(char letter);
 
 /// All identifiers that are no numbers, in order, keywords among them.
 std::vector<Span> identifiers_of(std::string_view text);
+/// The same without those in strings and comments: line by line, by quotes that close in their
+/// line.
+std::vector<Span> code_identifiers_of(std::string_view text);
 bool is_keyword(std::string_view word);
+/// One of the eight languages that are held out, evaluated, explained and fixed.
+bool is_code_language(std::string_view language);
 
 /// The place of the bracket that closes the one at `open`, strings and line comments skipped, if it
 /// comes within `bytes_max`.

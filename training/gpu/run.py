@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""A run on a lent GPU machine: `run.py prepare` here, the other commands there. training/README.md, "On a GPU".
+
+The machine has Python with torch and nothing of ours: programs, tokenizer and corpus parts travel in one folder.
+Only the standard library is needed, but for `probe` and `train`.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import parts
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = ("hearth-train", "hearth-make-samples")
+SCARCE = "python,typescript,javascript,java"  # languages that are sampled twice
+SHORT, LONG = 1024, 2048
+
+
+def prepare(arguments):
+    """Fills BOX with the programs, the tokenizer and one load of parts, of which load 0 is the first."""
+    box, corpus = Path(arguments.box), Path(arguments.parts)
+    shutil.rmtree(box, ignore_errors=True)
+    box.mkdir(parents=True)
+    for program in PROGRAMS:
+        target = shutil.copy(Path(arguments.bin) / program, box)
+        subprocess.run(["strip", target], check=True)
+    shutil.copy(arguments.tokenizer, box / "tokenizer.txt")
+    fixed = sum(path.stat().st_size for path in box.iterdir())
+    loads, size = [[]], fixed
+    for path in [corpus / "heldout.pack.xz", *sorted(corpus.glob("part-*.pack.xz"))]:
+        if loads[-1] and size + path.stat().st_size > arguments.load_bytes:
+            loads.append([])
+            size = fixed
+        loads[-1].append(path)
+        size += path.stat().st_size
+    if arguments.load >= len(loads):
+        sys.exit(f"there are loads 0 to {len(loads) - 1}, not {arguments.load}")
+    for path in loads[arguments.load]:
+        shutil.copy(path, box)
+    total = sum(path.stat().st_size for path in box.iterdir())
+    names = ", ".join(path.name.partition(".")[0] for path in loads[arguments.load])
+    print(f"load {arguments.load} of {len(loads)}: {names}; {total / 1e6:.1f} MB in {box}")
+
+
+def unpack(arguments):
+    """Takes what BOX brought and makes shards of it, all parts side by side; a part is ready when its shards.json is."""
+    box, data = Path(arguments.box), Path(arguments.data)
+    data.mkdir(parents=True, exist_ok=True)
+    for name in (*PROGRAMS, "tokenizer.txt"):
+        shutil.copy(box / name, data / f"{name}.part")
+        os.replace(data / f"{name}.part", data / name)
+    jobs = []
+    for path in sorted(box.glob("*.pack.xz")):
+        pack = data / path.name.removesuffix(".xz")
+        if not pack.exists():
+            with lzma.open(path) as packed, open(f"{pack}.part", "wb") as plain:
+                shutil.copyfileobj(packed, plain, 1 << 20)
+            os.replace(f"{pack}.part", pack)
+        part = path.name.partition(".")[0]
+        for seed, window in enumerate((SHORT, LONG), 1):
+            if not (data / part / f"w{window}" / "shards.json").exists():
+                jobs.append((data, pack, part, window, seed))
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for line in pool.map(_make_samples, jobs):
+            print(line, flush=True)
+
+
+def _make_samples(job):
+    data, pack, part, window, seed = job
+    started = time.monotonic()
+    out = data / part / f"w{window}"
+    command = [data / "hearth-make-samples", pack, data / "tokenizer.txt", out, "--window", window, "--seed", seed]
+    done = subprocess.run([str(word) for word in (*command, "--twice", SCARCE)], capture_output=True, text=True)
+    if done.returncode != 0:
+        return f"{part} w{window}: {done.stderr.strip()}"
+    index = json.loads((out / "shards.json").read_text())
+    tokens = sum(shard["tokens"] for shard in index.values())
+    return f"{part} w{window}: {tokens / 1e6:.1f}M tokens in {time.monotonic() - started:.0f} s"
+
+
+def probe(arguments):
+    """Measures the shapes, plain and compiled, and writes the choice to DATA/choice.json: the first above its bar."""
+    import train  # pylint: disable=import-outside-toplevel  # torch is not where `prepare` runs
+    from shape import PRESETS  # pylint: disable=import-outside-toplevel
+
+    device, compute = train.pick_device()
+    deadline = time.monotonic() + arguments.seconds
+    choice, table = None, []
+    candidates = [name.partition("=") for name in arguments.shapes.split(",")]
+    for name, _, bar in candidates:
+        for compiled in (False, True):
+            left = deadline - time.monotonic()
+            if (choice and left < 10) or (compiled and not arguments.compile):
+                continue
+            speed = train.probe(PRESETS[name], device, compute, min(8.0, left / 4), train.print_log, compiled=compiled)
+            share = speed * PRESETS[name].flops_per_token(SHORT) / 790e12
+            table.append({"shape": name, "compiled": compiled, "tokens_per_second": round(speed)})
+            train.print_log(f"probe: {table[-1]}, {100 * share:.1f} % of 790 TFLOP/s")
+            is_fast = speed >= float(bar or 0)
+            if speed > 0 and is_fast and (choice is None or (choice["shape"] == name and speed > choice["speed"])):
+                choice = {"shape": name, "compiled": compiled, "speed": speed}
+        if choice:
+            break
+    choice = choice or {"shape": candidates[-1][0], "compiled": False, "speed": 0.0}
+    Path(arguments.data).mkdir(parents=True, exist_ok=True)
+    (Path(arguments.data) / "choice.json").write_text(json.dumps({**choice, "table": table}) + "\n")
+    train.print_log(f"chosen: {choice}")
+
+
+def start(arguments):
+    """Starts `train` in a session of its own, which outlives the command that started it; its log is OUT/log."""
+    out = Path(arguments.out)
+    out.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-B", str(HERE / "run.py"), "train", *sys.argv[2:]]
+    with open(out / "log", "ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+    (out / "pid").write_text(f"{process.pid}\n")
+    print(f"training runs as process {process.pid}; its log is {out / 'log'}")
+
+
+def train_here(arguments):
+    """One run; waits for the first part. The end is whole: decay, rounding and checkpoint happen within the minutes."""
+    import shards  # pylint: disable=import-outside-toplevel
+    import train  # pylint: disable=import-outside-toplevel
+    from shape import PRESETS  # pylint: disable=import-outside-toplevel
+
+    data = Path(arguments.data)
+    while not any(data.glob(f"*/w{SHORT}/train-*.bin")) or not any(data.glob(f"*/w{SHORT}/shards.json")):
+        time.sleep(1)
+    choice_file = data / "choice.json"
+    choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
+    shape = PRESETS[arguments.shape or choice.get("shape", "h2")]
+    shape = dataclasses.replace(shape, vocab_size=shards.vocab_size(data / "tokenizer.txt"))
+    minutes = arguments.minutes
+    if arguments.until:
+        minutes = (arguments.until - time.time()) / 60
+    options = train.Options(
+        data=arguments.data, out=arguments.out, minutes=minutes, tokens=arguments.tokens, rate=arguments.rate,
+        adam_rate=arguments.adam_rate, step_tokens=arguments.step_tokens, micro_tokens=arguments.micro_tokens,
+        short=SHORT, long=LONG,
+    )  # fmt: skip
+    train.main(options, shape, arguments.resume, choice.get("compiled", False))
+
+
+def poll(arguments):
+    """Waits up to --seconds for the run to end, then prints the end of its log. 0: ended; 3: runs on."""
+    out = Path(arguments.out)
+    pid = int((out / "pid").read_text())
+    end = time.monotonic() + arguments.seconds
+    while _runs(pid) and time.monotonic() < end:
+        time.sleep(1)
+    print("".join((out / "log").read_text(errors="replace").splitlines(keepends=True)[-arguments.lines :]))
+    sys.exit(3 if _runs(pid) else 0)
+
+
+def _runs(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def export(arguments):
+    """Writes OUT/model.gguf by hearth-train, and its parts, the log and the choice into FOLDER."""
+    out, data, folder = Path(arguments.out), Path(arguments.data), Path(arguments.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = out / "model.gguf"
+    command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt",
+               "--out", model, "--window", LONG, "--name", "hearth default"]  # fmt: skip
+    subprocess.run([str(word) for word in command], check=True)
+    count = parts.split(model, folder)
+    for path in (out / "log", data / "choice.json"):
+        if path.exists():
+            shutil.copy(path, folder)
+    print(f"{model.stat().st_size / 1e6:.2f} MB in {count} parts in {folder}")
+
+
+def carry_state(arguments):
+    """Writes parts of the stable phase's weights in bfloat16 into FOLDER: --first and --count pick which."""
+    import torch  # pylint: disable=import-outside-toplevel
+
+    out = Path(arguments.out)
+    small = out / "stable-bf16.pt"
+    if not small.exists():
+        state = torch.load(out / "stable.pt", map_location="cpu")
+        kept = {"shape": state["shape"], "weights": state["weights"].bfloat16()}
+        torch.save(kept, f"{small}.part")
+        os.replace(f"{small}.part", small)
+    Path(arguments.folder).mkdir(parents=True, exist_ok=True)
+    count = parts.split(small, arguments.folder, first=arguments.first, count=arguments.count)
+    print(f"{small.stat().st_size / 1e6:.1f} MB in {count} parts")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name, function, *options):
+        command = commands.add_parser(name, help=function.__doc__.split("\n", maxsplit=1)[0])
+        command.set_defaults(function=function)
+        for option, values in options:
+            command.add_argument(option, **values)
+
+    box = ("--box", {"default": ".gpu", "help": "the folder that travels"})
+    data = ("--data", {"default": "/tmp/hearth/data"})
+    out = ("--out", {"default": "/tmp/hearth/run"})
+    folder = ("--folder", {"required": True, "help": "what comes back"})
+    add("prepare", prepare, box, ("--parts", {"required": True}), ("--tokenizer", {"required": True}),
+        ("--bin", {"default": "build/release/bin"}), ("--load", {"type": int, "default": 0}),
+        ("--load-bytes", {"type": int, "default": 50_000_000}))  # fmt: skip
+    add("unpack", unpack, box, data, ("--jobs", {"type": int, "default": os.cpu_count()}))
+    add("probe", probe, data, ("--seconds", {"type": float, "default": 60.0}),
+        ("--shapes", {"default": "h2", "help": "NAME[=tokens a second at least],... the first that is fast enough"}),
+        ("--compile", {"action": "store_true", "help": "try compiled too"}))  # fmt: skip
+    runs = (data, out, ("--shape", {"default": ""}), ("--minutes", {"type": float, "default": 22.0}),
+            ("--until", {"type": float, "default": 0.0, "help": "seconds since 1970, instead of minutes"}),
+            ("--tokens", {"type": float, "default": 0.0}), ("--rate", {"type": float, "default": 0.01}),
+            ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 262144}),
+            ("--micro-tokens", {"type": int, "default": 65536}), ("--resume", {"default": None}))  # fmt: skip
+    add("start", start, *runs)
+    add("train", train_here, *runs)
+    add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
+    add("export", export, data, out, folder)
+    add("state", carry_state, out, folder, ("--first", {"type": int, "default": 0}),
+        ("--count", {"type": int, "default": 3}))  # fmt: skip
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    parsed = parse()
+    parsed.function(parsed)
