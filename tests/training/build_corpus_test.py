@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training" / "corpu
 
 import build_corpus
 import pack_parts
+import sample_pack
 import sources
 
 COPYRIGHT = """\
@@ -153,6 +154,14 @@ class BuildTest(unittest.TestCase):
         self.assertEqual(joined, (self.root / "corpus.pack").read_bytes())
         for name in made:
             self.assertTrue(lzma.decompress((out / f"{name}.pack.xz").read_bytes()).startswith(b"train\t"))
+
+
+    def test_a_sample_for_the_tokenizer_has_some_of_each_language(self):
+        out = self.root / "sample.pack"
+        taken = sample_pack.write_sample(self.root / "corpus.pack", out, 1)
+        self.assertEqual(sorted(taken), ["docs", "python"])
+        found = [record.split(b"\t", 3)[:2] for _, record in pack_parts.records(out)]
+        self.assertEqual(sorted(found), [[b"heldout", b"python"], [b"train", b"docs"], [b"train", b"python"]])
 
 
 class RegistryTest(unittest.TestCase):

@@ -443,21 +443,23 @@ class SequenceTest(FolderTest):
         def command(*words):
             return run(sys.executable, "-B", ROOT / "training" / "gpu" / "run.py", *words)
 
-        for load in range(len(names) + 1):  # each part travels alone
-            said = command("prepare", "--box", box, "--parts", self.folder / "parts", "--bin", BIN, "--tokenizer",
-                           self.folder / "tokenizer.txt", "--load", load, "--load-bytes", 1)  # fmt: skip
-            self.assertIn(f"load {load} of {len(names) + 1}", said)
-            command("unpack", "--box", box, "--data", data, "--jobs", 2)
+        said = command("prepare", "--box", box, "--parts", self.folder / "parts", "--bin", BIN, "--tokenizer",
+                       self.folder / "tokenizer.txt", "--load-bytes", 1)  # fmt: skip
+        self.assertEqual(len(said.splitlines()), len(names) + 1)  # each part travels alone
+        for load in range(len(names) + 1):
+            command("unpack", "--box", f"{box}{load}", "--data", data, "--jobs", 2, "--windows", "128,256")
         self.assertEqual(len(list(data.glob("part-*/w*/shards.json"))), 2 * len(names))
-        self.assertTrue((data / "heldout" / "w2048" / "heldout-python.bin").is_file())
-        command("probe", "--data", data, "--seconds", 0.1, "--shapes", "toy=1e12,toy")
+        self.assertTrue((data / "heldout" / "w256" / "heldout-python.bin").is_file())
+        command("probe", "--data", data, "--seconds", 0.1, "--shapes", "toy=1e12,toy", "--micro-tokens", 256,
+                "--windows", "128,256")
         self.assertEqual(train.json.loads((data / "choice.json").read_text())["shape"], "toy")
-        runs = ("--data", data, "--out", out, "--micro-tokens", 2048, "--step-tokens", 2048)
-        command("start", *runs, "--minutes", 0, "--tokens", 30_000)
-        said = command("poll", "--out", out, "--seconds", 200)
+        runs = ("--data", data, "--out", out, "--windows", "128,256", "--micro-tokens", 512, "--step-tokens", 512)
+        command("start", *runs, "--minutes", 0, "--tokens", 10_000)
+        command("poll", "--out", out, "--seconds", 200)
+        said = (out / "log").read_text()
         self.assertIn("done", said)
-        self.assertIn("decay-2048", said)
-        command("export", "--data", data, "--out", out, "--folder", back)
+        self.assertIn("decay-256", said)
+        command("export", "--data", data, "--out", out, "--windows", "128,256", "--folder", back)
         run("sh", "-c", f"cd {back} && ./join-model.gguf.sh")
         run(BIN / "hearth", "logits", "--model", back / "model.gguf", "--backend", "reference", "--tokens", "1,2,3",
             "--out", self.folder / "logits")  # fmt: skip

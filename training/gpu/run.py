@@ -22,62 +22,63 @@ import parts
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("hearth-train", "hearth-make-samples")
 SCARCE = "python,typescript,javascript,java"  # languages that are sampled twice
-SHORT, LONG = 1024, 2048
+WINDOWS = (1024, 2048)  # tokens: for the first part of a run, and for the rest
 
 
 def prepare(arguments):
-    """Fills BOX with the programs, the tokenizer and one load of parts, of which load 0 is the first."""
-    box, corpus = Path(arguments.box), Path(arguments.parts)
-    shutil.rmtree(box, ignore_errors=True)
-    box.mkdir(parents=True)
-    for program in PROGRAMS:
-        target = shutil.copy(Path(arguments.bin) / program, box)
-        subprocess.run(["strip", target], check=True)
-    shutil.copy(arguments.tokenizer, box / "tokenizer.txt")
-    fixed = sum(path.stat().st_size for path in box.iterdir())
-    loads, size = [[]], fixed
+    """Fills BOX0, BOX1, ... with the programs, the tokenizer and as many corpus parts as may travel at a time."""
+    corpus = Path(arguments.parts)
+    fixed = [Path(arguments.bin) / program for program in PROGRAMS]
+    loads, room = [], 0
     for path in [corpus / "heldout.pack.xz", *sorted(corpus.glob("part-*.pack.xz"))]:
-        if loads[-1] and size + path.stat().st_size > arguments.load_bytes:
+        if not loads or path.stat().st_size > room:
             loads.append([])
-            size = fixed
+            room = arguments.load_bytes - sum(program.stat().st_size for program in fixed)
         loads[-1].append(path)
-        size += path.stat().st_size
-    if arguments.load >= len(loads):
-        sys.exit(f"there are loads 0 to {len(loads) - 1}, not {arguments.load}")
-    for path in loads[arguments.load]:
-        shutil.copy(path, box)
-    total = sum(path.stat().st_size for path in box.iterdir())
-    names = ", ".join(path.name.partition(".")[0] for path in loads[arguments.load])
-    print(f"load {arguments.load} of {len(loads)}: {names}; {total / 1e6:.1f} MB in {box}")
+        room -= path.stat().st_size
+    for number, load in enumerate(loads):
+        box = Path(f"{arguments.box}{number}")
+        shutil.rmtree(box, ignore_errors=True)
+        box.mkdir(parents=True)
+        for path in (*fixed, *load):
+            shutil.copy(path, box)
+        for program in PROGRAMS:
+            subprocess.run(["strip", box / program], check=True)
+        shutil.copy(arguments.tokenizer, box / "tokenizer.txt")
+        total = sum(path.stat().st_size for path in box.iterdir())
+        print(f"{box}: {total / 1e6:.1f} MB, {', '.join(path.name.partition('.')[0] for path in load)}")
 
 
 def unpack(arguments):
-    """Takes what BOX brought and makes shards of it, all parts side by side; a part is ready when its shards.json is."""
+    """Makes shards of what BOX brought, all parts side by side; a part is ready when its shards.json is."""
     box, data = Path(arguments.box), Path(arguments.data)
     data.mkdir(parents=True, exist_ok=True)
     for name in (*PROGRAMS, "tokenizer.txt"):
         shutil.copy(box / name, data / f"{name}.part")
         os.replace(data / f"{name}.part", data / name)
-    jobs = []
-    for path in sorted(box.glob("*.pack.xz")):
-        pack = data / path.name.removesuffix(".xz")
-        if not pack.exists():
-            with lzma.open(path) as packed, open(f"{pack}.part", "wb") as plain:
-                shutil.copyfileobj(packed, plain, 1 << 20)
-            os.replace(f"{pack}.part", pack)
-        part = path.name.partition(".")[0]
-        for seed, window in enumerate((SHORT, LONG), 1):
-            if not (data / part / f"w{window}" / "shards.json").exists():
-                jobs.append((data, pack, part, window, seed))
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        packs = list(pool.map(lambda path: _decompress(path, data), sorted(box.glob("*.pack.xz"))))
+        jobs = [(data, pack, window, seed) for seed, window in enumerate(arguments.windows, 1) for pack in packs]
         for line in pool.map(_make_samples, jobs):
             print(line, flush=True)
 
 
+def _decompress(path, data):
+    pack = data / path.name.removesuffix(".xz")
+    if not pack.exists():
+        with lzma.open(path) as packed, open(f"{pack}.part", "wb") as plain:
+            shutil.copyfileobj(packed, plain, 1 << 20)
+        os.replace(f"{pack}.part", pack)
+    return pack
+
+
 def _make_samples(job):
-    data, pack, part, window, seed = job
+    data, pack, window, seed = job
     started = time.monotonic()
+    part = pack.name.partition(".")[0]
     out = data / part / f"w{window}"
+    if (out / "shards.json").exists():
+        return f"{part} w{window}: is there"
     command = [data / "hearth-make-samples", pack, data / "tokenizer.txt", out, "--window", window, "--seed", seed]
     done = subprocess.run([str(word) for word in (*command, "--twice", SCARCE)], capture_output=True, text=True)
     if done.returncode != 0:
@@ -101,8 +102,10 @@ def probe(arguments):
             left = deadline - time.monotonic()
             if (choice and left < 10) or (compiled and not arguments.compile):
                 continue
-            speed = train.probe(PRESETS[name], device, compute, min(8.0, left / 4), train.print_log, compiled=compiled)
-            share = speed * PRESETS[name].flops_per_token(SHORT) / 790e12
+            sizes = {"length": arguments.windows[0], "micro_tokens": arguments.micro_tokens}
+            seconds = min(8.0, left / 4)
+            speed = train.probe(PRESETS[name], device, compute, seconds, train.print_log, compiled=compiled, **sizes)
+            share = speed * PRESETS[name].flops_per_token(arguments.windows[0]) / 790e12
             table.append({"shape": name, "compiled": compiled, "tokens_per_second": round(speed)})
             train.print_log(f"probe: {table[-1]}, {100 * share:.1f} % of 790 TFLOP/s")
             is_fast = speed >= float(bar or 0)
@@ -134,7 +137,7 @@ def train_here(arguments):
     from shape import PRESETS  # pylint: disable=import-outside-toplevel
 
     data = Path(arguments.data)
-    while not any(data.glob(f"*/w{SHORT}/train-*.bin")) or not any(data.glob(f"*/w{SHORT}/shards.json")):
+    while not any((path.parent / "train-000.bin").exists() for path in data.glob("*/w*/shards.json")):
         time.sleep(1)
     choice_file = data / "choice.json"
     choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
@@ -146,7 +149,7 @@ def train_here(arguments):
     options = train.Options(
         data=arguments.data, out=arguments.out, minutes=minutes, tokens=arguments.tokens, rate=arguments.rate,
         adam_rate=arguments.adam_rate, step_tokens=arguments.step_tokens, micro_tokens=arguments.micro_tokens,
-        short=SHORT, long=LONG,
+        short=arguments.windows[0], long=arguments.windows[1],
     )  # fmt: skip
     train.main(options, shape, arguments.resume, choice.get("compiled", False))
 
@@ -176,7 +179,7 @@ def export(arguments):
     folder.mkdir(parents=True, exist_ok=True)
     model = out / "model.gguf"
     command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt",
-               "--out", model, "--window", LONG, "--name", "hearth default"]  # fmt: skip
+               "--out", model, "--window", arguments.windows[1], "--name", "hearth default"]  # fmt: skip
     subprocess.run([str(word) for word in command], check=True)
     count = parts.split(model, folder)
     for path in (out / "log", data / "choice.json"):
@@ -211,18 +214,20 @@ def parse():
         for option, values in options:
             command.add_argument(option, **values)
 
-    box = ("--box", {"default": ".gpu", "help": "the folder that travels"})
+    windows = ("--windows", {"type": lambda text: tuple(map(int, text.split(","))), "default": WINDOWS})
+    box = ("--box", {"default": ".gpu", "help": "the folder that travels; prepare adds a number to the name"})
     data = ("--data", {"default": "/tmp/hearth/data"})
     out = ("--out", {"default": "/tmp/hearth/run"})
     folder = ("--folder", {"required": True, "help": "what comes back"})
     add("prepare", prepare, box, ("--parts", {"required": True}), ("--tokenizer", {"required": True}),
-        ("--bin", {"default": "build/release/bin"}), ("--load", {"type": int, "default": 0}),
+        ("--bin", {"default": "build/release/bin"}),
         ("--load-bytes", {"type": int, "default": 50_000_000}))  # fmt: skip
-    add("unpack", unpack, box, data, ("--jobs", {"type": int, "default": os.cpu_count()}))
-    add("probe", probe, data, ("--seconds", {"type": float, "default": 60.0}),
+    add("unpack", unpack, box, data, windows, ("--jobs", {"type": int, "default": os.cpu_count()}))
+    add("probe", probe, data, windows, ("--seconds", {"type": float, "default": 60.0}),
         ("--shapes", {"default": "h2", "help": "NAME[=tokens a second at least],... the first that is fast enough"}),
-        ("--compile", {"action": "store_true", "help": "try compiled too"}))  # fmt: skip
-    runs = (data, out, ("--shape", {"default": ""}), ("--minutes", {"type": float, "default": 22.0}),
+        ("--compile", {"action": "store_true", "help": "try compiled too"}),
+        ("--micro-tokens", {"type": int, "default": 65536}))  # fmt: skip
+    runs = (data, out, windows, ("--shape", {"default": ""}), ("--minutes", {"type": float, "default": 22.0}),
             ("--until", {"type": float, "default": 0.0, "help": "seconds since 1970, instead of minutes"}),
             ("--tokens", {"type": float, "default": 0.0}), ("--rate", {"type": float, "default": 0.01}),
             ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 262144}),
@@ -230,7 +235,7 @@ def parse():
     add("start", start, *runs)
     add("train", train_here, *runs)
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
-    add("export", export, data, out, folder)
+    add("export", export, data, out, windows, folder)
     add("state", carry_state, out, folder, ("--first", {"type": int, "default": 0}),
         ("--count", {"type": int, "default": 3}))  # fmt: skip
     return parser.parse_args()

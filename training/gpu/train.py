@@ -225,18 +225,12 @@ def probe(shape, device, compute, seconds, log, length=1024, micro_tokens=65536,
         options = Options(data="", out="", minutes=1e9, micro_tokens=micro_tokens, step_tokens=2 * micro_tokens)
         trainer = Trainer(options, model, state, log)
         trainer.source = lambda progress: ("probe", _RandomWindows(shape.vocab_size, length))
-        counted, started = 0, None
-        begun = time.monotonic()
-        while time.monotonic() - begun < 4 * seconds:
-            loss, _ = trainer.step(0.5)
-            float(loss)
-            if started is None:
-                started = time.monotonic()  # the first step warms up
-                continue
+        float(trainer.step(0.5)[0])  # warms up, and compiles
+        counted, started = 0, time.monotonic()
+        while counted == 0 or time.monotonic() - started < seconds:
+            float(trainer.step(0.5)[0])
             counted += options.step_tokens
-            if time.monotonic() - started > seconds:
-                break
-        return counted / max(1e-9, time.monotonic() - started)
+        return counted / (time.monotonic() - started)
     except Exception as error:  # pylint: disable=broad-exception-caught  # a probe says what does not work
         log(f"does not run{' compiled' if compiled else ''}: {type(error).__name__}: {str(error)[:300]}")
         return 0.0
