@@ -181,12 +181,14 @@ class SourceFetcher:
     def _download(self, name, folder):
         self._ensure_lists()
         # The newest version may be gone from the archive while an older suite's is still there.
+        errors = []
         for wanted in (name, *(f"{name}/{suite}" for suite in self.suites)):
             done = _run(["apt-get", *self.options, "-q", "source", "--only-source", "--download-only", wanted], folder)
             if done.returncode == 0:
                 return
+            errors.append(_last_line(done.stdout))
         shutil.rmtree(folder)
-        raise LookupError(f"cannot download the source of {name}: {_last_line(done.stdout)}")
+        raise LookupError(f"cannot download the source of {name}: {errors[0]}")
 
     def _unpack(self, name, downloads, unpacked):
         # apt has checked the hashes against the signed index. Debian's patches are left out: their
@@ -196,6 +198,7 @@ class SourceFetcher:
         shutil.rmtree(partial, ignore_errors=True)
         done = _run(["dpkg-source", "--skip-patches", "--no-copy", "-x", str(dscs[-1]), str(partial)], downloads)
         if done.returncode != 0:
+            shutil.rmtree(downloads)  # perhaps half of it came: the next run fetches it again
             raise LookupError(f"cannot unpack the source of {name}: {_last_line(done.stdout)}")
         partial.rename(unpacked)
 
