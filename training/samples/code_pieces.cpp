@@ -162,7 +162,7 @@ std::vector<std::uint32_t> CodePieces::pick_neighbours(const CodePiece& piece,
         if (other != piece.file_index && std::ranges::count(others, other) == 0)
             others.push_back(other);
     }
-    std::ranges::stable_partition(others, [&](std::uint32_t other) {
+    std::stable_partition(others.begin(), others.end(), [&](std::uint32_t other) {
         return text.find(stem_of((*files_)[other].path)) == std::string_view::npos;
     });
     const std::size_t count = window_ < kLongWindow ? 1 : 1 + random.below(kNeighboursMax);
