@@ -52,7 +52,7 @@ test: test-packages
 	@cmake --build $(BUILD) -j $(JOBS)
 	@cmake --preset asan >/dev/null
 	@cmake --build build/asan -j $(JOBS) --target hearth_unit_tests
-	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_sanitizer
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_sanitizer
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 check: check-tsan check-asan check-tidy check-threads check-fuzz check-minimal
@@ -67,7 +67,7 @@ check-tsan: check-packages
 check-asan: check-packages
 	@cmake --preset asan >/dev/null
 	@cmake --build build/asan -j $(JOBS)
-	@ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L scenario
+	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L scenario
 
 check-tidy: check-packages
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
