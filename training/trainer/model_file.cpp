@@ -81,7 +81,7 @@ Result<void> add_tokenizer(const training::TokenizerFile& tokenizer, formats::Gg
     writer.add_string("tokenizer.ggml.model", "gpt2");
     writer.add_string("tokenizer.ggml.pre", tokenizer.pre_tokenizer());
     writer.add_strings("tokenizer.ggml.tokens", tokenizer.gguf_tokens());
-    writer.add_i32s("tokenizer.ggml.token_type", std::move(types));
+    writer.add_i32s("tokenizer.ggml.token_type", types);
     writer.add_strings("tokenizer.ggml.merges", tokenizer.gguf_merges());
     struct Role {
         const char* key;
