@@ -33,7 +33,7 @@ constexpr double kDecayShare = 0.15;    // of all training tokens
 constexpr double kExplainShare = 0.15;  // of the decay phase
 constexpr double kFixShare = 0.15;
 constexpr std::size_t kExplainTokensMax = 320;
-constexpr std::size_t kHeldoutTokensMax = 400 * 512;  // per language
+constexpr std::size_t kHeldoutTokensMax = std::size_t{400} * 512;  // per language
 
 struct Options {
     std::uint64_t seed = 1;
