@@ -15,6 +15,7 @@ Result<int> run(const ServeOptions& options) {
     std::vector<std::string> words = to_arguments(options);
     words.insert(words.begin(), program);
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) {
         argv.push_back(word.data());
     }
