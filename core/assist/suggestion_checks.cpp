@@ -23,6 +23,10 @@ constexpr std::size_t kRunBytesMin = 5;
 // Longer lines are searched for repetition at their end alone, and are compared with no other.
 constexpr std::size_t kLineBytesMax = 512;
 
+// A sentence has words, and is made of little else.
+constexpr std::ptrdiff_t kProseWordsMin = 2;
+constexpr double kProseShareMin = 0.85;
+
 bool is_word(char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
 }
@@ -176,6 +180,18 @@ bool repeats_itself(std::string_view text, std::size_t from) {
         }
     }
     return false;
+}
+
+bool is_prose(std::string_view text) {
+    text = trim(text);
+    text = text.substr(0, text.find('\n'));
+    const auto words = std::ranges::count_if(tokens_of(text), [](std::string_view token) {
+        return std::ranges::any_of(token, is_letter);
+    });
+    const auto readable =
+        std::ranges::count_if(text, [](char c) { return is_letter(c) || is_blank(c); });
+    return words >= kProseWordsMin &&
+           static_cast<double>(readable) >= kProseShareMin * static_cast<double>(text.size());
 }
 
 Fault find_fault(const LinePlace& place, std::string_view line) {

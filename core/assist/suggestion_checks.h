@@ -38,4 +38,7 @@ Fault find_fault(const LinePlace& place, std::string_view line);
 /// (", ,") are given a third turn, and one word alone is: "long long" is C.
 bool repeats_itself(std::string_view text, std::size_t from = 0);
 
+/// Whether `text` begins with words to read, not with code: "return 0;" explains nothing.
+bool is_prose(std::string_view text);
+
 }  // namespace hearth::assist

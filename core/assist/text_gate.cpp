@@ -59,7 +59,8 @@ std::string ExplainGate::release(std::size_t end) {
     if (is_refused_ || end == 0) return {};
     const std::string_view sentences = std::string_view(held_).substr(0, end);
     is_refused_ = confidence_min_ > 0.0 && !is_blank(sentences) &&
-                  (evidence().confidence() < confidence_min_ || repeats_itself(sentences));
+                  (evidence().confidence() < confidence_min_ || repeats_itself(sentences) ||
+                   (!is_begun_ && !is_prose(sentences)));
     if (is_refused_) return {};
     std::string out(sentences);
     held_.erase(0, end);

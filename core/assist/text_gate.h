@@ -68,7 +68,8 @@ class StopStrings {
 
 /// An explanation: leading blank space is dropped, whole sentences and lines are released, so that
 /// an answer that was cut by a limit still ends with a sentence. It ends before the first of them
-/// that the model is not sure of, or that says the same over and over.
+/// that the model is not sure of, or that says the same over and over, and does not begin with
+/// code.
 class ExplainGate final : public TextGate {
   public:
     struct Options {

@@ -73,6 +73,26 @@ TEST_CASE("what says the same twice in a row is found", "[assist][checks]") {
     }
 }
 
+TEST_CASE("words to read are told from code", "[assist][checks]") {
+    for (const char* text : {"Returns the number of elements.",
+                             "\n  Adds `b` to the list, unless it is there.\nThen stops.",
+                             "F\xC3\xBCgt zwei Zahlen zusammen."}) {
+        INFO(text);
+        CHECK(is_prose(text));
+    }
+    for (const char* text : {"return 0;",
+                             "if err != nil {",
+                             "EXPECT_EQ(1, 0, 0, 0, 0, 0",
+                             "assert.strictEqual(1.0.000000000",
+                             "XX(0, \\",
+                             "Yes.",
+                             "...",
+                             ""}) {
+        INFO(text);
+        CHECK_FALSE(is_prose(text));
+    }
+}
+
 TEST_CASE("what stood there twice before is not the suggestion's fault", "[assist][checks]") {
     check_cases({
         {"// the number of the number of ^\n", "x"},

@@ -104,6 +104,8 @@ TEST_CASE("an explanation that says the same over and over is not begun",
     ExplainGate third({.stops = {}, .confidence_min = 0.1});
     CHECK(third.feed("Adds it. ", 0.9F).text == "Adds it.");
     CHECK(third.feed("The sum of the sum of. ", 0.9F).is_enough);
+    ExplainGate code({.stops = {}, .confidence_min = 0.1});
+    CHECK(code.feed("EXPECT_EQ(1, 0, 0, 0, 0, 0). ", 0.9F).is_enough);
     ExplainGate unchecked({.stops = {}, .confidence_min = 0.0});
     CHECK_FALSE(unchecked.feed("The sum of the sum of. ", 0.01F).text.empty());
 }
