@@ -185,25 +185,6 @@ class RegistryTest(unittest.TestCase):
             (self.root / "package.json").write_text(json.dumps({"name": "a", "license": licence}))
             self.assertIsNone(package.copyright().usable_stanza_of("src/a.ts"), licence)
 
-    def test_a_wheel_says_it_in_its_metadata(self):
-        package = sources.PythonPackage("pypi:a@1.0", "1.0", "00", self.root)
-        about = self.root / "a-1.0.dist-info"
-        (about / "licenses").mkdir(parents=True)
-        cases = [
-            ("License-Expression: BSD-3-Clause\nLicense: GPL", "BSD-3-Clause"),
-            ("License: Apache License 2.0", "Apache-2.0"),
-            ("License: a text of its own", None),
-            ("Name: a\n\nLicense: MIT", None),
-        ]
-        for metadata, licence in cases:
-            with self.subTest(metadata):
-                (about / "METADATA").write_text(metadata + "\n")
-                (about / "licenses" / "LICENSE").unlink(missing_ok=True)
-                self.assertIsNone(package.copyright().usable_stanza_of("a/b.py"))
-                (about / "licenses" / "LICENSE").write_text("the text\n")
-                stanza = package.copyright().usable_stanza_of("a/b.py")
-                self.assertEqual(stanza.licence if stanza else None, licence)
-
 
 class SourcesTest(unittest.TestCase):
     def test_deb_src_lines_come_from_the_configured_debian_repositories(self):

@@ -1,4 +1,4 @@
-"""Fetches and unpacks source packages: Debian's through an apt state folder of our own, others by npm and pip.
+"""Fetches and unpacks source packages: Debian's through an apt state folder of our own, others by npm.
 
 The configured `deb` sources are read and repeated as `deb-src`; nothing is changed system-wide.
 """
@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import debian_copyright
-
-# Which wheels are read, whatever the Python that runs this.
-_WHEELS = ["--python-version", "3.13", "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_17_x86_64"]
 
 # How packages spell licences that have a name in SPDX's list.
 _SPELLINGS = {
@@ -60,21 +57,6 @@ class NpmPackage(SourcePackage):
         return one_licence(licence if isinstance(licence, str) else "", self.folder.iterdir(), self.name, source)
 
 
-@dataclass(frozen=True)
-class PythonPackage(SourcePackage):
-    """An unpacked wheel: one licence for all of it, which its METADATA names."""
-
-    def copyright(self):
-        about = next(self.folder.glob("*.dist-info"))
-        metadata = (about / "METADATA").read_text(encoding="utf-8").partition("\n\n")[0]
-        named = re.search(r"^License-Expression: (.+)$", metadata, re.MULTILINE) or re.search(
-            r"^License: (.+)$", metadata, re.MULTILINE
-        )
-        source = re.search(r"^(?:Home-page:|Project-URL: \w+,) *(\S+)$", metadata, re.MULTILINE)
-        texts = [path for path in about.rglob("*") if path.is_file()]
-        return one_licence(named.group(1) if named else "", texts, self.name, source.group(1) if source else "")
-
-
 def one_licence(licence, paths, name, source):
     """One stanza for all files of a package; none where the text of the licence is not among `paths`."""
     texts = [path for path in sorted(paths) if re.match(r"licen[sc]e|copying", path.name, re.IGNORECASE)]
@@ -94,7 +76,7 @@ def one_licence(licence, paths, name, source):
 class Entry:
     """One line of packages.txt."""
 
-    name: str  # of a Debian package; "npm:NAME@VERSION" or "pypi:NAME@VERSION" of others
+    name: str  # of a Debian package; "npm:NAME@VERSION" of others
     split: str
     only: tuple = ()
     licence: str = ""
@@ -129,8 +111,8 @@ class SourceFetcher:
         downloads = self.root / "sources" / name
         downloads.mkdir(parents=True, exist_ok=True)
         unpacked.parent.mkdir(exist_ok=True)
-        if entry.name.startswith(("npm:", "pypi:")):
-            return self._fetch_archive(entry, downloads, unpacked)
+        if entry.name.startswith("npm:"):
+            return self._fetch_npm(entry, downloads, unpacked)
         if not unpacked.is_dir():
             if not any(downloads.glob("*.dsc")):
                 self._download(entry.name, downloads)
@@ -148,35 +130,26 @@ class SourceFetcher:
         """Removes the unpacked tree; the download stays."""
         shutil.rmtree(package.folder)
 
-    def _fetch_archive(self, entry, downloads, unpacked):
-        registry, _, wanted = entry.name.partition(":")
-        name, _, version = wanted.rpartition("@")
-        is_npm = registry == "npm"
-        suffix = "*.tgz" if is_npm else "*.whl"
-        if not any(downloads.glob(suffix)):
+    def _fetch_npm(self, entry, downloads, unpacked):
+        wanted = entry.name.partition(":")[2]
+        if not any(downloads.glob("*.tgz")):
             pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(downloads), wanted]
-            pip = ["python3", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-            pip += [*_WHEELS, "-d", str(downloads), f"{name}=={version}"]
-            done = _run(pack if is_npm else pip, downloads)
-            if done.returncode != 0 or not any(downloads.glob(suffix)):
+            done = _run(pack, downloads)
+            if done.returncode != 0 or not any(downloads.glob("*.tgz")):
                 shutil.rmtree(downloads)
                 raise LookupError(f"cannot download {entry.name}: {_last_line(done.stdout)}")
-        archive = next(downloads.glob(suffix))
+        archive = next(downloads.glob("*.tgz"))
         if not unpacked.is_dir():
-            self._unpack_archive(entry.name, archive, unpacked)
-        make = NpmPackage if is_npm else PythonPackage
-        return make(entry.name, version, hashlib.sha256(archive.read_bytes()).hexdigest(), unpacked, entry.only)
-
-    def _unpack_archive(self, name, archive, unpacked):
-        partial = unpacked.parent / (unpacked.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        tar = ["tar", "-xzf", str(archive), "--no-same-owner", "--strip-components=1", "-C", str(partial)]
-        unzip = ["python3", "-m", "zipfile", "-e", str(archive), str(partial)]
-        done = _run(tar if archive.suffix == ".tgz" else unzip, partial)
-        if done.returncode != 0:
-            raise LookupError(f"cannot unpack {name}: {_last_line(done.stdout)}")
-        partial.rename(unpacked)
+            partial = unpacked.parent / (unpacked.name + ".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            tar = ["tar", "-xzf", str(archive), "--no-same-owner", "--strip-components=1", "-C", str(partial)]
+            done = _run(tar, partial)
+            if done.returncode != 0:
+                raise LookupError(f"cannot unpack {entry.name}: {_last_line(done.stdout)}")
+            partial.rename(unpacked)
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        return NpmPackage(entry.name, wanted.rpartition("@")[2], digest, unpacked, entry.only)
 
     def _download(self, name, folder):
         self._ensure_lists()
