@@ -156,8 +156,8 @@ struct AmxDriver {
         const float* block, Index rows, Index columns, float* c, Index c_row, bool accumulate) {
         for (Index i = 0; i < rows; ++i) {
             for (Index j = 0; j < columns; ++j) {
-                // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the tiles were stored
-                // there
+                // The tiles were stored there, which the analyzer does not see.
+                // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
                 const float value = block[i * kBlock + j];
                 c[i * c_row + j] = accumulate ? c[i * c_row + j] + value : value;
             }
