@@ -16,8 +16,8 @@ namespace hearth::test {
 
 inline constexpr Duration kPatience = std::chrono::seconds(60);
 
-/// The generated model is sure of nothing and says no sensible word: with these settings the product
-/// shows what it says all the same.
+/// The generated model is sure of nothing and says no sensible word: with these settings the
+/// product shows what it says all the same.
 inline constexpr const char* kUngated =
     R"({"completion_confidence": 0, "completion_copy": false, "answer_confidence": 0})";
 
