@@ -423,7 +423,7 @@ class PartsTest(FolderTest):
 
 
 class SequenceTest(FolderTest):
-    """The commands of a lent machine, one after the other, on a corpus of a few files."""
+    """The commands of a GPU machine, one after the other, on a corpus of a few files."""
 
     def test_from_packed_parts_to_a_file_that_the_engine_loads(self):
         sys.path.insert(0, str(ROOT / "training" / "corpus"))

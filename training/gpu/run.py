@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A run on a lent GPU machine: `run.py prepare` here, the other commands there. training/README.md, "On a GPU".
+"""A run on a machine with a GPU: `run.py prepare` here, the other commands there. training/README.md, "On a GPU".
 
 The machine has Python with torch and nothing of ours: programs, tokenizer and corpus parts travel in one folder.
 Only the standard library is needed, but for `probe` and `train`.
