@@ -14,12 +14,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import parts
 
 HERE = Path(__file__).resolve().parent
+WORK = Path(tempfile.gettempdir()) / "hearth"  # the commands of one run share it
 PROGRAMS = ("hearth-train", "hearth-make-samples")
 SCARCE = "python,typescript,javascript,java"  # languages that are sampled twice
 WINDOWS = (1024, 2048)  # tokens: for the first part of a run, and for the rest
@@ -216,8 +218,8 @@ def parse():
 
     windows = ("--windows", {"type": lambda text: tuple(map(int, text.split(","))), "default": WINDOWS})
     box = ("--box", {"default": ".gpu", "help": "the folder that travels; prepare adds a number to the name"})
-    data = ("--data", {"default": "/tmp/hearth/data"})
-    out = ("--out", {"default": "/tmp/hearth/run"})
+    data = ("--data", {"default": str(WORK / "data")})
+    out = ("--out", {"default": str(WORK / "run")})
     folder = ("--folder", {"required": True, "help": "what comes back"})
     add("prepare", prepare, box, ("--parts", {"required": True}), ("--tokenizer", {"required": True}),
         ("--bin", {"default": "build/release/bin"}),
