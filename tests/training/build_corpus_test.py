@@ -47,6 +47,9 @@ class FakeFetcher:
     def __init__(self, root):
         self.root = root
 
+    def ensure_lists(self):
+        pass
+
     def fetch(self, entry):
         if entry.name == "gone":
             raise LookupError("cannot download the source of gone: 404")
@@ -87,9 +90,9 @@ class BuildTest(unittest.TestCase):
         self.build()
         self.manifest = [json.loads(line) for line in (self.root / "manifest.jsonl").read_text().splitlines()]
 
-    def build(self):
+    def build(self, jobs=1):
         with mock.patch.object(sources, "SourceFetcher", FakeFetcher), redirect_stderr(io.StringIO()):
-            build_corpus.build(self.root, self.entries, 1.0)
+            build_corpus.build(self.root, self.entries, 1.0, jobs)
 
     def write(self, path, text):
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +116,16 @@ class BuildTest(unittest.TestCase):
         before = {name: (self.root / name).read_bytes() for name in ("corpus.pack", "manifest.jsonl", "NOTICE")}
         self.build()
         self.assertEqual(FakeFetcher.fetched, ["learn", "judge", "prose", "unknown"])
+        for name, data in before.items():
+            self.assertEqual((self.root / name).read_bytes(), data, name)
+
+    def test_packages_read_side_by_side_give_the_same(self):
+        before = {name: (self.root / name).read_bytes() for name in ("corpus.pack", "manifest.jsonl", "report.json")}
+        for scanned in (self.root / "scanned").iterdir():
+            scanned.unlink()
+        for forgotten in self.root.glob("*.forgotten"):
+            forgotten.rename(forgotten.with_suffix(""))
+        self.build(jobs=2)
         for name, data in before.items():
             self.assertEqual((self.root / name).read_bytes(), data, name)
 

@@ -3,14 +3,17 @@
 
 Fetches the source packages of packages.txt, keeps what licence and filters allow, and writes into
 FOLDER: corpus.pack (the files), manifest.jsonl (where each comes from), NOTICE (whose it is) and
-report.json (what was dropped, and why). One package is unpacked at a time and read once; its texts
+report.json (what was dropped, and why). A few packages are unpacked at a time, each read once; their texts
 stay in FOLDER/scanned, so a second run goes on where the first ended and needs no package again.
 """
 
 import argparse
 import collections
+import concurrent.futures
+import functools
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -90,26 +93,39 @@ class Selector:
         return clean
 
 
-def scan_all(entries, folder):
-    """({split: scanned packages}, names of those that could not be had)."""
-    fetcher = sources.SourceFetcher(folder)
+def scan_all(entries, folder, jobs):
+    """({split: scanned packages}, names of those that could not be had), `jobs` packages at a time."""
     scanned = folder / "scanned"
     scanned.mkdir(exist_ok=True)
     packages = {"train": [], "heldout": []}
     missing = []
-    for entry in entries:
-        if not scan.is_scanned(scanned, entry.name):
-            try:
-                package = fetcher.fetch(entry)
-            except LookupError as error:
+    fetcher = sources.SourceFetcher(folder)
+    if not all(scan.is_scanned(scanned, entry.name) for entry in entries):
+        fetcher.ensure_lists()  # once, before the workers part
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        in_order = pool.map if jobs > 1 else map
+        reasons = in_order(functools.partial(_ensure_scanned, fetcher, scanned), entries)
+        for entry, reason in zip(entries, reasons, strict=True):
+            if reason:
                 missing.append(entry.name)
-                print(f"skipped: {error}", file=sys.stderr, flush=True)
+                print(f"skipped: {reason}", file=sys.stderr, flush=True)
                 continue
-            scan.scan(package, entry.split == "heldout", scanned)
-            fetcher.forget(package)
-        packages[entry.split].append(scan.ScannedPackage(scanned, entry.name))
-        print(f"have {entry.name}: {_sizes(packages[entry.split][-1])}", file=sys.stderr, flush=True)
+            packages[entry.split].append(scan.ScannedPackage(scanned, entry.name))
+            print(f"have {entry.name}: {_sizes(packages[entry.split][-1])}", file=sys.stderr, flush=True)
     return packages, missing
+
+
+def _ensure_scanned(fetcher, scanned, entry):
+    """Why the package cannot be had; nothing where its scan is there."""
+    if scan.is_scanned(scanned, entry.name):
+        return ""
+    try:
+        package = fetcher.fetch(entry)
+    except LookupError as error:
+        return str(error)
+    scan.scan(package, entry.split == "heldout", scanned)
+    fetcher.forget(package)
+    return ""
 
 
 def _sizes(package):
@@ -189,8 +205,8 @@ def write_report(path, chosen, missing, drops):
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def build(folder, entries, factor):
-    packages, missing = scan_all(entries, folder)
+def build(folder, entries, factor, jobs):
+    packages, missing = scan_all(entries, folder, jobs)
     scanned_of = {package.name: package for split in packages.values() for package in split}
     drops = collections.Counter()
     for package in scanned_of.values():
@@ -208,9 +224,10 @@ def main():
     parser.add_argument("folder", nargs="?", type=Path, default=here.parents[1] / "build" / "corpus")
     parser.add_argument("--packages", type=Path, default=here / "packages.txt")
     parser.add_argument("--size", type=float, default=1.0, help="factor on the size per language")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="packages read at a time")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    build(arguments.folder, sources.read_package_list(arguments.packages), arguments.size)
+    build(arguments.folder, sources.read_package_list(arguments.packages), arguments.size, arguments.jobs)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ class SourceFetcher:
         return NpmPackage(entry.name, wanted.rpartition("@")[2], digest, unpacked, entry.only)
 
     def _download(self, name, folder):
-        self._ensure_lists()
+        self.ensure_lists()
         # The newest version may be gone from the archive while an older suite's is still there.
         errors = []
         for wanted in (name, *(f"{name}/{suite}" for suite in self.suites)):
@@ -175,7 +175,8 @@ class SourceFetcher:
             raise LookupError(f"cannot unpack the source of {name}: {_last_line(done.stdout)}")
         partial.rename(unpacked)
 
-    def _ensure_lists(self):
+    def ensure_lists(self):
+        """Reads the package lists, once. Raises RuntimeError where no archive answers."""
         if self.options:
             return
         state = self.root / "apt"
