@@ -19,7 +19,7 @@ define install
 	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
 endef
 
-.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate format clean \
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate train format clean \
         check-gpu-training packages test-packages check-packages
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, line completion (MODEL= SHARDS= CASES= WINDOWS=)"
+	@echo "make train    train the default model further on this machine's processor (MINUTES=90 THREADS= CORPUS=build/corpus)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
 
@@ -110,6 +111,18 @@ evaluate: test-packages
 	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
 	@python3 -B training/evaluation/evaluate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
 	  --shards $(SHARDS) --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS)
+
+# Goes on from where the last run's constant rate ended, else from the shipped file, and writes that file anew.
+CORPUS  ?= build/corpus
+TRAINED ?= build/train
+MINUTES ?= 90
+THREADS ?= $(JOBS)
+train: packages
+	@cmake --preset release -DHEARTH_TRAINING=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-train
+	@$(BUILD)/bin/hearth-train run --data $(CORPUS)/shards --out $(TRAINED) --minutes $(MINUTES) --threads $(THREADS) \
+	  --step-tokens 4096 $(if $(wildcard $(TRAINED)/stable.bin),--chain $(TRAINED),--from $(MODEL))
+	@$(BUILD)/bin/hearth-train export --checkpoint $(TRAINED) --tokenizer $(CORPUS)/tokenizer.txt --out $(MODEL)
 
 format:
 	@clang-format -i $(SOURCES)

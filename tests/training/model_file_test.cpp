@@ -9,6 +9,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/formats/gguf.h"
+#include "core/formats/gguf_writer.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/temporary_folder.h"
@@ -84,6 +85,29 @@ TEST_CASE("the engine's plan over the file gives the trainer's logits", "[traine
     const std::vector<float> found = runner.run_chunks(tokens, 17);
     const auto errors = test::relative_l2_rows(found, expected, 320);
     CHECK(*std::max_element(errors.begin(), errors.end()) < 1e-4);
+}
+
+TEST_CASE("the tokenizer comes back from the file", "[trainer][model_file]") {
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("model.gguf");
+    const auto tokenizer = training::TokenizerFile::make(
+        "qwen2", {{'a', 'b'}, {256, 'c'}}, training::hearth_special_names());
+    REQUIRE(tokenizer);
+    ModelShape shape = file_shape();
+    shape.vocab_size = tokenizer->vocab_size();
+    REQUIRE(write_model(shape, random_weights(shape), *tokenizer, {}, path));
+    const auto loaded = load_tokenizer(path);
+    REQUIRE(loaded);
+    std::stringstream expected;
+    std::stringstream found;
+    tokenizer->write(expected);
+    loaded->write(found);
+    CHECK(found.str() == expected.str());
+
+    formats::GgufWriter writer;
+    writer.add_string("general.architecture", "deepseek2");
+    REQUIRE(writer.write(path));
+    CHECK(load_tokenizer(path).error().code == ErrorCode::unsupported);
 }
 
 TEST_CASE("a file read back holds the rounded experts and writes the same file again",

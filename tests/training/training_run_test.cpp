@@ -146,6 +146,10 @@ TEST_CASE("the rate warms up, stays, and decays to zero", "[trainer][schedule]")
     CHECK(limits.progress(900, 30) == Approx(0.9));
     CHECK(limits.progress(2000, 0) == 1);
     CHECK(RunLimits{}.progress(1e9, 1e9) == 0);
+    RunLimits chained{.tokens_max = 1000};
+    chained.add(800, 50);
+    CHECK(chained.progress(800, 1e9) == Approx(800.0 / 1800));
+    CHECK(chained.progress(1800, 0) == 1);
 }
 
 TEST_CASE("a walk visits every window once before any comes again", "[trainer][dataset]") {

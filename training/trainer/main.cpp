@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 
@@ -20,6 +21,7 @@ constexpr const char* kUsage =
   --minutes M           stop after M minutes, the decay included
   --threads T           data-parallel threads (1)
   --resume DIR          go on from DIR/checkpoint.bin, with its counters and moments
+  --chain DIR           go on from DIR/stable.bin, the state before the decay; limits are what is added
   --step-tokens N       tokens of one update (8192)
   --window N            tokens of one window (512)
   --rate R              learning rate of matrices (0.005)
@@ -33,6 +35,8 @@ constexpr const char* kUsage =
 hearth-train export --checkpoint DIR --tokenizer FILE --out FILE.gguf [options]
   --name, --description TEXT    for the file's metadata
   --matrices, --embedding TYPE  Q6_K (default), Q8_0 or F32
+hearth-train tokenizer --model FILE.gguf --out FILE
+  the tokenizer of a model file, to cut new shards for it
 hearth-train evaluate (--checkpoint DIR | --model FILE.gguf) --data DIR --tokenizer FILE
   --windows N           of each held-out shard (100)
   nats per token and bits per byte of every heldout-*.bin; a checkpoint with its experts rounded
@@ -118,12 +122,18 @@ RunOptions parse_run_options(Arguments& arguments) {
     return options;
 }
 
-Result<TrainState> start_state(Arguments& arguments) {
+Result<TrainState> start_state(Arguments& arguments, RunLimits& limits) {
     const std::string resume = arguments.text("resume");
+    const std::string chain = arguments.text("chain");
     const std::string from = arguments.text("from");
     const std::string preset = arguments.text("shape", "tiny-cpu");
     const auto seed = static_cast<std::uint64_t>(arguments.whole("seed", 1));
     if (!resume.empty()) return load_checkpoint(resume + "/checkpoint.bin");
+    if (!chain.empty()) {
+        HEARTH_TRY(TrainState state, load_checkpoint(chain + "/stable.bin"));
+        limits.add(static_cast<double>(state.tokens), state.seconds);
+        return state;
+    }
     if (!from.empty()) return load_model(from);
     HEARTH_TRY(const ModelShape shape, make_shape(preset));
     return make_state(shape, seed);
@@ -137,8 +147,8 @@ Result<RunData> load_data(const std::string& folder, std::size_t vocab_size) {
 }
 
 Result<void> run(Arguments arguments, Log& log) {
-    HEARTH_TRY(TrainState state, start_state(arguments));
     RunOptions options = parse_run_options(arguments);
+    HEARTH_TRY(TrainState state, start_state(arguments, options.limits));
     const std::string folder = arguments.text("data");
     const std::string math_name = arguments.text("math");
     HEARTH_CHECK(arguments.finish());
@@ -184,6 +194,16 @@ Result<void> export_model(Arguments arguments) {
     const std::string out = arguments.text("out");
     HEARTH_CHECK(arguments.finish());
     return write_model(state.shape, state.weights, tokenizer, options, out);
+}
+
+Result<void> write_tokenizer(Arguments arguments) {
+    HEARTH_TRY(const auto tokenizer, load_tokenizer(arguments.text("model")));
+    const std::string out = arguments.text("out");
+    HEARTH_CHECK(arguments.finish());
+    std::ofstream stream(out, std::ios::binary);
+    tokenizer.write(stream);
+    if (!stream.flush()) return fail(ErrorCode::io, "cannot write " + out, "trainer");
+    return {};
 }
 
 /// The state that `evaluate` measures: of a file, or of a checkpoint as its file would be.
@@ -241,6 +261,7 @@ Result<void> run_command(int count, char** values, Log& log) {
     HEARTH_TRY(Arguments arguments, Arguments::parse(count, values));
     if (command == "run") return run(std::move(arguments), log);
     if (command == "export") return export_model(std::move(arguments));
+    if (command == "tokenizer") return write_tokenizer(std::move(arguments));
     if (command == "evaluate") return evaluate_model(std::move(arguments), log);
     return fail(ErrorCode::invalid_argument,
                 "no command is called '" + command + "'; see hearth-train --help",

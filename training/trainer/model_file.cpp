@@ -1,6 +1,7 @@
 #include "training/trainer/model_file.h"
 
 #include <deque>
+#include <sstream>
 #include <vector>
 
 #include "core/compute/dequantize.h"
@@ -220,6 +221,37 @@ Result<TrainState> load_model(const std::string& path) {
                             {state.weights.data() + parameter.offset, parameter.elements()});
     }
     return state;
+}
+
+Result<training::TokenizerFile> load_tokenizer(const std::string& path) {
+    HEARTH_TRY(const auto file, formats::GgufFile::load(path));
+    const std::string* pre = file->find_string("tokenizer.ggml.pre");
+    const auto* tokens = file->find_array("tokenizer.ggml.tokens");
+    const auto* types = file->find_array("tokenizer.ggml.token_type");
+    const auto* merges = file->find_array("tokenizer.ggml.merges");
+    if (!pre || !tokens || !types || !merges || types->integers.size() != tokens->strings.size())
+        return fail(ErrorCode::unsupported,
+                    path + " has no byte-level BPE tokenizer with merges and token types",
+                    "trainer");
+    std::vector<std::string> specials;
+    for (std::size_t id = 0; id < tokens->strings.size(); ++id) {
+        if (types->integers[id] == kControlToken) specials.push_back(tokens->strings[id]);
+    }
+    std::stringstream text;
+    text << "hearth-tokenizer 1\npre " << *pre << "\nmerges " << merges->strings.size() << '\n';
+    for (const std::string& merge : merges->strings) {
+        text << merge << '\n';
+    }
+    text << "specials " << specials.size() << '\n';
+    for (const std::string& name : specials) {
+        text << name << '\n';
+    }
+    HEARTH_TRY(auto tokenizer, training::TokenizerFile::parse(text));
+    if (tokenizer.gguf_tokens() != tokens->strings)
+        return fail(ErrorCode::unsupported,
+                    path + " numbers its tokens in another order than the trainer does",
+                    "trainer");
+    return tokenizer;
 }
 
 }  // namespace hearth::trainer

@@ -36,4 +36,9 @@ Result<void> write_model(const ModelShape& shape,
 /// does not have); corrupt (a tensor is missing or of another shape).
 Result<TrainState> load_model(const std::string& path);
 
+/// The tokenizer of such a file: new shards for a model that is there have to be cut by it.
+/// Errors: those of GgufFile::load and TokenizerFile::parse; unsupported (no byte-level BPE, or
+/// ids in another order than ours).
+Result<training::TokenizerFile> load_tokenizer(const std::string& path);
+
 }  // namespace hearth::trainer

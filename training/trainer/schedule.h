@@ -17,6 +17,12 @@ struct RunLimits {
     double tokens_max = 0;
     double seconds_max = 0;
 
+    /// For a run that goes on where another's constant rate ended: its share is part of the whole.
+    void add(double tokens, double seconds) {
+        if (tokens_max > 0) tokens_max += tokens;
+        if (seconds_max > 0) seconds_max += seconds;
+    }
+
     [[nodiscard]] double progress(double tokens, double seconds) const {
         const double by_tokens = tokens_max > 0 ? tokens / tokens_max : 0;
         const double by_time = seconds_max > 0 ? seconds / seconds_max : 0;
