@@ -10,6 +10,7 @@
 
 #include "core/base/result.h"
 #include "core/compute/plan.h"
+#include "core/compute/sampling.h"
 #include "core/compute/tensor.h"
 
 namespace hearth::compute {
@@ -53,6 +54,40 @@ struct StepOutput {
     std::span<const float> logits;
 };
 
+/// A device that picks tokens where it computes their logits, so that a step can be launched before
+/// the tokens of the one before it are known here. Steps are computed in the order of their launch,
+/// and KvStore::copy_block takes its place in that order.
+///
+/// Thread: engine.
+class StepQueue {
+  public:
+    /// Steps that may be launched and not yet collected.
+    static constexpr std::size_t kStepsMax = 2;
+
+    StepQueue() = default;
+    StepQueue(const StepQueue&) = delete;
+    StepQueue& operator=(const StepQueue&) = delete;
+    virtual ~StepQueue() = default;
+
+    /// The token that `row` of the step launched before this one picks, as StepBatch::tokens names
+    /// it.
+    static constexpr std::int32_t token_of_row(std::int32_t row) { return -1 - row; }
+
+    /// Queues a step; `orders` has one entry per logit row. The batch is borrowed for the call.
+    ///
+    /// Errors: those of Program::run as far as they show at once. A step that failed here is not
+    /// collected.
+    virtual Result<void> launch(const StepBatch& batch,
+                                std::span<const PickOrder> orders,
+                                KvStore& kv) = 0;
+
+    /// Waits for the oldest step that was launched: what its rows picked. Owner: the queue; valid
+    /// until the next call.
+    ///
+    /// Errors: those of Program::run; the step counts as collected.
+    virtual Result<std::span<const Pick>> collect() = 0;
+};
+
 /// A Plan compiled for one device. All memory is taken at compile time.
 class Program {
   public:
@@ -66,6 +101,10 @@ class Program {
     /// Errors: out_of_memory or internal where the device fails; the cache rows of the step are
     /// then undefined. Thread: engine.
     virtual Result<StepOutput> run(const StepBatch& batch, KvStore& kv) = 0;
+
+    /// Null where tokens are picked on the host. Owner: the Program, which may be destroyed with
+    /// steps that nobody collected.
+    virtual StepQueue* step_queue() { return nullptr; }
 
     /// Bytes of weights that one decoded token reads at batch 1, for the `bench` command.
     [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;

@@ -1,10 +1,12 @@
 // The loop behind the door. One thread takes arrivals, drops what has ended, admits, runs one step
-// of the program, emits, and sleeps when no request is left.
+// of the program, emits, and sleeps when no request is left. Where the device picks tokens itself
+// (compute::StepQueue) a step is launched before the tokens of the last one are emitted.
 #include "core/engine/engine.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <deque>
 #include <new>
 #include <span>
 #include <string>
@@ -52,6 +54,19 @@ Result<void> check_sampling(const SamplingSettings& sampling) {
     return {};
 }
 
+/// What `run` returns; an error where it ran out of memory.
+template <typename Run>
+auto refuse_when_memory_is_short(const Run& run) -> decltype(run()) {
+    try {
+        return run();
+    } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::out_of_memory,
+                    "memory ran out in the middle of a step; close other programs, or lower "
+                    "prefill_tokens_per_step",
+                    "engine");
+    }
+}
+
 class EngineLoop final : public Engine {
   public:
     EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock);
@@ -65,15 +80,29 @@ class EngineLoop final : public Engine {
     [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
 
   private:
+    /// One sequence's part of a step that is launched and not yet collected.
+    struct Part {
+        Sequence* sequence = nullptr;  ///< null once it ended: what comes of it is dropped
+        std::int32_t token_count = 0;
+        std::int32_t row = kNoRow;  ///< of its pick
+    };
+    static constexpr std::int32_t kNoRow = -1;
+
     [[nodiscard]] Result<void> check(const Request& request) const;
     void run();
     bool take_arrivals();
     void step();
+    void step_ahead(compute::StepQueue& queue);
+    void run_and_emit(std::span<const Share> batch);
+    void launch(compute::StepQueue& queue, std::span<const Share> batch);
+    void collect(compute::StepQueue& queue);
     void drop_ended();
     void note_admissions();
+    compute::StepBatch fill_batch(std::span<const Share> batch);
     Result<compute::StepOutput> run_program(std::span<const Share> batch);
-    void emit(std::span<const Share> batch, std::span<const float> logits);
+    void note_computed(Sequence& sequence, std::int32_t token_count);
     void emit_next_token(Sequence& sequence, std::span<const float> logits);
+    void emit_pick(Sequence& sequence, const Pick& pick);
     SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
     void finish(const Sequence& sequence, FinishReason reason);
     void give_up(const Sequence& sequence, const Error& error);
@@ -93,7 +122,9 @@ class EngineLoop final : public Engine {
     EngineStatus counts_;
     std::vector<std::int32_t> tokens_, positions_, sequence_of_, logit_rows_;
     std::vector<compute::SequenceView> views_;
+    std::vector<compute::PickOrder> orders_;
     std::vector<const Sequence*> ended_;
+    std::deque<std::vector<Part>> flights_;  ///< launched and not yet collected, oldest first
 
     // Guarded by mutex_. Room for all arrivals is taken once.
     mutable Mutex mutex_;
@@ -157,6 +188,9 @@ Result<Ticket> EngineLoop::submit(Request request) {
     sequence->tokens.reserve(
         std::min(sequence->tokens.size() + static_cast<std::size_t>(request.tokens_max),
                  static_cast<std::size_t>(limits_.context_tokens_max)));
+    sequence->length_max =
+        std::min(limits_.context_tokens_max - request.tokens_max, sequence->token_count()) +
+        request.tokens_max;
     sequence->request = std::move(request);
     sequence->submitted_at = clock_.now();
     Ticket ticket;
@@ -207,7 +241,7 @@ void EngineLoop::run() {
 /// Sleeps until there is something to do. False when the engine closes.
 bool EngineLoop::take_arrivals() {
     const LockGuard lock(mutex_);
-    while (scheduler_.is_empty() && arrivals_.empty() && !is_closing_) {
+    while (scheduler_.is_empty() && flights_.empty() && arrivals_.empty() && !is_closing_) {
         arrived_.wait(mutex_);
     }
     for (auto& sequence : arrivals_) {
@@ -221,20 +255,13 @@ bool EngineLoop::take_arrivals() {
 void EngineLoop::step() {
     try {
         drop_ended();
-        scheduler_.admit();
-        note_admissions();
-        publish_status();
-        const std::span<const Share> batch = scheduler_.next_batch();
-        if (batch.empty()) return;
-
-        ++counts_.steps;
-        const Result<compute::StepOutput> output = run_program(batch);
-        if (output) {
-            emit(batch, output->logits);
+        if (auto* queue = compiled_.program->step_queue()) {
+            step_ahead(*queue);
         } else {
-            for (const Share& share : batch) {
-                give_up(*share.sequence, output.error());
-            }
+            scheduler_.admit();
+            note_admissions();
+            publish_status();
+            run_and_emit(scheduler_.next_batch());
         }
     } catch (const std::bad_alloc&) {
         const Error error{ErrorCode::out_of_memory,
@@ -246,6 +273,94 @@ void EngineLoop::step() {
         }
     }
     publish_status();
+}
+
+/// At most one step ahead. Whoever comes in or makes way needs to know all tokens, so the launched
+/// steps are collected first.
+void EngineLoop::step_ahead(compute::StepQueue& queue) {
+    while (!flights_.empty() && !scheduler_.is_settled()) {
+        collect(queue);
+    }
+    scheduler_.admit();
+    note_admissions();
+    publish_status();
+    const std::span<const Share> batch = scheduler_.next_batch();
+    if (!batch.empty()) launch(queue, batch);
+    if (flights_.size() == compute::StepQueue::kStepsMax || (batch.empty() && !flights_.empty())) {
+        collect(queue);
+    }
+}
+
+void EngineLoop::run_and_emit(std::span<const Share> batch) {
+    if (batch.empty()) return;
+    ++counts_.steps;
+    const Result<compute::StepOutput> output = run_program(batch);
+    if (!output) {
+        for (const Share& share : batch) {
+            give_up(*share.sequence, output.error());
+        }
+        return;
+    }
+    const auto vocab_size = static_cast<std::size_t>(compiled_.vocab_size);
+    HEARTH_ASSERT(output->logits.size() == logit_rows_.size() * vocab_size);
+    std::size_t row = 0;
+    for (const Share& share : batch) {
+        note_computed(*share.sequence, share.token_count);
+        if (share.sequence->uncomputed_count() > 0) continue;
+        emit_next_token(*share.sequence, output->logits.subspan(row * vocab_size, vocab_size));
+        ++row;
+    }
+}
+
+void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch) {
+    ++counts_.steps;
+    std::vector<Part> parts;
+    parts.reserve(batch.size());
+    orders_.clear();
+    const compute::StepBatch step = fill_batch(batch);
+    std::int32_t row = 0;
+    for (const Share& share : batch) {
+        const Sequence& sequence = *share.sequence;
+        const bool picks = sequence.launched_tokens() + share.token_count == sequence.length();
+        parts.push_back({share.sequence, share.token_count, picks ? row++ : kNoRow});
+        if (picks) orders_.push_back({sequence.request.sampling, sequence.length()});
+    }
+    flights_.push_back(std::move(parts));
+    const Result<void> launched =
+        refuse_when_memory_is_short([&] { return queue.launch(step, orders_, *compiled_.kv); });
+    if (!launched) {
+        flights_.pop_back();
+        for (const Share& share : batch) {
+            give_up(*share.sequence, launched.error());
+        }
+        return;
+    }
+    for (const Part& part : flights_.back()) {
+        part.sequence->rows_in_flight += part.token_count;
+        if (part.row == kNoRow) continue;
+        ++part.sequence->picks_in_flight;
+        part.sequence->newest_row = part.row;
+    }
+}
+
+void EngineLoop::collect(compute::StepQueue& queue) {
+    const std::vector<Part> parts = std::move(flights_.front());
+    flights_.pop_front();
+    // Ends that are told below strike out the parts of steps launched later, not of this copy: each
+    // sequence has one part in it.
+    const Result<std::span<const Pick>> picks = queue.collect();
+    for (const Part& part : parts) {
+        if (part.sequence == nullptr) continue;
+        Sequence& sequence = *part.sequence;
+        sequence.rows_in_flight -= part.token_count;
+        if (part.row != kNoRow) --sequence.picks_in_flight;
+        if (!picks) {
+            give_up(sequence, picks.error());
+            continue;
+        }
+        note_computed(sequence, part.token_count);
+        if (part.row != kNoRow) emit_pick(sequence, (*picks)[static_cast<std::size_t>(part.row)]);
+    }
 }
 
 void EngineLoop::drop_ended() {
@@ -272,7 +387,7 @@ void EngineLoop::note_admissions() {
     }
 }
 
-Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch) {
+compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
     tokens_.clear();
     positions_.clear();
     sequence_of_.clear();
@@ -280,67 +395,61 @@ Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch
     views_.clear();
     for (const Share& share : batch) {
         const Sequence& sequence = *share.sequence;
-        const std::int32_t end = sequence.table.computed_tokens + share.token_count;
-        for (std::int32_t i = sequence.table.computed_tokens; i < end; ++i) {
-            tokens_.push_back(sequence.tokens[static_cast<std::size_t>(i)]);
+        const std::int32_t end = sequence.launched_tokens() + share.token_count;
+        for (std::int32_t i = sequence.launched_tokens(); i < end; ++i) {
+            tokens_.push_back(i < sequence.token_count()
+                                  ? sequence.tokens[static_cast<std::size_t>(i)]
+                                  : compute::StepQueue::token_of_row(sequence.newest_row));
             positions_.push_back(i);
             sequence_of_.push_back(static_cast<std::int32_t>(views_.size()));
         }
-        if (end == sequence.token_count()) {
+        if (end == sequence.length()) {
             logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
         }
         views_.push_back({sequence.table.blocks});
     }
-    try {
-        return compiled_.program->run({tokens_, positions_, sequence_of_, views_, logit_rows_},
-                                      *compiled_.kv);
-    } catch (const std::bad_alloc&) {
-        return fail(ErrorCode::out_of_memory,
-                    "memory ran out while " + std::to_string(tokens_.size()) +
-                        " tokens were computed; close other programs, or lower "
-                        "prefill_tokens_per_step",
-                    "engine");
-    }
+    return {tokens_, positions_, sequence_of_, views_, logit_rows_};
 }
 
-void EngineLoop::emit(std::span<const Share> batch, std::span<const float> logits) {
-    const auto vocab_size = static_cast<std::size_t>(compiled_.vocab_size);
-    HEARTH_ASSERT(logits.size() == logit_rows_.size() * vocab_size);
-    std::size_t row = 0;
-    for (const Share& share : batch) {
-        Sequence& sequence = *share.sequence;
-        const std::int32_t computed = sequence.table.computed_tokens + share.token_count;
-        cache_.commit(sequence.tokens, sequence.table, computed);
-        const std::int32_t prompt_left =
-            sequence.usage.prompt_tokens - (computed - share.token_count);
-        counts_.tokens_prefilled +=
-            static_cast<std::uint64_t>(std::clamp(prompt_left, 0, share.token_count));
-        if (sequence.uncomputed_count() == 0) {
-            emit_next_token(sequence, logits.subspan(row * vocab_size, vocab_size));
-            ++row;
-        }
-    }
+Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch) {
+    const compute::StepBatch step = fill_batch(batch);
+    return refuse_when_memory_is_short([&] { return compiled_.program->run(step, *compiled_.kv); });
+}
+
+/// The next `token_count` rows of a sequence are in the cache.
+void EngineLoop::note_computed(Sequence& sequence, std::int32_t token_count) {
+    const std::int32_t before = sequence.table.computed_tokens;
+    cache_.commit(sequence.tokens, sequence.table, before + token_count);
+    const std::int32_t prompt_left = sequence.usage.prompt_tokens - before;
+    counts_.tokens_prefilled += static_cast<std::uint64_t>(std::clamp(prompt_left, 0, token_count));
 }
 
 void EngineLoop::emit_next_token(Sequence& sequence, std::span<const float> logits) {
+    emit_pick(sequence, sampler_.pick(logits, sequence.request.sampling, sequence.token_count()));
+}
+
+void EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     const TimePoint now = clock_.now();
     if (const auto reason = sequence.end_reason(now)) return finish(sequence, *reason);
+    if (pick.token == Pick::kNotFinite) {
+        return give_up(sequence,
+                       {ErrorCode::internal,
+                        "the model produced a number that is not finite for token " +
+                            std::to_string(sequence.token_count()) +
+                            " of its sequence; check the model file, or try another backend",
+                        "engine"});
+    }
     const Request& request = sequence.request;
-    const Result<Pick> pick = sampler_.pick(logits, request.sampling, sequence.token_count());
-    if (!pick) return give_up(sequence, pick.error());
-    if (std::ranges::find(request.stop_tokens, pick->token) != request.stop_tokens.end()) {
+    if (std::ranges::find(request.stop_tokens, pick.token) != request.stop_tokens.end()) {
         return finish(sequence, FinishReason::stop_token);
     }
-    sequence.tokens.push_back(pick->token);
+    sequence.tokens.push_back(pick.token);
     Usage& usage = sequence.usage;
     if (++usage.generated_tokens == 1) usage.first_token_ms = to_ms(now - sequence.submitted_at);
     ++counts_.tokens_generated;
-    const SinkAnswer answer = tell(sequence, TokenEvent{pick->token, pick->probability});
+    const SinkAnswer answer = tell(sequence, TokenEvent{pick.token, pick.probability});
     if (answer == SinkAnswer::enough) return finish(sequence, FinishReason::sink_enough);
-    if (usage.generated_tokens == request.tokens_max ||
-        sequence.token_count() == limits_.context_tokens_max) {
-        finish(sequence, FinishReason::tokens_max);
-    }
+    if (sequence.token_count() == sequence.length_max) finish(sequence, FinishReason::tokens_max);
 }
 
 /// A sink that throws has had enough: what its exception says is its owner's affair.
@@ -366,6 +475,10 @@ void EngineLoop::give_up(const Sequence& sequence, const Error& error) {
 
 /// Takes the sequence out of everything, so that whoever hears of its end finds it ended.
 std::unique_ptr<Sequence> EngineLoop::retire(const Sequence& sequence, Rows rows) {
+    for (std::vector<Part>& parts : flights_) {
+        const auto part = std::ranges::find(parts, &sequence, &Part::sequence);
+        if (part != parts.end()) part->sequence = nullptr;
+    }
     std::unique_ptr<Sequence> retired = scheduler_.retire(sequence, rows);
     ++counts_.requests_finished;
     publish_status();

@@ -10,6 +10,7 @@
 #include "core/base/cancel_token.h"
 #include "core/base/clock.h"
 #include "core/base/result.h"
+#include "core/compute/sampling.h"
 
 namespace hearth::engine {
 
@@ -21,16 +22,7 @@ struct Ticket {
 /// Who goes first when not all can. Lower runs earlier; equal ones in order of arrival.
 enum class Priority : std::uint8_t { keystroke, fix, chat, background };
 
-/// How the next token is picked. The random number is a function of (seed, position): batch and
-/// device do not matter. The filters apply in the order below, each to what the one before left;
-/// the temperature reshapes the rest.
-struct SamplingSettings {
-    float temperature = 0.0F;  ///< 0: greedy, the rest is ignored
-    std::int32_t top_k = 0;    ///< keep the k best; 0: all
-    float top_p = 1.0F;  ///< keep the smallest set of best tokens whose probability reaches this
-    float min_p = 0.0F;  ///< drop tokens below this share of the best one's probability
-    std::uint64_t seed = 0;
-};
+using compute::SamplingSettings;
 
 enum class FinishReason : std::uint8_t {
     stop_token,   ///< the model ended its answer; the stop token itself is not emitted

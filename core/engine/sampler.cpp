@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstddef>
 #include <numeric>
-#include <string>
 
 #include "core/base/assert.h"
 #include "core/base/thread.h"
@@ -108,19 +107,13 @@ Sampler::Sampler(std::int32_t vocab_size) : weights_(static_cast<std::size_t>(vo
     candidates_.reserve(weights_.size());
 }
 
-Result<Pick> Sampler::pick(std::span<const float> logits,
-                           const SamplingSettings& settings,
-                           std::int32_t position) {
+Pick Sampler::pick(std::span<const float> logits,
+                   const SamplingSettings& settings,
+                   std::int32_t position) {
     assert_on(Thread::engine);
     HEARTH_ASSERT(logits.size() == weights_.size());
     const Best best = find_best(logits);
-    if (!best.is_finite) {
-        return fail(ErrorCode::internal,
-                    "the model produced a number that is not finite for token " +
-                        std::to_string(position) +
-                        " of its sequence; check the model file, or try another backend",
-                    "engine");
-    }
+    if (!best.is_finite) return {.token = Pick::kNotFinite};
     const double sum = weigh(logits, best.logit, weights_);
     std::int32_t token = 0;
     if (settings.temperature > 0.0F) {

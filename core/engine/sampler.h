@@ -6,15 +6,11 @@
 #include <span>
 #include <vector>
 
-#include "core/base/result.h"
 #include "core/engine/request.h"
 
 namespace hearth::engine {
 
-struct Pick {
-    std::int32_t token = 0;
-    float probability = 0.0F;  ///< at temperature 1, before any filter
-};
+using compute::Pick;
 
 class Sampler {
   public:
@@ -26,8 +22,8 @@ class Sampler {
     ///
     ///   logits   (vocab_size) f32
     ///
-    /// Errors: internal (a logit is not finite).   Thread: engine.
-    Result<Pick> pick(std::span<const float> logits,
+    /// Thread: engine.
+    Pick pick(std::span<const float> logits,
                       const SamplingSettings& settings,
                       std::int32_t position);
 

@@ -38,6 +38,13 @@ void Scheduler::enqueue(std::unique_ptr<Sequence> sequence) {
     insert_in_order(waiting_, std::move(sequence));
 }
 
+bool Scheduler::is_settled() const {
+    const bool may_admit = !waiting_.empty() &&
+                           (running_.size() < static_cast<std::size_t>(limits_.sequences_max) ||
+                            running_.back()->request.priority > waiting_.front()->request.priority);
+    return !may_admit && static_cast<std::size_t>(cache_.idle_count()) >= running_.size();
+}
+
 void Scheduler::admit() {
     while (!waiting_.empty()) {
         Sequence& next = *waiting_.front();
@@ -62,7 +69,7 @@ std::span<const Share> Scheduler::next_batch() {
     std::int32_t budget = limits_.prefill_tokens_per_step;
     bool is_held = false;
     for (const auto& sequence : running_) {
-        if (sequence->uncomputed_count() == 1 || budget == 0) continue;
+        if (sequence->uncomputed_count() <= 1 || budget == 0) continue;
         if (sequence->request.priority != running_.front()->request.priority &&
             steps_held_ + 1 < kPrefillTurn) {
             is_held = true;
@@ -86,7 +93,7 @@ std::unique_ptr<Sequence> Scheduler::retire(const Sequence& sequence, Rows rows)
 
 /// False when `sequence` itself had to make way.
 bool Scheduler::ensure_room(Sequence& sequence) {
-    while (!cache_.try_extend(sequence.table, sequence.token_count())) {
+    while (!cache_.try_extend(sequence.table, sequence.length())) {
         const bool is_last = running_.back().get() == &sequence;
         make_way();
         if (is_last) return false;
@@ -98,6 +105,7 @@ bool Scheduler::ensure_room(Sequence& sequence) {
 /// their room is not needed.
 void Scheduler::make_way() {
     Sequence& last = *running_.back();
+    HEARTH_ASSERT(last.rows_in_flight == 0 && last.picks_in_flight == 0);
     cache_.release(last.tokens, last.table, Rows::keep);
     insert_in_order(waiting_, std::move(running_.back()));
     running_.pop_back();

@@ -35,6 +35,10 @@ class Scheduler {
 
     void enqueue(std::unique_ptr<Sequence> sequence);
 
+    /// Whether admit() and next_batch() will let nobody in and make nobody wait: the next step can
+    /// then be launched while tokens of the last one are still unknown.
+    [[nodiscard]] bool is_settled() const;
+
     /// Lets the best waiting sequences run while there is a slot and room in the cache; running
     /// ones of lower priority make way for them. Nobody overtakes a better one that does not fit.
     void admit();

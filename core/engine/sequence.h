@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -23,15 +24,27 @@ struct Sequence {
     std::optional<TimePoint> admitted_at;
 
     std::vector<std::int32_t> tokens;
+    std::int32_t length_max = std::numeric_limits<std::int32_t>::max();  ///< prompt and answer
     BlockTable table;
     Usage usage;
+    // In steps that are launched and not yet collected.
+    std::int32_t rows_in_flight = 0;
+    std::int32_t picks_in_flight = 0;
+    std::int32_t newest_row = 0;  ///< in the newest of them, of the newest pick
 
     [[nodiscard]] std::int32_t token_count() const {
         return static_cast<std::int32_t>(tokens.size());
     }
-    /// Tokens whose rows are still to be computed: 1 while it decodes, more while it prefills.
+    /// Tokens that are known, and those that a launched step will pick.
+    [[nodiscard]] std::int32_t length() const { return token_count() + picks_in_flight; }
+    /// Tokens at the head whose rows are computed, or will be by a launched step.
+    [[nodiscard]] std::int32_t launched_tokens() const {
+        return table.computed_tokens + rows_in_flight;
+    }
+    /// Tokens whose rows are still to be computed: 1 while it decodes, more while it prefills; 0
+    /// also where a launched step picks its last token.
     [[nodiscard]] std::int32_t uncomputed_count() const {
-        return token_count() - table.computed_tokens;
+        return length() < length_max ? length() - launched_tokens() : 0;
     }
     /// Why it has to end before its next token, if it has to.
     [[nodiscard]] std::optional<FinishReason> end_reason(TimePoint now) const {

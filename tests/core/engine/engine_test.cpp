@@ -32,22 +32,23 @@ const SamplingSettings kWild{.temperature = 1.3F, .top_k = 20, .top_p = 0.95F, .
 TEST_CASE(
     "a text is the same alone, in a batch, after a prefix hit, in pieces and after making way",
     "[engine]") {
+    const bool is_queued = GENERATE(false, true);
     const SamplingSettings sampling = GENERATE(kGreedy, kWild);
     const Request request = request_of(prompt_of(100), 40, Priority::chat, sampling);
     const Tokens expected = expected_text(request);
 
     SECTION("alone") {
-        ToyEngine fixture;
+        ToyEngine fixture({}, is_queued);
         CHECK(fixture.ask(request) == expected);
         CHECK(fixture.control.steps().front().tokens == 100);
     }
     SECTION("in pieces") {
-        ToyEngine fixture({.prefill_tokens_per_step = 7});
+        ToyEngine fixture({.prefill_tokens_per_step = 7}, is_queued);
         CHECK(fixture.ask(request) == expected);
         CHECK(fixture.control.steps().front().tokens == 7);
     }
     SECTION("in a batch of eight") {
-        ToyEngine fixture({.prefill_tokens_per_step = 1000});
+        ToyEngine fixture({.prefill_tokens_per_step = 1000}, is_queued);
         fixture.control.hold();
         std::deque<Answer> answers(9);
         fixture.submit(request_of({3}, 1), answers[8]);
@@ -66,7 +67,7 @@ TEST_CASE(
     SECTION("after a prefix hit of any length") {
         for (const std::int32_t known : {1, 15, 16, 17, 33, 64, 99, 100}) {
             INFO(known);
-            ToyEngine fixture;
+            ToyEngine fixture({}, is_queued);
             Tokens head(request.prompt.begin(), request.prompt.begin() + known);
             head.push_back((request.prompt[static_cast<std::size_t>(known) % 100] + 1) % kToyVocab);
             fixture.ask(request_of(head, 1));
@@ -77,7 +78,7 @@ TEST_CASE(
         }
     }
     SECTION("after making way for a keystroke") {
-        ToyEngine fixture({.cache_tokens = 160, .sequences_max = 1});
+        ToyEngine fixture({.cache_tokens = 160, .sequences_max = 1}, is_queued);
         Answer answer;
         fixture.control.hold();
         fixture.submit(request, answer);
@@ -94,7 +95,7 @@ TEST_CASE(
         CHECK(answer.usage().cached_tokens == 0);
     }
     SECTION("after making way for want of room") {
-        ToyEngine fixture({.cache_tokens = 240, .sequences_max = 4});
+        ToyEngine fixture({.cache_tokens = 240, .sequences_max = 4}, is_queued);
         std::deque<Answer> answers(3);
         const Request others[] = {request_of(prompt_of(70, 1), 90),
                                   request_of(prompt_of(60, 2), 50)};
@@ -110,7 +111,8 @@ TEST_CASE(
 }
 
 TEST_CASE("one more typed token reuses all but itself", "[engine]") {
-    ToyEngine fixture;
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
     Tokens prompt = prompt_of(90);
     for (std::int32_t i = 0; i < 40; ++i) {
         Request request = request_of(prompt, 3, Priority::keystroke);
@@ -194,7 +196,8 @@ TEST_CASE("a request can end while it waits", "[engine]") {
 }
 
 TEST_CASE("cancelling one request leaves the others alone", "[engine]") {
-    ToyEngine fixture;
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
     fixture.control.hold();
     std::deque<Answer> answers(4);
     std::vector<Ticket> tickets;
@@ -220,7 +223,8 @@ TEST_CASE("cancelling one request leaves the others alone", "[engine]") {
 }
 
 TEST_CASE("a stop token ends the answer and does not leave", "[engine]") {
-    ToyEngine fixture;
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
     Request request = request_of(prompt_of(40), 40);
     const Tokens whole = expected_text(request);
     request.stop_tokens = {whole[12], 4000};
@@ -244,7 +248,8 @@ TEST_CASE("a sink that has enough gets no further token", "[engine]") {
 }
 
 TEST_CASE("a sink that throws costs its own request only", "[engine]") {
-    ToyEngine fixture;
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
     Request request = request_of(prompt_of(20));
     std::atomic<int> calls = 0;
     request.sink = [&](const Event&) -> SinkAnswer {
@@ -257,7 +262,8 @@ TEST_CASE("a sink that throws costs its own request only", "[engine]") {
 }
 
 TEST_CASE("an answer ends with its own limit or with the context", "[engine]") {
-    ToyEngine fixture({.context_tokens_max = 50});
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({.context_tokens_max = 50}, is_queued);
     struct Case {
         std::int32_t prompt, tokens_max, generated;
     };
@@ -353,8 +359,9 @@ TEST_CASE("a keystroke gets in at once while long answers fill every slot", "[en
 }
 
 TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
     const bool is_memory = GENERATE(false, true);
-    ToyEngine fixture;
+    ToyEngine fixture({}, is_queued);
     fixture.control.hold();
     Answer first;
     Answer second;
@@ -382,7 +389,8 @@ TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
 
 TEST_CASE("a number that is not finite fails its request, spares the others and is forgotten",
           "[engine]") {
-    ToyEngine fixture;
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
     fixture.control.poison(prompt_of(40)[3]);
     Tokens clean(40, 1);
     const bool is_in_batch = GENERATE(false, true);
@@ -441,6 +449,50 @@ TEST_CASE("times and counts are told", "[engine]") {
     CHECK(status.running == 0);
 }
 
+TEST_CASE("a device that picks tokens gets a step before the last one's tokens are told",
+          "[engine][step_queue]") {
+    ToyEngine fixture({}, true);
+    const Request request = request_of(prompt_of(20), 6);
+    const Tokens expected = expected_text(request);
+    fixture.control.hold();
+    Answer answer;
+    const Ticket ticket = fixture.submit(request, answer);
+    fixture.control.wait_for_steps(2);
+    CHECK(answer.tokens().empty());
+    SECTION("and no third one") {
+        fixture.control.let(1);
+        fixture.control.wait_for_steps(3);
+        CHECK(answer.tokens() == Tokens{expected[0]});
+        fixture.control.open();
+        CHECK(answer.wait().tokens() == expected);
+        CHECK(fixture.control.steps().size() == 6);  // none for a token past the last
+    }
+    SECTION("what it picks for one that has gone is dropped, with its room") {
+        fixture.started().cancel(ticket);
+        fixture.control.let(1);
+        CHECK(answer.wait().reason() == FinishReason::cancelled);
+        CHECK(answer.tokens().empty());
+        Answer next;
+        const Request other = request_of(prompt_of(25, 1), 5);
+        fixture.submit(other, next);
+        fixture.control.open();
+        CHECK(next.wait().tokens() == expected_text(other));
+        const EngineStatus status = fixture.started().status();
+        CHECK(status.cache_blocks_free == status.cache_blocks);
+    }
+    SECTION("one that comes in meanwhile is admitted after one more") {
+        Answer next;
+        const Request other = request_of(prompt_of(25, 1), 5, Priority::keystroke);
+        fixture.submit(other, next);
+        fixture.control.let(2);
+        fixture.control.wait_for_steps(3);
+        CHECK(fixture.control.steps()[2].sequences == 2);
+        fixture.control.open();
+        CHECK(next.wait().tokens() == expected_text(other));
+        CHECK(answer.wait().tokens() == expected);
+    }
+}
+
 TEST_CASE("an engine without requests sleeps", "[engine]") {
     ToyEngine fixture;
     fixture.ask(request_of(prompt_of(10), 3));
@@ -494,9 +546,10 @@ TEST_CASE("what keeps an engine from starting is said", "[engine]") {
 }
 
 TEST_CASE("an engine that goes away answers everyone once", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
     std::deque<Answer> answers(30);
     {
-        ToyEngine fixture({.sequences_max = 4, .queue_max = 40});
+        ToyEngine fixture({.sequences_max = 4, .queue_max = 40}, is_queued);
         fixture.control.hold();
         for (std::size_t i = 0; i < answers.size(); ++i) {
             fixture.submit(request_of(prompt_of(50, static_cast<std::int32_t>(i)), 7000),
@@ -568,12 +621,14 @@ void ask_at_random(ToyEngine& fixture, std::uint32_t seed, int count, std::atomi
 
 TEST_CASE("thousands of random requests from several threads get the right text, once",
           "[engine]") {
+    const bool is_queued = GENERATE(false, true);
     // Little of everything, so that all of it is fought for.
     ToyEngine fixture({.context_tokens_max = 150,
                        .cache_tokens = 480,
                        .sequences_max = 5,
                        .queue_max = 20,
-                       .prefill_tokens_per_step = 40});
+                       .prefill_tokens_per_step = 40},
+                      is_queued);
     Engine& engine = fixture.started();
     std::atomic<int> wrong = 0;
     std::vector<std::thread> threads;

@@ -102,7 +102,9 @@ class Answer {
 
 /// An engine over the toy model, with everything that a test turns.
 struct ToyEngine {
-    explicit ToyEngine(EngineLimits wanted = {}) : limits(wanted) {}
+    explicit ToyEngine(EngineLimits wanted = {}, bool is_queued = false) : limits(wanted) {
+        backend.is_queued = is_queued;
+    }
 
     /// The engine starts with the first request.
     Engine& started() {
@@ -157,9 +159,9 @@ inline Tokens expected_text(const Request& request) {
     while (static_cast<std::int32_t>(text.size()) < request.tokens_max) {
         const auto pick = sampler.pick(
             toy_logits(tokens), request.sampling, static_cast<std::int32_t>(tokens.size()));
-        if (std::ranges::count(request.stop_tokens, pick->token) > 0) break;
-        tokens.push_back(pick->token);
-        text.push_back(pick->token);
+        if (std::ranges::count(request.stop_tokens, pick.token) > 0) break;
+        tokens.push_back(pick.token);
+        text.push_back(pick.token);
     }
     return text;
 }

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <new>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "core/base/mutex.h"
+#include "core/engine/sampler.h"
 #include "core/model/model.h"
 
 namespace hearth::test {
@@ -119,7 +122,17 @@ class ToyStore final : public compute::KvStore {
     }
     [[nodiscard]] std::int64_t size_bytes() const override { return 0; }
     void copy_block(std::int32_t from, std::int32_t to) override {
-        rows_.at(static_cast<std::size_t>(to)) = rows_.at(static_cast<std::size_t>(from));
+        work.emplace_back([this, from, to] {
+            rows_.at(static_cast<std::size_t>(to)) = rows_.at(static_cast<std::size_t>(from));
+        });
+        if (!is_queued) do_work(work.size());
+    }
+    /// The oldest `count` pieces of work, in order.
+    void do_work(std::size_t count) {
+        for (; count > 0; --count) {
+            work.front()();
+            work.pop_front();
+        }
     }
     std::int32_t& row(std::span<const std::int32_t> table, std::int32_t position) {
         const auto place = static_cast<std::size_t>(position);
@@ -128,35 +141,117 @@ class ToyStore final : public compute::KvStore {
             .at(place % compute::kBlockTokens);
     }
 
+    bool is_queued = false;  ///< copies wait for their turn among the steps
+    std::deque<std::function<void()>> work;
+
   private:
     std::vector<std::array<std::int32_t, compute::kBlockTokens>> rows_;
 };
 
-class ToyProgram final : public compute::Program {
+class ToyProgram final : public compute::Program, public compute::StepQueue {
   public:
-    ToyProgram(ToyControl& control, std::int32_t tokens_max)
+    ToyProgram(ToyControl& control, std::int32_t tokens_max, bool is_queued)
         : control_(control),
-          tokens_max_(static_cast<std::size_t>(tokens_max)) {}
+          tokens_max_(static_cast<std::size_t>(tokens_max)),
+          is_queued_(is_queued) {}
+
+    compute::StepQueue* step_queue() override { return is_queued_ ? this : nullptr; }
 
     Result<compute::StepOutput> run(const compute::StepBatch& batch,
                                     compute::KvStore& kv) override {
         const LockGuard lock(control_.mutex_);
-        control_.steps_.push_back({batch.tokens.size(), batch.sequences.size()});
-        control_.changed_.notify_all();
-        while (control_.is_held_ && control_.permits_ == 0) {
-            control_.changed_.wait(control_.mutex_);
-        }
-        if (control_.is_held_) --control_.permits_;
+        note_step(batch);
+        wait_for_permit();
         if (std::exchange(control_.is_memory_short_, false)) throw std::bad_alloc();
         if (auto failure = std::exchange(control_.failure_, std::nullopt)) return fail(*failure);
-        if (batch.tokens.size() > tokens_max_) control_.faults_ += "too many tokens in a step; ";
         compute_rows(batch, static_cast<ToyStore&>(kv));
         return compute::StepOutput{logits_};
+    }
+
+    Result<void> launch(const compute::StepBatch& batch,
+                        std::span<const compute::PickOrder> orders,
+                        compute::KvStore& kv) override {
+        const LockGuard lock(control_.mutex_);
+        note_step(batch);
+        if (std::exchange(control_.is_memory_short_, false)) throw std::bad_alloc();
+        if (orders.size() != batch.logit_rows.size()) control_.faults_ += "rows without orders; ";
+        if (++in_flight_ > kStepsMax) control_.faults_ += "too many steps launched; ";
+        store_ = &static_cast<ToyStore&>(kv);
+        store_->is_queued = true;
+        store_->work.emplace_back([this, step = Step(batch, orders)] { compute_step(step); });
+        step_ends_.push_back(store_->work.size());
+        return {};
+    }
+
+    /// Nothing is computed before somebody asks for it: whoever counts on an early result is wrong.
+    Result<std::span<const compute::Pick>> collect() override {
+        const LockGuard lock(control_.mutex_);
+        wait_for_permit();
+        --in_flight_;
+        const std::size_t count = step_ends_.front();
+        step_ends_.pop_front();
+        for (std::size_t& end : step_ends_) {
+            end -= count;
+        }
+        store_->do_work(count);
+        if (auto failure = std::exchange(control_.failure_, std::nullopt)) return fail(*failure);
+        return std::span<const compute::Pick>(picks_);
     }
 
     [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
 
   private:
+    /// A batch that outlives its call.
+    struct Step {
+        Step(const compute::StepBatch& batch, std::span<const compute::PickOrder> picked)
+            : tokens(batch.tokens.begin(), batch.tokens.end()),
+              positions(batch.positions.begin(), batch.positions.end()),
+              sequence_of(batch.sequence_of.begin(), batch.sequence_of.end()),
+              logit_rows(batch.logit_rows.begin(), batch.logit_rows.end()),
+              orders(picked.begin(), picked.end()) {
+            for (const compute::SequenceView& sequence : batch.sequences) {
+                tables.emplace_back(sequence.block_table.begin(), sequence.block_table.end());
+            }
+        }
+        std::vector<std::int32_t> tokens, positions, sequence_of, logit_rows;
+        std::vector<std::vector<std::int32_t>> tables;
+        std::vector<compute::PickOrder> orders;
+    };
+
+    void note_step(const compute::StepBatch& batch) HEARTH_REQUIRES(control_.mutex_) {
+        control_.steps_.push_back({batch.tokens.size(), batch.sequences.size()});
+        control_.changed_.notify_all();
+        if (batch.tokens.size() > tokens_max_) control_.faults_ += "too many tokens in a step; ";
+    }
+
+    void wait_for_permit() HEARTH_REQUIRES(control_.mutex_) {
+        while (control_.is_held_ && control_.permits_ == 0) {
+            control_.changed_.wait(control_.mutex_);
+        }
+        if (control_.is_held_) --control_.permits_;
+    }
+
+    void compute_step(const Step& step) HEARTH_REQUIRES(control_.mutex_) {
+        std::vector<std::int32_t> tokens = step.tokens;
+        for (std::int32_t& token : tokens) {
+            if (token >= 0) continue;
+            const auto row = static_cast<std::size_t>(token_of_row(token));
+            token = row < picks_.size() ? picks_[row].token : 0;
+            if (row >= picks_.size()) control_.faults_ += "a token of a row that there is not; ";
+        }
+        std::vector<compute::SequenceView> views;
+        for (const auto& table : step.tables) {
+            views.push_back({table});
+        }
+        compute_rows({tokens, step.positions, step.sequence_of, views, step.logit_rows}, *store_);
+        picks_.clear();
+        for (std::size_t row = 0; row < step.orders.size(); ++row) {
+            picks_.push_back(sampler_.pick(std::span(logits_).subspan(row * kToyVocab, kToyVocab),
+                                           step.orders[row].settings,
+                                           step.orders[row].position));
+        }
+    }
+
     void compute_rows(const compute::StepBatch& batch, ToyStore& store)
         HEARTH_REQUIRES(control_.mutex_) {
         const auto table = [&](std::size_t i) {
@@ -185,7 +280,14 @@ class ToyProgram final : public compute::Program {
 
     ToyControl& control_;
     const std::size_t tokens_max_;
+    const bool is_queued_;
     std::vector<float> logits_;
+    // Of the queue.
+    ToyStore* store_ = nullptr;
+    std::size_t in_flight_ = 0;
+    std::deque<std::size_t> step_ends_;  ///< in the store's work, one behind each launched step
+    std::vector<compute::Pick> picks_;   ///< of the last computed step
+    engine::Sampler sampler_{kToyVocab};
 };
 
 class ToyBackend final : public compute::Backend {
@@ -203,7 +305,7 @@ class ToyBackend final : public compute::Backend {
         const compute::Plan& plan, compute::DeviceWeights& /*weights*/) override {
         tokens_max = plan.tokens_max;
         return std::unique_ptr<compute::Program>(
-            std::make_unique<ToyProgram>(control_, plan.tokens_max));
+            std::make_unique<ToyProgram>(control_, plan.tokens_max, is_queued));
     }
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& /*layout*/,
                                                             std::int32_t block_count) override {
@@ -214,6 +316,7 @@ class ToyBackend final : public compute::Backend {
     int uploads = 0;
     std::int32_t tokens_max = 0;
     bool is_memory_short = false;
+    bool is_queued = false;  ///< its programs pick tokens themselves
 
   private:
     ToyControl& control_;

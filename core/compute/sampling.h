@@ -1,0 +1,33 @@
+// How a token is picked from a row of logits: what a step says to a device that picks by itself.
+// The picking on the host, which every device has to match, is engine::Sampler.
+#pragma once
+
+#include <cstdint>
+
+namespace hearth::compute {
+
+/// How the next token is picked. The random number is a function of (seed, position): batch and
+/// device do not matter. The filters apply in the order below, each to what the one before left;
+/// the temperature reshapes the rest.
+struct SamplingSettings {
+    float temperature = 0.0F;  ///< 0: greedy, the rest is ignored
+    std::int32_t top_k = 0;    ///< keep the k best; 0: all
+    float top_p = 1.0F;  ///< keep the smallest set of best tokens whose probability reaches this
+    float min_p = 0.0F;  ///< drop tokens below this share of the best one's probability
+    std::uint64_t seed = 0;
+};
+
+/// What is picked, and for which place of its sequence.
+struct PickOrder {
+    SamplingSettings settings;
+    std::int32_t position = 0;
+};
+
+struct Pick {
+    std::int32_t token = 0;    ///< kNotFinite where a logit of the row is not finite
+    float probability = 0.0F;  ///< at temperature 1, before any filter
+
+    static constexpr std::int32_t kNotFinite = -1;
+};
+
+}  // namespace hearth::compute
