@@ -30,4 +30,18 @@ struct Pick {
     static constexpr std::int32_t kNotFinite = -1;
 };
 
+/// Uniform in [0, 1), a function of its arguments alone, on every device.   Source: the output
+/// function of SplitMix64; Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators",
+/// 2014.
+constexpr double uniform_at(std::uint64_t seed, std::int32_t position) {
+    const auto mix = [](std::uint64_t x) {
+        x += 0x9E3779B97F4A7C15U;
+        x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
+        x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
+        return x ^ (x >> 31U);
+    };
+    const std::uint64_t bits = mix(mix(seed) + static_cast<std::uint64_t>(position));
+    return static_cast<double>(bits >> 11U) * 0x1.0p-53;
+}
+
 }  // namespace hearth::compute

@@ -12,13 +12,6 @@
 namespace hearth::engine {
 namespace {
 
-std::uint64_t mix(std::uint64_t x) {
-    x += 0x9E3779B97F4A7C15U;
-    x = (x ^ (x >> 30U)) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ (x >> 27U)) * 0x94D049BB133111EBU;
-    return x ^ (x >> 31U);
-}
-
 constexpr float kExponentMin = -87.0F;  ///< below, e^x is nothing beside the best token's 1
 
 /// e^x for kExponentMin <= x <= 0, to a relative error of 3e-7. Without a branch, so that loops of
@@ -98,11 +91,6 @@ double weigh(std::span<const float> logits, float best, std::span<float> weights
 
 }  // namespace
 
-double uniform_at(std::uint64_t seed, std::int32_t position) {
-    const std::uint64_t bits = mix(mix(seed) + static_cast<std::uint64_t>(position));
-    return static_cast<double>(bits >> 11U) * 0x1.0p-53;
-}
-
 Sampler::Sampler(std::int32_t vocab_size) : weights_(static_cast<std::size_t>(vocab_size)) {
     candidates_.reserve(weights_.size());
 }
@@ -169,6 +157,7 @@ void Sampler::filter(const SamplingSettings& settings, double sum) {
         candidates_.erase(candidates_.begin(), heap_end);
     }
     std::erase_if(candidates_, [&](const auto& item) { return item.weight < settings.min_p; });
+    if (has_top_k || settings.top_p < 1.0F) std::ranges::sort(candidates_, {}, &Candidate::token);
 }
 
 std::int32_t Sampler::draw(std::span<const float> logits,

@@ -11,6 +11,7 @@
 namespace hearth::engine {
 
 using compute::Pick;
+using compute::uniform_at;
 
 class Sampler {
   public:
@@ -18,14 +19,15 @@ class Sampler {
 
     /// The token for place `position` of its sequence. Greedy takes the best, ties to the lower
     /// number. Else the filters apply in the order top-k, top-p, min-p, each to the model's
-    /// probabilities of what the one before left, and the temperature reshapes the rest.
+    /// probabilities of what the one before left, and the temperature reshapes the rest, which the
+    /// random number runs through in the order of the vocabulary.
     ///
     ///   logits   (vocab_size) f32
     ///
     /// Thread: engine.
     Pick pick(std::span<const float> logits,
-                      const SamplingSettings& settings,
-                      std::int32_t position);
+              const SamplingSettings& settings,
+              std::int32_t position);
 
   private:
     struct Candidate {
@@ -43,9 +45,5 @@ class Sampler {
     std::vector<float> weights_;
     std::vector<Candidate> candidates_;
 };
-
-/// Uniform in [0, 1), a function of its arguments alone.   Source: the output function of
-/// SplitMix64; Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
-double uniform_at(std::uint64_t seed, std::int32_t position);
 
 }  // namespace hearth::engine
