@@ -77,6 +77,28 @@ TEST_CASE("line cases come in four kinds, each with its own target", "[training]
     }
 }
 
+TEST_CASE("explain cases are functions and their sentences, up to a count", "[training][cases]") {
+    std::string text;
+    for (int i = 0; i < 30; ++i) {
+        text += "/// Counts the open files of one user.\nint count_" + std::to_string(i) +
+                "(int user) {\n    int files = open_files(user);\n    return files;\n}\n\n";
+    }
+    const CorpusFile file{.language = "cpp", .package = "p", .path = "a.cpp", .text = text};
+    for (const std::size_t count : {std::size_t{5}, std::size_t{100}}) {
+        Random random(1);
+        std::ostringstream stream;
+        write_explain_cases({&file}, count, random, stream);
+        std::istringstream lines(stream.str());
+        std::size_t written = 0;
+        for (std::string line; std::getline(lines, line); ++written) {
+            CHECK(field(line, "sentence") == "Counts the open files of one user.");
+            CHECK(field(line, "code").starts_with("int count_"));
+            CHECK(field(line, "code").find("Counts") == std::string::npos);
+        }
+        CHECK(written == std::min(count, std::size_t{30}));
+    }
+}
+
 TEST_CASE("fix cases hold every mutation alike and a tenth without a bug", "[training][cases]") {
     const CorpusFile file{.language = "cpp", .package = "p", .path = "a.cpp", .text = code_text()};
     Random random(1);

@@ -39,6 +39,8 @@ struct Options {
     std::uint64_t seed = 1;
     std::size_t window = 512;
     std::size_t cases = 300;      // per language and kind
+    std::size_t pairs = 4000;     // documented functions of training files, per language
+    bool is_pairs_alone = false;  // and nothing else is written
     std::set<std::string> twice;  // languages whose files are seen twice, with other holes
 };
 
@@ -57,6 +59,8 @@ class SampleMaker {
           pieces_(files, formats, options.window) {}
 
     Result<void> run() {
+        HEARTH_CHECK(write_train_pairs());
+        if (options_.is_pairs_alone) return {};
         HEARTH_CHECK(write_train_and_decay());
         HEARTH_CHECK(write_heldout());
         HEARTH_CHECK(write_cases());
@@ -201,11 +205,31 @@ class SampleMaker {
         return {};
     }
 
-    Result<void> write_cases() {
+    [[nodiscard]] std::map<std::string, std::vector<const CorpusFile*>> files_of(
+        bool is_heldout) const {
         std::map<std::string, std::vector<const CorpusFile*>> by_language;
         for (const CorpusFile& file : files_) {
-            if (file.is_heldout) by_language[file.language].push_back(&file);
+            const bool is_wanted = file.is_heldout == is_heldout && is_code_language(file.language);
+            if (is_wanted) by_language[file.language].push_back(&file);
         }
+        return by_language;
+    }
+
+    /// What a lookup among the known functions could say of a new one.
+    Result<void> write_train_pairs() {
+        const auto by_language = files_of(false);
+        if (by_language.empty()) return {};
+        Random random(options_.seed);  // of its own: the samples do not depend on it
+        std::ofstream pairs(folder_ / "train-explain.jsonl");
+        for (const auto& [language, files] : by_language) {
+            write_explain_cases(files, options_.pairs, random, pairs);
+        }
+        if (pairs.flush()) return {};
+        return fail(ErrorCode::io, "cannot write documented functions to " + folder_.string());
+    }
+
+    Result<void> write_cases() {
+        const auto by_language = files_of(true);
         if (by_language.empty()) return {};
         std::ofstream lines(folder_ / "eval-line.jsonl");
         std::ofstream explains(folder_ / "eval-explain.jsonl");
@@ -302,6 +326,10 @@ std::optional<Options> parse_options(int argument_count, char** arguments) {
             options.window = std::strtoul(value, nullptr, 10);
         } else if (name == "--cases") {
             options.cases = std::strtoul(value, nullptr, 10);
+        } else if (name == "--pairs") {
+            options.pairs = std::strtoul(value, nullptr, 10);
+        } else if (name == "--only" && std::string_view(value) == "pairs") {
+            options.is_pairs_alone = true;
         } else if (name == "--twice") {
             std::istringstream names(value);
             for (std::string language; std::getline(names, language, ',');) {
@@ -326,6 +354,8 @@ int main(int argument_count, char** arguments) {
             "  --seed N           of cuts and order (1)\n"
             "  --window N         tokens of a sample, 128 to 8192 (512)\n"
             "  --cases N          evaluation cases per language and kind (300)\n"
+            "  --pairs N          documented functions of training files per language (4000)\n"
+            "  --only pairs       write these and nothing else\n"
             "  --twice LANG,...   languages whose files are cut twice\n",
             stderr);
         return 2;
