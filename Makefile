@@ -29,7 +29,7 @@ help:
 	@echo "              and a build without the daemon, which needs no Boost"
 	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
-	@echo "make evaluate what models/default.gguf is worth: bits per byte, line completion (MODEL= SHARDS= CASES= WINDOWS=)"
+	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make train    train the default model further on this machine's processor (MINUTES=90 THREADS= CORPUS=build/corpus)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
@@ -100,27 +100,31 @@ bench: test-packages
 	@cmake --build $(BUILD) -j $(JOBS)
 	@tests/bench/run.sh $(BUILD)
 
-# Needs the shards that the model was made from (training/README.md); a quick look: CASES=30 WINDOWS=10.
+# Needs the shards that the model was made from (training/README.md). A quick look: CASES=30 WINDOWS=10; all: CASES=300.
+# FULL=FILE.gguf is the same model in full precision. Interrupted, it goes on where it was.
 MODEL   ?= models/default.gguf
-SHARDS  ?= build/corpus/shards
+CORPUS  ?= build/corpus
+SHARDS  ?= $(CORPUS)/shards
 CASES   ?= 50
 WINDOWS ?= 50
 RESULTS ?= models
+PAIRS   ?= $(SHARDS)/train-explain.jsonl
+KEPT    ?= build/evaluation
 evaluate: test-packages
 	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
 	@python3 -B training/evaluation/evaluate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
-	  --shards $(SHARDS) --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS)
+	  --shards $(SHARDS) --pairs $(PAIRS) --corpus $(CORPUS)/corpus.pack --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS) \
+	  --kept $(KEPT) $(if $(FULL),--full $(FULL))
 
 # Goes on from where the last run's constant rate ended, else from the shipped file, and writes that file anew.
-CORPUS  ?= build/corpus
 TRAINED ?= build/train
 MINUTES ?= 90
 THREADS ?= $(JOBS)
 train: packages
 	@cmake --preset release -DHEARTH_TRAINING=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target hearth-train
-	@$(BUILD)/bin/hearth-train run --data $(CORPUS)/shards --out $(TRAINED) --minutes $(MINUTES) --threads $(THREADS) \
+	@$(BUILD)/bin/hearth-train run --data $(SHARDS) --out $(TRAINED) --minutes $(MINUTES) --threads $(THREADS) \
 	  --step-tokens 4096 $(if $(wildcard $(TRAINED)/stable.bin),--chain $(TRAINED),--from $(MODEL))
 	@$(BUILD)/bin/hearth-train export --checkpoint $(TRAINED) --tokenizer $(CORPUS)/tokenizer.txt --out $(MODEL)
 

@@ -1,4 +1,4 @@
-"""How lines are copied, scored and reported; the model is a program that answers from a table."""
+"""How cases are chosen, measured and reported; the model is a program that answers from a table."""
 
 import contextlib
 import io
@@ -13,57 +13,199 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training" / "evaluation"))
 
 import evaluate
+import report
+import windows
 
-# Answers every case with its path, and every shard with one bit per byte.
+# Says the path at a cursor and of a function; mends a line where its path says so. Text of C takes one bit a byte, of Go
+# three; each third window is known by heart.
 PROGRAM = """#!/usr/bin/env python3
 import sys
-if sys.argv[1] == "bits":
-    for name, size in (("heldout-c.bin", 1000), ("heldout-go.bin", 3000)):
-        print(name, 100, size // 2, size // 2 * (1 if "-c" in name else 3), size, sep="\\t")
-else:
-    print("0.3 0.1 0.8", flush=True)
-    while header := sys.stdin.buffer.readline():
-        path, language, prefix, suffix = (sys.stdin.buffer.read(int(n)) for n in header.split())
-        assert suffix.startswith(b"\\n") and prefix and language in (b"c", b"go")
-        # The model says the path; a copy says what is right and is less likely; another is at fault.
-        size = len(path)
-        words = f"model 0.4 {size} none -0.9 3 {size} 2 none 0.2 12 1 0 1 5 unbalanced 0.9 40 2 1 0 2"
-        sys.stdout.buffer.write(words.encode() + b"\\n" + path + path + "é1.x))".encode())
+command, parts = sys.argv[1], {"lines": 5, "explain": 2, "fix": 5, "bits": 3}[sys.argv[1]]
+print({"lines": "0.3 0.1 0.8", "explain": "0.4", "fix": "0.3", "bits": "512"}[command], flush=True)
+while header := sys.stdin.buffer.readline():
+    case = [sys.stdin.buffer.read(int(n)) for n in header.split()]
+    assert len(case) == parts
+    path = case[0]
+    if command == "lines":
+        assert case[3].startswith(b"\\n") and case[2] and case[1] in (b"c", b"go")
+        # The model says the path, and so does the choice, where it is asked for; a copy is at fault.
+        words, texts = "model 0.2 none -0.9 3 1 unbalanced 0.9 40 2 1 0", [path, path, b"", path, "é1.x))".encode()]
+    elif command == "explain":
+        words, texts = "0.5", [path, path if b"2" in path else b""]
+    elif command == "fix":
+        fixed = case[3].replace(b"bug", b"good") if b"2" in path else b""
+        words, texts = "none -0.1", [fixed, fixed]
+    else:
+        bits = 1000 if b"-c" in path or b"train" in path else 3000
+        size = 1000 if b"-c" in path else 3000
+        words, texts = f"511 1000 {bits} {50 if int(case[1]) % 3 == 0 else 7} {size}", [b"a.c" if b"-c" in path else b"a.go"]
+    out = " ".join([words, *(str(len(text)) for text in texts)]).encode() + b"\\n" + b"".join(texts)
+    sys.stdout.buffer.write(out)
+    sys.stdout.buffer.flush()
 """
 
 
-class CopyTest(unittest.TestCase):
-    def test_the_longest_match_decides(self):
-        cases = [
-            ("open(a)\nclose(a)\nopen(b)\nclo", "\n", "se(a)"),
-            ("x = alpha\ny = beta\nx = ", "\n", "alpha"),
-            # Nearer but shorter matches lose.
-            ("int total = 1;\ntotal = 2;\nint total = ", "\n", "1;"),
-            # Of equal matches the last one before the cursor wins, before any after it.
-            ("k = 1\nk = 2\nk = ", "\nk = 3\n", "2"),
-            ("first\nk = ", "\nj\nk = 3\n", "3"),
-            # A place that nothing follows in its line is passed over.
-            ("k = 1\nk = \nk = ", "\n", "1"),
-            ("abc", "\n", ""),
-            ("a", "\n", ""),
-            ("", "\nx", ""),
+def write_lines(path, entries):
+    path.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
+
+
+class EvaluateTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.program = self.folder / "program"
+        self.program.write_text(PROGRAM)
+        self.program.chmod(self.program.stat().st_mode | stat.S_IEXEC)
+        (self.folder / "m.gguf").write_bytes(b"GGUF")
+        (self.folder / "README.md").write_text("# Card\n")
+        shards = {"heldout-c.bin": 1000, "heldout-go.bin": 3000, "train-000.bin": 3000}
+        for name in shards:
+            (self.folder / name).write_text(name)
+        noted = {name: {"tokens": 512 * 6, "bytes": size} for name, size in shards.items()}
+        (self.folder / "shards.json").write_text(json.dumps(noted))
+        self.write_cases()
+
+    def write_cases(self):
+        lines, explains, fixes, pairs = [], [], [], []
+        for language in ("c", "go"):
+            for number in (1, 2, 3):
+                for kind in evaluate.KINDS:
+                    target = "é1.x\nb" if kind == "block" else "é1.x"
+                    lines.append({"language": language, "kind": kind, "path": f"é{number}.x",
+                                  "prefix": "naïve(é1.x\nb\nnaïve(", "suffix": "\n", "target": target})  # fmt: skip
+                explains.append({"language": language, "path": f"read {number}", "code": "def read_it(file):",
+                                 "sentence": f"read {number}"})  # fmt: skip
+                for kind in ("typo", "none"):
+                    bad = " a bug;" if kind == "typo" else " a bug; x"
+                    fixes.append({"language": language, "kind": kind, "path": f"{number}", "before": "", "bad_line": bad,
+                                  "after": "", "target": " a good;" if kind == "typo" else bad})  # fmt: skip
+            pairs.append({"language": language, "path": "x", "code": "def read_that():", "sentence": "read 1"})
+        for name, entries in {"eval-line": lines, "eval-explain": explains, "eval-fix": fixes, "train-explain": pairs}.items():
+            write_lines(self.folder / f"{name}.jsonl", entries)
+
+    def run_main(self, *more):
+        folder = str(self.folder)
+        arguments = ["evaluate", "--program", str(self.program), "--model", folder + "/m.gguf", "--kept", folder + "/kept",
+                     "--shards", folder, "--results", folder, "--jobs", "2", *more]  # fmt: skip
+        with mock.patch.object(sys, "argv", arguments), contextlib.redirect_stdout(io.StringIO()) as out:
+            with contextlib.redirect_stderr(io.StringIO()) as self.errors:
+                evaluate.main()
+        return json.loads((self.folder / "evaluation.json").read_text()), out.getvalue()
+
+    def test_lines_are_measured_by_kind_and_language(self):
+        results, page = self.run_main("--cases", "2")
+        whole = results["lines"]["whole_line"]["go"]
+        self.assertEqual(whole["cases"], 2)
+        self.assertEqual(results["lines"]["whole_line"]["all"]["cases"], 4)
+        self.assertEqual(whole["model"], {"exact": 0.5, "similarity": 0.875, "accepted": 2.5, "accepted_share": 0.625,
+                                          "surer_half": 1})  # fmt: skip
+        self.assertEqual(whole["copy"], {"exact": 1, "similarity": 1, "accepted": 4, "accepted_share": 1})
+        self.assertEqual(whole["product"], whole["model"])
+        row = "| go | 50.0 (88) | 100.0 (100) | 50.0 (88) | 2.5 (62) | 4.0 (100) | 2.5 (62) | 100 | 100 |"
+        self.assertEqual(page.count(row), 3)
+        block = results["lines"]["block"]["c"]
+        self.assertEqual((block["model"]["exact"], block["copy"]["exact"]), (0, 1))
+        self.assertEqual(block["seen"]["invoked"], {"shown": 2, "right": 1, "wrong": 1, "silent": 0})
+        self.assertEqual(block["seen"]["automatic"]["silent"], 2)
+        self.assertEqual(results["gates"]["copy: unbalanced"], {"fired": 16, "right": 0})
+
+    def test_bits_are_summed_and_training_is_held_beside(self):
+        results, page = self.run_main("--windows", "3")
+        self.assertEqual(results["bits"]["c"]["bits_per_byte"], 1)
+        self.assertEqual(results["bits"]["all"], {"bits_per_byte": 2, "bytes": 6000, "tokens": 3066})
+        memory = results["memory"]
+        self.assertEqual(memory["languages"], {"go": {"training": 1, "heldout": 3}})
+        self.assertEqual(memory["gap"], 2)
+        self.assertEqual((memory["training"]["windows"], memory["training"]["repeated"]), (6, 0.3333))
+        self.assertEqual((memory["heldout"]["windows"], memory["heldout"]["repeated"]), (6, 0.3333))
+        self.assertIn("| **all** | 2.000 | 3.000 | 1.000 |", page)
+        self.assertIn("| bits per byte beside full precision | at most 0.5 % more | not measured | not measured |", page)
+
+    def test_full_precision_is_a_bar_of_its_own(self):
+        (self.folder / "full.gguf").write_bytes(b"GGUF full")
+        results, page = self.run_main("--full", str(self.folder / "full.gguf"))
+        self.assertEqual(results["full_precision_bits_per_byte"], 2)
+        self.assertIn("| at most 0.5 % more | +0.00 %: reached | not measured |", page)
+
+    def test_explanations_are_held_beside_two_baselines(self):
+        results, page = self.run_main("--cases", "2")
+        entry = results["explain"]["entries"]["go"]
+        self.assertEqual(entry["chrf"]["model"], 1)
+        self.assertGreater(entry["chrf"]["nearest"], entry["chrf"]["name"])
+        self.assertEqual((entry["names_a_word"], entry["shown"], entry["shown_chrf"]["model"]), (1, 0.5, 1))
+        self.assertLess(entry["shown_chrf"]["nearest"], 1)
+        self.assertEqual(entry["thresholds"]["0.6"], {"shown": 0, "worth": None})
+        self.assertEqual(results["explain"]["known"], 2)
+        self.assertRegex(page, r"explanations, chrF \| above both baselines \| 100.0 beside [0-9.]+: reached \|")
+
+    def test_fixes_are_counted_by_kind_and_changes_of_sound_lines_against_them(self):
+        results, page = self.run_main("--cases", "10")
+        entry = results["fix"]["entries"]["go"]
+        self.assertEqual((entry["broken"], entry["clean"]), (3, 1))
+        self.assertEqual(entry["exact"]["model"], 0.3333)
+        self.assertEqual((entry["exact"]["no_change"], entry["false_changes"]["no_change"]), (0, 0))
+        self.assertEqual(entry["false_changes"]["model"], 0)  # the first sound line is of path 1
+        self.assertEqual(entry["seen"], {"shown": 1, "right": 1, "wrong": 0, "silent": 3})
+        self.assertIn("| fixes exact | at least 40 % | 33.3 %: not reached | 33.3 %: not reached |", page)
+        results, page = self.run_main("--cases", "30")
+        self.assertEqual(results["fix"]["entries"]["go"]["false_changes"]["product"], 0.3333)
+        self.assertEqual(results["fix"]["entries"]["all"]["thresholds"]["0.9"], {"shown": 1, "worth": 0.5})
+        self.assertEqual(results["fix"]["kinds"]["typo"]["broken"], 6)
+        self.assertIn("| false changes | at most 5 % | 33.3 %: not reached |", page)
+
+    def test_what_was_answered_is_not_asked_again(self):
+        first, page = self.run_main("--cases", "2")
+        self.assertIn("lines-block: 4 of 4", self.errors.getvalue())
+        again, same_page = self.run_main("--cases", "2")
+        self.assertNotIn("lines-block", self.errors.getvalue())
+        self.assertEqual((first, page), (again, same_page))
+        self.run_main("--cases", "3")
+        self.assertIn("lines-block: 6 of 6", self.errors.getvalue())
+
+    def test_the_page_is_the_section(self):
+        _, page = self.run_main("--cases", "1")
+        text = (self.folder / "README.md").read_text()
+        self.assertTrue(text.startswith("# Card\n\n## Evaluation\n"))
+        self.assertTrue(text.endswith(page))
+        self.assertIn("was not checked: the corpus was not at hand", " ".join(page.split()))
+
+    def test_shards_of_another_tokenizer_are_refused(self):
+        noted = json.loads((self.folder / "shards.json").read_text())
+        noted["heldout-c.bin"]["bytes"] = 999
+        (self.folder / "shards.json").write_text(json.dumps(noted))
+        with self.assertRaisesRegex(SystemExit, "heldout-c.bin has 999 bytes of text, but 1000"):
+            self.run_main()
+
+    def test_what_is_missing_or_fails_is_named(self):
+        self.program.write_text("#!/bin/sh\nexit 3\n")
+        with self.assertRaisesRegex(SystemExit, "gave up with status 3"):
+            self.run_main()
+        (self.folder / "shards.json").unlink()
+        with self.assertRaisesRegex(SystemExit, "shards.json is missing"):
+            self.run_main()
+        self.assertEqual((self.folder / "README.md").read_text(), "# Card\n")
+
+
+class CorpusTest(unittest.TestCase):
+    def test_training_files_like_held_out_ones_are_found(self):
+        line = lambda name, numbers: "".join(f"{name} {number}\n" for number in numbers)
+        files = [
+            ("heldout", "p", "a.c", line("x", range(10))),
+            ("heldout", "p", "b.c", line("z", range(10))),
+            ("train", "q", "same.c", line("x", range(10)) + line("y", range(8))),  # 8 of its 16 runs
+            ("train", "q", "less.c", line("x", range(10)) + line("y", range(9))),  # 8 of 17
+            ("train", "q", "both.c", line("x", range(6)) + line("y", range(4)) + line("z", range(6))),  # 4 and 4 of 14
         ]
-        for prefix, suffix, expected in cases:
-            with self.subTest(prefix=prefix):
-                self.assertEqual(evaluate.copy_line(prefix, suffix), expected)
-
-
-class ScoreTest(unittest.TestCase):
-    def test_similarity_is_one_less_the_edit_distance(self):
-        cases = [("", "", 1.0), ("abc", "abc", 1.0), ("abc", "", 0.0), ("abcd", "abxd", 0.75),
-                 ("abcd", "abd", 0.75), ("kitten", "sitting", 1 - 3 / 7), ("ab", "cd", 0.0)]  # fmt: skip
-        for left, right, expected in cases:
-            with self.subTest(left=left, right=right):
-                self.assertAlmostEqual(evaluate.similarity(left, right), expected)
-                self.assertAlmostEqual(evaluate.similarity(right, left), expected)
-
-    def test_blanks_at_the_end_do_not_count_and_at_the_start_do(self):
-        self.assertEqual(evaluate.score(["a", "b"], ["a  ", " b"]), {"exact": 0.5, "similarity": 0.75})
+        with tempfile.TemporaryDirectory() as folder:
+            pack = Path(folder) / "corpus.pack"
+            pack.write_bytes(b"".join(
+                f"{split}\tc\t{package}\t{path}\t{len(text)}\n{text}\n".encode() for split, package, path, text in files
+            ))  # fmt: skip
+            found = windows.check_pack(pack, Path(folder) / "kept")
+            self.assertEqual(found["alike"], [["q/same.c", "p/a.c", 0.5]])
+            self.assertEqual((found["training_files"], found["evaluation_files"]), (3, 2))
+            self.assertEqual(windows.check_pack(pack, Path(folder) / "kept"), found)
 
 
 class PageTest(unittest.TestCase):
@@ -77,93 +219,7 @@ class PageTest(unittest.TestCase):
         ]
         for page, expected in cases:
             with self.subTest(page=page):
-                self.assertEqual(evaluate.with_section(page, text), expected)
-                self.assertEqual(evaluate.with_section(expected, text), expected)
-
-
-class RunTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-        self.program = self.folder / "program"
-        self.program.write_text(PROGRAM)
-        self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
-        (self.folder / "m.gguf").write_bytes(b"GGUF")
-        (self.folder / "README.md").write_text("# Card\n")
-        shards = {"heldout-c.bin": {"bytes": 1000}, "heldout-go.bin": {"bytes": 3000}}
-        (self.folder / "shards.json").write_text(json.dumps(shards))
-        with open(self.folder / "eval-line.jsonl", "w", encoding="utf-8") as file:
-            for language in ("c", "go"):
-                for kind in evaluate.KINDS:
-                    for number in range(3):
-                        case = {"language": language, "kind": kind, "path": f"é{number}.x",
-                                "prefix": "naïve(é1.x\nnaïve(", "suffix": "\n", "target": "é1.x"}  # fmt: skip
-                        file.write(json.dumps(case, ensure_ascii=False) + "\n")
-
-    def run_main(self, *more):
-        folder = str(self.folder)
-        arguments = ["evaluate", "--program", str(self.program), "--model", folder + "/m.gguf",
-                     "--shards", folder, "--results", folder, *more]  # fmt: skip
-        with mock.patch.object(sys, "argv", arguments), contextlib.redirect_stdout(io.StringIO()) as out:
-            evaluate.main()
-        return json.loads((self.folder / "evaluation.json").read_text()), out.getvalue()
-
-    def test_results_and_page_say_what_the_program_answered(self):
-        results, table = self.run_main("--cases", "2")
-        self.assertEqual(results["languages"]["c"]["bits_per_byte"], 1)
-        self.assertEqual(results["all"]["bits_per_byte"], 2.5)
-        self.assertEqual(results["all"]["bytes"], 2000)
-        whole = results["languages"]["go"]["whole_line"]
-        self.assertEqual(whole["cases"], 2)
-        self.assertEqual(whole["model"], {"exact": 0.5, "similarity": 0.875})
-        self.assertEqual(whole["copy"], {"exact": 1, "similarity": 1})
-        self.assertEqual(whole["product"], whole["model"])
-        page = (self.folder / "README.md").read_text()
-        self.assertTrue(page.startswith("# Card\n\n## Evaluation\n"))
-        self.assertIn("| go | 3.000 | 50.0 (88) | 100.0 (100) | 50.0 (88) | 50.0 (88) | 100.0 (100) | 50.0 (88) |", table)
-        self.assertTrue(page.endswith(table))
-
-    def test_what_a_user_sees_is_counted(self):
-        results, table = self.run_main("--cases", "3")
-        seen = results["languages"]["c"]["line_tail"]["seen"]
-        self.assertEqual(seen["automatic"], {"shown": 3, "right": 1, "wrong": 2, "silent": 0})
-        self.assertEqual(seen["invoked"], seen["automatic"])
-        self.assertEqual(seen["certain_copy"], {"shown": 0, "right": 0, "wrong": 0, "silent": 3})
-        self.assertEqual(results["gates"], {"copy: unbalanced": {"fired": 12, "right": 0}})
-        self.assertIn("| c | 100 (33) | 100 (33) | 0 (-) | 100 (33) | 100 (33) | 0 (-) |", table)
-        self.assertIn("| copy: unbalanced | 12 | 0 |", table)
-
-    def test_what_is_not_likely_enough_is_silent(self):
-        cases = [{"target": "a"}, {"target": "b"}]
-        answers = [
-            {"text": "a", "line": "a", "fault": "none", "probability": 0.2, "copies": []},
-            {"text": "b", "line": "c)", "fault": "unbalanced", "probability": 0.9,
-             "copies": [{"text": "b", "fault": "none", "probability": 0.9}]},
-        ]  # fmt: skip
-        least = dict(zip(evaluate.SITUATIONS, (0.3, 0.1, 0.8), strict=True))
-        seen = evaluate.sight(cases, answers, least)
-        self.assertEqual(seen["automatic"], {"shown": 1, "right": 1, "wrong": 0, "silent": 1})
-        self.assertEqual(seen["invoked"]["right"], 2)
-        self.assertEqual(seen["certain_copy"], {"shown": 1, "right": 1, "wrong": 0, "silent": 1})
-        gates = evaluate.gate_counts(cases, answers, least)
-        self.assertEqual(gates["not likely enough, automatic"], {"fired": 1, "right": 1})
-        self.assertEqual(gates["model: unbalanced"], {"fired": 1, "right": 0})
-        self.assertNotIn("not likely enough, invoked", gates)
-
-    def test_shards_of_another_tokenizer_are_refused(self):
-        (self.folder / "shards.json").write_text('{"heldout-c.bin": {"bytes": 999}}')
-        with self.assertRaisesRegex(SystemExit, "heldout-c.bin has 999 bytes of text, but 1000"):
-            self.run_main()
-
-    def test_what_is_missing_or_fails_is_named(self):
-        self.program.write_text("#!/bin/sh\nexit 3\n")
-        with self.assertRaisesRegex(SystemExit, "gave up with status 3"):
-            self.run_main()
-        (self.folder / "shards.json").unlink()
-        with self.assertRaisesRegex(SystemExit, "shards.json is missing"):
-            self.run_main()
-        self.assertEqual((self.folder / "README.md").read_text(), "# Card\n")
+                self.assertEqual(report.with_section(page, text), expected)
 
 
 if __name__ == "__main__":

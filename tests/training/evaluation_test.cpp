@@ -66,6 +66,77 @@ TEST_CASE("the bits of a window are those of its logits", "[training][evaluation
     CHECK(count->bits == Approx(bits).epsilon(1e-6));
     CHECK(count->tokens == static_cast<std::int64_t>(tokens.size()) - 1);
     CHECK(count->bytes == static_cast<std::int64_t>(text.size()));  // marks have none
+    REQUIRE(count->is_top.size() == tokens.size() - 1);
+    for (std::size_t i = 0; i + 1 < tokens.size(); ++i) {
+        const auto row = logits.begin() + static_cast<std::ptrdiff_t>(i * vocab_size);
+        const auto top = std::max_element(row, row + static_cast<std::ptrdiff_t>(vocab_size)) - row;
+        CHECK(count->is_top[i] == (top == tokens[i + 1]));
+    }
+}
+
+TEST_CASE("what the model would write by itself is recalled", "[training][evaluation]") {
+    Bench bench;
+    const auto& special = bench.evaluation->tokenizer().special();
+    const auto vocab_size = static_cast<std::ptrdiff_t>(bench.model->config().vocab_size);
+    std::vector<std::int32_t> tokens = {*special.file_sep};
+    const auto append = [&](const std::string& text) {
+        const auto ids = bench.encode(text);
+        tokens.insert(tokens.end(), ids.begin(), ids.end());
+    };
+    append("a.c\n");
+    const std::size_t text_begin = tokens.size();
+    for (int i = 0; tokens.size() < text_begin + kRecallPromptTokens; ++i) {
+        append(std::to_string(i) + ",");
+    }
+    tokens.resize(text_begin + kRecallPromptTokens);
+    while (tokens.size() < text_begin + kRecallPromptTokens + kRecallTokens) {
+        const std::vector<float> logits = bench.logits(tokens);
+        const auto row = logits.end() - vocab_size;
+        tokens.push_back(static_cast<std::int32_t>(std::max_element(row, logits.end()) - row));
+    }
+    const auto recalled = [&] {
+        const std::vector<std::uint16_t> window(tokens.begin(), tokens.end());
+        const auto plain = bench.evaluation->find_plain(window);
+        REQUIRE(plain);
+        CHECK(plain->path == "a.c");
+        CHECK(plain->text_begin == text_begin);
+        return count_recalled(*plain, *bench.evaluation->count_bits(window));
+    };
+    CHECK(recalled() == kRecallTokens);
+    // Another token at the seventh place ends it there; one before the prompt's end does not count.
+    std::int32_t& seventh = tokens[text_begin + kRecallPromptTokens + 6];
+    seventh = seventh == tokens[text_begin] ? tokens[text_begin + 1] : tokens[text_begin];
+    CHECK(recalled() == 6);
+}
+
+TEST_CASE("only windows of code from a path line on are plain", "[training][evaluation]") {
+    Bench bench;
+    const auto& special = bench.evaluation->tokenizer().special();
+    const auto path = bench.encode("dir/a.py\n");
+    std::vector<std::uint16_t> window = {static_cast<std::uint16_t>(*special.file_sep)};
+    window.insert(window.end(), path.begin(), path.end());
+    const std::size_t text_begin = window.size();
+    window.resize(text_begin + 120, 'x');
+    const auto plain_with = [&](std::size_t at, std::int32_t token) {
+        auto other = window;
+        other[at] = static_cast<std::uint16_t>(token);
+        return bench.evaluation->find_plain(other).has_value();
+    };
+    REQUIRE(bench.evaluation->find_plain(window));
+    CHECK(bench.evaluation->find_plain(window)->path == "dir/a.py");
+    CHECK_FALSE(plain_with(0, 'x'));
+    CHECK_FALSE(plain_with(0, *special.repo_name));
+    CHECK_FALSE(plain_with(text_begin, *special.fim_prefix));
+    CHECK_FALSE(plain_with(text_begin + 110, *special.fim_middle));
+    // Another file may begin behind what is recalled, and not before.
+    CHECK(plain_with(text_begin + 100, *special.file_sep));
+    CHECK(plain_with(text_begin + 100, *special.end_of_text));
+    CHECK_FALSE(plain_with(text_begin + 99, *special.file_sep));
+    window.resize(text_begin + 99);
+    CHECK_FALSE(bench.evaluation->find_plain(window));
+    CHECK_FALSE(bench.evaluation->find_plain({}));
+    window.resize(text_begin - 1);
+    CHECK_FALSE(bench.evaluation->find_plain(window));
 }
 
 TEST_CASE("windows that cannot be measured are refused", "[training][evaluation]") {

@@ -14,12 +14,14 @@ import zlib
 from pathlib import Path
 
 import evaluate
+import scores
+from answers import Conversation
 
+KINDS = ("whole_line", "line_tail")
 RIGHT_MIN = 30  # fewer right lines say nothing about a model
 RIDGE = 1e-3
 ROUNDS = 25
 MODEL_LIMIT = 1 - 1e-6
-STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 COPY_WEIGHTS = ("base", "match", "agreeing", "disagreeing", "unanimous", "line_below", "length")
 MODEL_WEIGHTS = ("base", "log_odds")
@@ -83,7 +85,7 @@ def is_fitted_on(case):
 
 def copy_samples(pairs):
     return [
-        (copy_features(copy), evaluate.is_right(case, copy["text"]))
+        (copy_features(copy), scores.is_right(case["target"], copy["text"]))
         for case, answer in pairs
         for copy in answer["copies"]
         if copy["fault"] == "none"
@@ -92,9 +94,9 @@ def copy_samples(pairs):
 
 def model_samples(pairs):
     return [
-        (model_features(answer), evaluate.is_right(case, answer["line"]))
+        (model_features(answer), scores.is_right(case["target"], answer["model"]))
         for case, answer in pairs
-        if answer["fault"] == "none" and answer["line"].strip()
+        if answer["fault"] == "none" and answer["model"].strip()
     ]
 
 
@@ -103,7 +105,7 @@ def report(name, weights, samples):
     said = [(probability(weights, features), right) for features, right in samples]
     bits = -sum(math.log2(max(1e-12, p if right else 1 - p)) for p, right in said) / max(1, len(said))
     print(f"{name}: {len(said)} of the other half, {sum(right for _, right in said)} right, {bits:.4f} bits each")
-    for step in STEPS:
+    for step in scores.THRESHOLDS:
         sure = [right for p, right in said if p >= step]
         if sure:
             print(f"  from {step}: {len(sure)}, right {100 * sum(sure) / len(sure):.0f} %")
@@ -118,8 +120,11 @@ def main():
     options = parser.parse_args()
     if not options.lines.is_file():
         sys.exit(f"calibrate: {options.lines} is missing; training/README.md says how it is made")
-    cases = evaluate.take_cases(options.lines, options.cases)
-    pairs = list(zip(cases, evaluate.Answers(options.program, options.model, cases), strict=True))
+    # The choice is about one line.
+    cases = evaluate.take_cases(options.lines, lambda kind: options.cases if kind in KINDS else 0)
+    command = ["lines", options.model] if options.model else ["copies"]
+    with Conversation(options.program, command, list(map(evaluate.line_parts, cases))) as talk:
+        pairs = list(zip(cases, talk, strict=True))
     fitted = [pair for pair in pairs if is_fitted_on(pair[0])]
     other = [pair for pair in pairs if not is_fitted_on(pair[0])]
     fits = [("kCopy", COPY_WEIGHTS, copy_samples, [0.0] * len(COPY_WEIGHTS))]

@@ -67,6 +67,37 @@ std::int64_t Evaluation::text_bytes(std::span<const std::uint16_t> tokens) const
     return bytes;
 }
 
+std::optional<PlainWindow> Evaluation::find_plain(std::span<const std::uint16_t> window) const {
+    const tokenizer::SpecialTokens& special = tokenizer_->special();
+    if (window.empty() || window.front() != special.file_sep) return std::nullopt;
+    PlainWindow plain;
+    std::size_t at = 1;
+    while (at < window.size() && !plain.path.ends_with('\n')) {
+        if (tokenizer_->is_special(window[at])) return std::nullopt;
+        plain.path += tokenizer_->token_bytes(window[at++]);
+    }
+    const std::size_t recall_end = at + kRecallPromptTokens + kRecallTokens;
+    if (recall_end > window.size()) return std::nullopt;
+    plain.text_begin = at;
+    for (; at < window.size(); ++at) {
+        const bool may_be_special = at >= recall_end && (window[at] == special.file_sep ||
+                                                         window[at] == special.end_of_text);
+        if (tokenizer_->is_special(window[at]) && !may_be_special) return std::nullopt;
+    }
+    plain.path.pop_back();
+    return plain;
+}
+
+std::size_t count_recalled(const PlainWindow& plain, const BitCount& count) {
+    const std::size_t first = plain.text_begin + kRecallPromptTokens;
+    std::size_t recalled = 0;
+    // is_top[i] speaks of token i + 1.
+    while (recalled < kRecallTokens && count.is_top[first + recalled - 1]) {
+        ++recalled;
+    }
+    return recalled;
+}
+
 Result<BitCount> Evaluation::count_bits(std::span<const std::uint16_t> window) {
     const auto vocab_size = static_cast<std::size_t>(model_->config().vocab_size);
     if (window.size() > static_cast<std::size_t>(tokens_max_)) {
@@ -90,8 +121,12 @@ Result<BitCount> Evaluation::count_bits(std::span<const std::uint16_t> window) {
         const auto piece = inputs.subspan(begin, std::min(kStepTokens, inputs.size() - begin));
         HEARTH_TRY(const auto output, step(piece, static_cast<std::int32_t>(begin)));
         for (std::size_t row = 0; row < piece.size(); ++row) {
-            count.bits += bits_of(output.logits.subspan(row * vocab_size, vocab_size),
-                                  tokens[begin + row + 1]);
+            const auto logits = output.logits.subspan(row * vocab_size, vocab_size);
+            const std::int32_t next = tokens[begin + row + 1];
+            count.bits += bits_of(logits, next);
+            // The first of equal ones, as the sampler picks.
+            const auto top = std::ranges::max_element(logits) - logits.begin();
+            count.is_top.push_back(top == next);
         }
     }
     count.tokens = static_cast<std::int64_t>(inputs.size());

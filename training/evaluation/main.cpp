@@ -1,18 +1,18 @@
-// hearth-evaluate: runs a model file over held-out windows or over cursors, for evaluate.py, which
-// chooses, scores and reports.
-#include <algorithm>
+// hearth-evaluate: runs a model file over windows of text, cursors, functions and broken lines, for
+// evaluate.py, which chooses, scores and reports.
 #include <charconv>
 #include <cstdio>
-#include <filesystem>
+#include <functional>
 #include <iomanip>
 #include <iostream>
-#include <optional>
+#include <map>
 #include <sstream>
 #include <string>
 #include <string_view>
 
 #include "core/assist/assist.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "training/evaluation/case_stream.h"
 #include "training/evaluation/evaluation.h"
 #include "training/evaluation/product.h"
 #include "training/trainer/dataset.h"
@@ -21,135 +21,185 @@ namespace hearth::evaluation {
 namespace {
 
 constexpr const char* kUsage =
-    "hearth-evaluate bits MODEL SHARDS WINDOWS\n"
-    "  for each heldout-*.bin in the folder SHARDS, over at most WINDOWS windows (0: all), one "
-    "line:\n"
-    "  name, tokens, bytes, bits, bytes of the whole shard; tabs between\n"
-    "hearth-evaluate lines MODEL\n"
-    "  reads cases: the byte counts of path, language, prefix and suffix as a line, then their\n"
-    "  bytes; writes the probabilities from which a line is shown unasked, when asked for and\n"
-    "  before the model is asked; then for each case what the product makes of it: a line of\n"
-    "  words, then texts\n"
-    "    SOURCE PROBABILITY BYTES   the choice, however unlikely\n"
-    "    FAULT LOG_PROBABILITY TOKENS BYTES   the model's line\n"
-    "    COPIES, then for each FAULT PROBABILITY MATCH AGREEING DISAGREEING BELOW BYTES\n"
-    "  and the bytes of these texts in this order\n"
-    "hearth-evaluate copies\n"
-    "  the same without a model\n";
+    "hearth-evaluate lines MODEL | explain MODEL | fix MODEL | bits MODEL SHARDS | copies\n"
+    "Reads cases from the input: the byte counts of the parts as a line, then the parts. Writes a\n"
+    "line of constants, then for each case a line of words, and the texts whose byte counts are\n"
+    "its last words.\n"
+    "lines     path, language, prefix, suffix, most lines. Constants: the probabilities from "
+    "which\n"
+    "          a line is shown while one types, when asked for, and before the model is asked.\n"
+    "          SOURCE PROBABILITY FAULT LOG_PROBABILITY TOKENS of choice and model's first line,\n"
+    "          COPIES, for each FAULT PROBABILITY MATCH AGREEING DISAGREEING BELOW; the model's\n"
+    "          lines, the choice however unlikely, what is shown in the first two situations, the\n"
+    "          copies\n"
+    "copies    the same without a model\n"
+    "explain   path, code. Constant: the confidence from which an explanation is shown.\n"
+    "          CONFIDENCE; the answer, what is shown\n"
+    "fix       path, language, lines before, line, lines after. Constant: the probability from\n"
+    "          which a fix is shown. FAULT LOG_PROBABILITY; the answer, what is shown\n"
+    "bits      shard, index of a window of 512 tokens, 'any' or 'plain': the next one from there\n"
+    "          on that is code behind its path line and has no hole.\n"
+    "          TOKENS BYTES BITS RECALLED SHARD_BYTES; the path, empty where it is not plain\n";
 constexpr std::size_t kWindowTokens = 512;
-constexpr std::size_t kPartBytesMax = 1U << 20;
-constexpr int kCasesPerNote = 500;
 
-Result<void> count_shards(Evaluation& evaluation, const std::string& folder, std::size_t windows) {
-    const auto vocab_size = static_cast<std::size_t>(evaluation.tokenizer().vocab_size());
-    std::cout << std::setprecision(12);
-    for (const std::string& path : trainer::shard_paths(folder, "heldout-")) {
-        const std::string name = std::filesystem::path(path).filename().string();
-        HEARTH_TRY(const auto shard, trainer::TokenShards::load(folder, name, vocab_size));
-        const std::size_t count = shard.tokens().size() / kWindowTokens;
-        const std::size_t wanted = windows == 0 ? count : std::min(count, windows);
-        BitCount sum;
-        for (std::size_t i = 0; i < wanted; ++i) {
-            const std::size_t window = i * count / wanted;
-            HEARTH_TRY(const BitCount one,
-                       evaluation.count_bits(
-                           shard.tokens().subspan(window * kWindowTokens, kWindowTokens)));
-            sum.bits += one.bits;
-            sum.tokens += one.tokens;
-            sum.bytes += one.bytes;
-        }
-        std::cout << name << '\t' << sum.tokens << '\t' << sum.bytes << '\t' << sum.bits << '\t'
-                  << evaluation.text_bytes(shard.tokens()) << std::endl;
-        std::cerr << name << ": " << wanted << " windows\n";
+/// Answers each case of the input as `answer` says.
+template <typename Answer>
+Result<void> answer_cases(std::size_t part_count, const Answer& answer) {
+    for (;;) {
+        HEARTH_TRY(const auto parts, read_case(std::cin, part_count));
+        if (!parts) return {};
+        HEARTH_CHECK(answer(*parts));
     }
-    return {};
 }
 
-/// The next case; nothing at the end of the input.
-Result<std::optional<LineCase>> read_case() {
-    std::string header;
-    if (!std::getline(std::cin, header)) return std::optional<LineCase>();
-    std::istringstream numbers(header);
-    LineCase cursor;
-    for (std::string* part : {&cursor.path, &cursor.language, &cursor.prefix, &cursor.suffix}) {
-        std::size_t bytes = 0;
-        if (numbers >> bytes && bytes <= kPartBytesMax) {
-            part->resize(bytes);
-            std::cin.read(part->data(), static_cast<std::streamsize>(bytes));
-        }
-        if (numbers && bytes <= kPartBytesMax && std::cin) continue;
-        return fail(
-            ErrorCode::corrupt, "the case '" + header + "' on the input is cut", "evaluation");
-    }
-    return std::optional(std::move(cursor));
+Result<std::size_t> parse_count(std::string_view text) {
+    std::size_t count = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+    if (error == std::errc() && end == text.data() + text.size()) return count;
+    return fail(ErrorCode::corrupt, "'" + std::string(text) + "' is no count", "evaluation");
 }
 
-void write_answer(const LineAnswer& answer) {
+void write_line_answer(const LineAnswer& answer) {
     const assist::Decision& decision = answer.decision;
     std::ostringstream words;
-    std::string texts = decision.choice.text + decision.model_line;
+    std::vector<std::string_view> texts = {
+        answer.model, answer.product, answer.automatic, answer.invoked};
     words << std::setprecision(9) << to_string(decision.choice.source) << ' '
-          << decision.choice.probability << ' ' << decision.choice.text.size() << ' '
-          << to_string(decision.model_fault) << ' ' << decision.model_tokens.log_probability << ' '
-          << decision.model_tokens.token_count << ' ' << decision.model_line.size() << ' '
-          << answer.copies.size();
+          << decision.choice.probability << ' ' << to_string(decision.model_fault) << ' '
+          << decision.model_tokens.log_probability << ' ' << decision.model_tokens.token_count
+          << ' ' << answer.copies.size();
     for (const assist::CopyOffer& copy : answer.copies) {
         const assist::CopyCandidate& evidence = copy.evidence;
         words << ' ' << to_string(copy.fault) << ' ' << copy_probability(evidence) << ' '
               << evidence.match_characters << ' ' << evidence.agreeing << ' '
-              << evidence.disagreeing << ' ' << evidence.fits_line_below << ' ' << copy.text.size();
-        texts += copy.text;
+              << evidence.disagreeing << ' ' << evidence.fits_line_below;
+        texts.push_back(copy.text);
     }
-    std::cout << words.str() << '\n' << texts << std::flush;
+    write_answer(std::cout, words.str(), texts);
 }
 
-template <typename Complete>
-Result<void> answer_cases(const Complete& complete) {
+Result<void> answer_lines(const std::function<Result<LineAnswer>(const LineCase&)>& complete) {
     const assist::AssistLimits limits;
     std::cout << limits.automatic_probability_min << ' ' << limits.invoked_probability_min << ' '
               << assist::kCertainCopy << std::endl;
-    for (int answered = 1;; ++answered) {
-        HEARTH_TRY(const std::optional<LineCase> cursor, read_case());
-        if (!cursor) return {};
-        HEARTH_TRY(const LineAnswer answer, complete(*cursor));
-        write_answer(answer);
-        if (answered % kCasesPerNote == 0) std::cerr << answered << " cases\n";
+    return answer_cases(5, [&](const CaseParts& parts) -> Result<void> {
+        HEARTH_TRY(const std::size_t lines_max, parse_count(parts[4]));
+        HEARTH_TRY(const LineAnswer answer,
+                   complete({.path = parts[0],
+                             .language = parts[1],
+                             .prefix = parts[2],
+                             .suffix = parts[3],
+                             .lines_max = static_cast<std::uint32_t>(lines_max)}));
+        write_line_answer(answer);
+        return {};
+    });
+}
+
+Result<void> answer_explain(Product& product) {
+    std::cout << assist::AssistLimits{}.explain_confidence_min << std::endl;
+    return answer_cases(2, [&](const CaseParts& parts) -> Result<void> {
+        HEARTH_TRY(const ExplainAnswer answer,
+                   product.explain({.path = parts[0], .code = parts[1]}));
+        write_answer(std::cout, std::to_string(answer.confidence), {answer.answer, answer.shown});
+        return {};
+    });
+}
+
+Result<void> answer_fix(Product& product) {
+    std::cout << assist::AssistLimits{}.fix_probability_min << std::endl;
+    return answer_cases(5, [&](const CaseParts& parts) -> Result<void> {
+        HEARTH_TRY(const FixAnswer answer,
+                   product.fix({.path = parts[0],
+                                .language = parts[1],
+                                .before = parts[2],
+                                .line = parts[3],
+                                .after = parts[4]}));
+        const std::string words(to_string(answer.fault));
+        write_answer(std::cout,
+                     words + ' ' + std::to_string(answer.log_probability),
+                     {answer.answer, answer.shown});
+        return {};
+    });
+}
+
+struct Shard {
+    trainer::TokenShards tokens;
+    std::int64_t text_bytes = 0;
+};
+
+Result<void> answer_window(Evaluation& evaluation,
+                           const Shard& shard,
+                           std::size_t index,
+                           bool is_plain_wanted) {
+    const auto tokens = shard.tokens.tokens();
+    BitCount count;
+    std::optional<PlainWindow> plain;
+    for (; (index + 1) * kWindowTokens <= tokens.size(); ++index) {
+        const auto window = tokens.subspan(index * kWindowTokens, kWindowTokens);
+        plain = evaluation.find_plain(window);
+        if (is_plain_wanted && !plain) continue;
+        HEARTH_TRY(count, evaluation.count_bits(window));
+        break;
     }
+    std::ostringstream words;
+    words << std::setprecision(12) << count.tokens << ' ' << count.bytes << ' ' << count.bits << ' '
+          << (plain ? count_recalled(*plain, count) : 0) << ' ' << shard.text_bytes;
+    const std::string path = plain ? plain->path : std::string();
+    write_answer(std::cout, words.str(), {path});
+    return {};
+}
+
+Result<void> answer_bits(Evaluation& evaluation, const std::string& folder) {
+    std::cout << kWindowTokens << std::endl;
+    const auto vocab_size = static_cast<std::size_t>(evaluation.tokenizer().vocab_size());
+    std::map<std::string, Shard> shards;
+    return answer_cases(3, [&](const CaseParts& parts) -> Result<void> {
+        const std::string& name = parts[0];
+        if (!shards.contains(name)) {
+            HEARTH_TRY(auto tokens, trainer::TokenShards::load(folder, name, vocab_size));
+            const std::int64_t text_bytes = evaluation.text_bytes(tokens.tokens());
+            shards.clear();  // they come one after the other
+            shards.insert({name, Shard{std::move(tokens), text_bytes}});
+        }
+        HEARTH_TRY(const std::size_t index, parse_count(parts[1]));
+        return answer_window(evaluation, shards.at(name), index, parts[2] == "plain");
+    });
 }
 
 Result<void> run(std::string_view command, int count, char** values) {
     if (command == "copies" && count == 2) {
-        return answer_cases([](const LineCase& cursor) { return Result(copy_line(cursor)); });
+        return answer_lines([](const LineCase& cursor) { return Result(copy_line(cursor)); });
     }
-    HEARTH_TRY(const auto model, model::load_model(values[2]));
-    // Bits and lines are counted side by side: two threads that never wait for each other.
-    HEARTH_TRY(const auto backend, cpu::make_cpu_backend({.thread_count = 1}));
-    std::cerr << values[2] << " on " << backend->name() << ": " << backend->description() << "\n";
-    if (command == "lines" && count == 3) {
-        HEARTH_TRY(const auto product, Product::make(model, *backend));
-        return answer_cases([&](const LineCase& cursor) { return product->complete_line(cursor); });
-    }
-    HEARTH_TRY(const auto evaluation, Evaluation::make(model, *backend));
-    std::size_t windows = 0;
-    const std::string_view text = count == 5 ? values[4] : "?";
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), windows);
-    if (command != "bits" || error != std::errc() || end != text.data() + text.size()) {
+    const bool is_bits = command == "bits" && count == 4;
+    const bool is_product =
+        (command == "lines" || command == "explain" || command == "fix") && count == 3;
+    if (!is_bits && !is_product) {
         return fail(ErrorCode::invalid_argument, "see hearth-evaluate --help", "evaluation");
     }
-    return count_shards(*evaluation, values[3], windows);
+    HEARTH_TRY(const auto model, model::load_model(values[2]));
+    // Several of these run side by side: threads that never wait for each other.
+    HEARTH_TRY(const auto backend, cpu::make_cpu_backend({.thread_count = 1}));
+    std::cerr << command << ": " << values[2] << " on " << backend->name() << ": "
+              << backend->description() << "\n";
+    if (is_bits) {
+        HEARTH_TRY(const auto evaluation, Evaluation::make(model, *backend));
+        return answer_bits(*evaluation, values[3]);
+    }
+    HEARTH_TRY(const auto product, Product::make(model, *backend));
+    if (command == "explain") return answer_explain(*product);
+    if (command == "fix") return answer_fix(*product);
+    return answer_lines([&](const LineCase& cursor) { return product->complete_line(cursor); });
 }
 
 }  // namespace
 }  // namespace hearth::evaluation
 
 int main(int count, char** values) {
-    const bool needs_no_model = count == 2 && std::string_view(values[1]) == "copies";
-    if (count < 3 && !needs_no_model) {
-        const bool is_help = count == 2 && std::string_view(values[1]) == "--help";
-        std::fputs(hearth::evaluation::kUsage, is_help ? stdout : stderr);
-        return is_help ? 0 : 2;
+    if (count == 2 && std::string_view(values[1]) == "--help") {
+        std::fputs(hearth::evaluation::kUsage, stdout);
+        return 0;
     }
-    const auto done = hearth::evaluation::run(values[1], count, values);
+    const auto done = hearth::evaluation::run(count < 2 ? "" : values[1], count, values);
     if (done) return 0;
     std::cerr << "hearth-evaluate: " << done.error().text << "\n";
     return done.error().code == hearth::ErrorCode::invalid_argument ? 2 : 1;

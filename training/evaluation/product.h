@@ -1,12 +1,15 @@
-// What the product shows at a cursor, and why: the same prompt, engine, gates and choice as behind
-// an editor, without plugins, deadlines and other documents, so that the result does not depend on
-// the load of the machine.
+// What the product shows at a cursor, says of a function and makes of a line, and why: the same
+// prompts, engine, gates and choice as behind an editor, without plugins, deadlines and other
+// documents, so that the result does not depend on the load of the machine.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/assist/answer_stream.h"
 #include "core/assist/completion_gate.h"
 #include "core/assist/prompt_format.h"
 #include "core/base/result.h"
@@ -20,15 +23,43 @@ namespace hearth::evaluation {
 /// A cursor in a file.
 struct LineCase {
     std::string path, language, prefix, suffix;
+    std::uint32_t lines_max = 1;
 };
 
 struct LineAnswer {
-    assist::Decision decision;  ///< for one line, whatever its probability
+    assist::Decision decision;  ///< on the first line, whatever its probability
+    std::string model;          ///< all lines as the model said them up to their end, sound or not
+    std::string product;        ///< what would be shown, were every probability high enough
+    std::string automatic;      ///< what is shown while one types
+    std::string invoked;        ///< what is shown where one asks for it
     std::vector<assist::CopyOffer> copies;
 };
 
 /// The copies alone, and the choice among them.
 LineAnswer copy_line(const LineCase& cursor);
+
+/// A function without its documentation.
+struct ExplainCase {
+    std::string path, code;
+};
+
+struct ExplainAnswer {
+    std::string answer;  ///< all that the model said
+    std::string shown;
+    float confidence = 0.0F;  ///< geometric mean of the probabilities of its tokens
+};
+
+/// A line and what stands around it; `before` and `after` are whole lines with their ends.
+struct FixCase {
+    std::string path, language, before, line, after;
+};
+
+struct FixAnswer {
+    std::string answer;  ///< the model's line; empty where it changes nothing or was cut
+    std::string shown;
+    double log_probability = 0.0;  ///< of the whole answer
+    assist::Fault fault = assist::Fault::none;
+};
 
 /// Thread: one at a time.
 class Product {
@@ -42,9 +73,27 @@ class Product {
 
     /// Errors: too_large (a context that holds no prompt), those of the tokenizer and the engine.
     Result<LineAnswer> complete_line(const LineCase& cursor);
+    /// Errors: also unsupported (the model was not made to explain).
+    Result<ExplainAnswer> explain(const ExplainCase& function);
+    /// Errors: as explain().
+    Result<FixAnswer> fix(const FixCase& place);
 
   private:
     Product() = default;
+
+    struct Answer {
+        std::string text;                              ///< released by the gate
+        std::shared_ptr<assist::AnswerStream> stream;  ///< keeps the gate
+    };
+    /// Runs to the end of the answer.
+    Result<Answer> generate(assist::Tokens prompt,
+                            std::int32_t tokens_max,
+                            std::unique_ptr<assist::TextGate> gate);
+    /// The same for an explanation or a fix.
+    Result<Answer> generate(plugin_host::GenerateTask task,
+                            std::span<const plugin_host::Part> parts,
+                            std::unique_ptr<assist::TextGate> gate);
+    [[nodiscard]] std::vector<std::string> stop_strings() const;
 
     // Fixed after construction.
     SteadyClock clock_;

@@ -1,0 +1,150 @@
+"""How answers are scored: pure functions over texts and numbers."""
+
+import math
+from collections import Counter
+
+CHRF_ORDER = 6
+CHRF_BETA = 2
+SITUATIONS = ("automatic", "invoked", "certain_copy")
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+def similarity(left, right):
+    """1 less the edit distance (insert, delete, replace) over the longer length."""
+    if not left or not right:
+        return float(left == right)
+    # One bit per letter of `left`: where a column of the distance table goes up or down by one.
+    places = {}
+    for i, letter in enumerate(left):
+        places[letter] = places.get(letter, 0) | 1 << i
+    every, last = (1 << len(left)) - 1, 1 << (len(left) - 1)
+    up, down, distance = every, 0, len(left)
+    for letter in right:
+        same = places.get(letter, 0)
+        diagonal = (((same & up) + up) ^ up) | same | down
+        row_up, row_down = down | (every & ~(diagonal | up)), up & diagonal
+        distance += bool(row_up & last) - bool(row_down & last)
+        row_up = row_up << 1 | 1
+        up = ((row_down << 1) | ~(diagonal | row_up)) & every
+        down = row_up & diagonal & every
+    return 1 - distance / max(len(left), len(right))
+
+
+def accepted(target, answer):
+    """How many letters at the start of the answer are the target's."""
+    count = 0
+    for wanted, letter in zip(target, answer):
+        if wanted != letter:
+            break
+        count += 1
+    return count
+
+
+def is_right(target, text):
+    """Blanks at the end do not count."""
+    return bool(text.strip()) and text.rstrip() == target.rstrip()
+
+
+def is_right_so_far(target, text):
+    """The same of a text that may hold only the first lines of the target."""
+    lines = text.rstrip().split("\n")
+    return bool(text.strip()) and lines == target.rstrip().split("\n")[: len(lines)]
+
+
+def mean(values):
+    """Nothing of nothing."""
+    values = list(values)
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def score(targets, answers):
+    """Share of exact answers, mean similarity, letters that may be kept and their share of the target."""
+    pairs = [(target.rstrip(), answer.rstrip()) for target, answer in zip(targets, answers, strict=True)]
+    return {
+        "exact": mean(target == answer for target, answer in pairs),
+        "similarity": mean(similarity(target, answer) for target, answer in pairs),
+        "accepted": mean(accepted(target, answer) for target, answer in pairs),
+        "accepted_share": mean(accepted(target, answer) / max(1, len(target)) for target, answer in pairs),
+    }
+
+
+def surer_half(targets, answers, probabilities):
+    """Share of exact answers in the half that is likeliest by its own word; of equal ones the earlier."""
+    order = sorted(range(len(targets)), key=lambda i: -probabilities[i])[: (len(targets) + 1) // 2]
+    return mean(is_right(targets[i], answers[i]) for i in order)
+
+
+def chrf(reference, answer):
+    """F-score of runs of 1 to 6 letters, blanks left out; recall counts twice as much as precision.
+
+    Precision and recall are means over the run lengths that both texts have.
+    """
+    reference, answer = ("".join(text.split()) for text in (reference, answer))
+    precisions, recalls = [], []
+    for length in range(1, min(CHRF_ORDER, len(reference), len(answer)) + 1):
+        wanted, said = (
+            Counter(text[i : i + length] for i in range(len(text) - length + 1)) for text in (reference, answer)
+        )
+        shared = (wanted & said).total()
+        precisions.append(shared / said.total())
+        recalls.append(shared / wanted.total())
+    precision, recall = (sum(values) / max(1, len(values)) for values in (precisions, recalls))
+    if precision + recall == 0:
+        return 0.0
+    weight = CHRF_BETA**2
+    return (1 + weight) * precision * recall / (weight * precision + recall)
+
+
+def sight(cases, answers, shown_from):
+    """What a user sees of these cases: by situation how often something is shown, and how often that is right.
+
+    Of a block the sure lines alone are shown; they are right where they are its first ones.
+    """
+    seen = {}
+    for situation in SITUATIONS:
+        shown = right = 0
+        for case, answer in zip(cases, answers, strict=True):
+            if situation == "certain_copy":  # shown before the model is asked
+                copies = [copy for copy in answer["copies"] if copy["fault"] == "none"]
+                best = max(copies, key=lambda copy: copy["probability"], default={"probability": 0})
+                text = best["text"] if best["probability"] >= shown_from[situation] else ""
+            else:
+                text = answer[situation]
+            shown += bool(text.strip())
+            right += is_right_so_far(case["target"], text)
+        seen[situation] = {"shown": shown, "right": right, "wrong": shown - right, "silent": len(cases) - shown}
+    return seen
+
+
+def gate_counts(cases, answers):
+    """By gate: how often it held a line back, and how often that was the right one."""
+    counts = {}
+
+    def count(gate, case, text):
+        entry = counts.setdefault(gate, {"fired": 0, "right": 0})
+        entry["fired"] += 1
+        entry["right"] += is_right_so_far(case["target"], text)
+
+    for case, answer in zip(cases, answers, strict=True):
+        if answer["fault"] != "none":
+            count("model: " + answer["fault"], case, answer["model"].split("\n")[0])
+        for copy in answer["copies"]:
+            if copy["fault"] != "none":
+                count("copy: " + copy["fault"], case, copy["text"])
+        for situation in SITUATIONS[:2]:
+            if answer["product"].strip() and not answer[situation].strip():
+                count("not likely enough, " + situation, case, answer["product"])
+    return dict(sorted(counts.items()))
+
+
+def by_threshold(values):
+    """Share shown and mean worth from each threshold on; values are (what the model gives its answer, its worth)."""
+    rows = {}
+    for least in THRESHOLDS:
+        worth = [value for said, value in values if said >= least]
+        rows[str(least)] = {"shown": round(len(worth) / max(1, len(values)), 4), "worth": mean(worth)}
+    return rows
+
+
+def probability(log_probability):
+    return math.exp(min(0.0, log_probability))
