@@ -89,6 +89,13 @@ class AskerTest(unittest.TestCase):
         for line in self.kept().read_text().splitlines():
             json.loads(line)
 
+    def test_an_answer_is_in_the_file_at_once(self):
+        path = self.folder / "kept" / "answers.jsonl"
+        store = answers.Store(path)
+        self.addCleanup(store.file.close)
+        store.add("a", {"text": "é"})
+        self.assertEqual(json.loads(path.read_text()), {"key": "a", "text": "é"})
+
     def test_answers_of_another_model_program_or_shard_are_not_used(self):
         self.ask("a")
         self.model.write_bytes(b"GGUF2")

@@ -63,7 +63,9 @@ class ExplainTest(unittest.TestCase):
             {"code": "def read_header(file):", "sentence": "Reads the header."},
             {"code": "def read_footer(file):", "sentence": "Reads the footer."},
             {"code": "def read_file(file):", "sentence": "Reads the file."},
-        ]
+            {"code": "def all(read, footer, file, " + ", ".join(map("word{}rare".format, "abcdefghij")) + "):",
+             "sentence": "Does everything."},
+        ]  # fmt: skip
         nearest = baselines.NearestSentence(pairs)
         self.assertEqual(nearest.of("def parse_footer(file, read):"), "Reads the footer.")
         self.assertEqual(nearest.of("def unknown():"), "")
