@@ -60,11 +60,11 @@ class ExplainTest(unittest.TestCase):
 
     def test_the_nearest_function_shares_rare_words(self):
         pairs = [
+            {"code": "def all(read, footer, file, " + ", ".join(map("word{}rare".format, "abcdefghij")) + "):",
+             "sentence": "Does everything."},
             {"code": "def read_header(file):", "sentence": "Reads the header."},
             {"code": "def read_footer(file):", "sentence": "Reads the footer."},
             {"code": "def read_file(file):", "sentence": "Reads the file."},
-            {"code": "def all(read, footer, file, " + ", ".join(map("word{}rare".format, "abcdefghij")) + "):",
-             "sentence": "Does everything."},
         ]  # fmt: skip
         nearest = baselines.NearestSentence(pairs)
         self.assertEqual(nearest.of("def parse_footer(file, read):"), "Reads the footer.")
