@@ -175,6 +175,8 @@ class EvaluateTest(unittest.TestCase):
         noted = json.loads((self.folder / "shards.json").read_text())
         noted["heldout-c.bin"]["bytes"] = 999
         (self.folder / "shards.json").write_text(json.dumps(noted))
+        # At once, although a line would take for ever.
+        self.program.write_text(PROGRAM.replace("        said = ", "        __import__('signal').pause()\n        said = "))
         with self.assertRaisesRegex(SystemExit, "heldout-c.bin has 999 bytes of text, but 1000"):
             self.run_main()
 

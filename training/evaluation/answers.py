@@ -123,7 +123,15 @@ class Asker:
 
     def __init__(self, program, model, kept):
         self.program, self.model = program, model
+        self.talks = []
+        self.is_stopped = False
         self.folder = kept / f"{sha256(model)[:16]}-{sha256(program)[:16]}"
+
+    def stop(self):
+        """From another thread: no more answers."""
+        self.is_stopped = True
+        for talk in self.talks:
+            talk.process.terminate()
 
     def ask(self, name, command, cases, more=(), salt=lambda case: ""):
         """The program's constants and an answer for each case.
@@ -134,7 +142,11 @@ class Asker:
         keys = [hashlib.sha256(salt(case).encode() + request_of(case)).hexdigest() for case in cases]
         missing = {key: case for key, case in zip(keys, cases, strict=True) if key not in store.known}
         if missing or "constants" not in store.known:
-            with Conversation(self.program, [command, self.model, *more], list(missing.values())) as talk, store.file:
+            talk = Conversation(self.program, [command, self.model, *more], list(missing.values()))
+            self.talks.append(talk)
+            if self.is_stopped:
+                self.stop()
+            with talk, store.file:
                 store.add("constants", {"values": talk.constants})
                 for count, (key, answer) in enumerate(zip(missing, talk, strict=True), 1):
                     store.add(key, answer)

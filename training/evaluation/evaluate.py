@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import baselines
@@ -183,16 +183,17 @@ def measure_bits(asker, options):
     return {"entries": bits_entries(places.heldout(options.windows)), "memory": places.memory(options.windows)}
 
 
-def full_bits(options):
+def full_bits(asker, options):
     """The same windows through the model file in full precision."""
-    if options.full is None:
+    if asker is None:
         return None
-    places = windows.Windows(Asker(options.program, options.full, options.kept), options.shards)
+    places = windows.Windows(asker, options.shards)
     return bits_entries(places.heldout(options.windows))["all"]["bits_per_byte"]
 
 
 def evaluate(options):
     asker = Asker(options.program, options.model, options.kept)
+    full_asker = options.full and Asker(options.program, options.full, options.kept)
     pool = ThreadPoolExecutor(options.jobs)
     try:
         # Several programs, a thread each, that never wait for each other.
@@ -200,11 +201,17 @@ def evaluate(options):
         lines = {kind: pool.submit(measure_lines, asker, options, kind) for kind in KINDS}
         explain = pool.submit(measure_explain, asker, options)
         fix = pool.submit(measure_fix, asker, options)
-        full = pool.submit(full_bits, options)
+        full = pool.submit(full_bits, full_asker, options)
+        for future in as_completed([bits, *lines.values(), explain, fix, full]):
+            future.result()
         lines = {kind: future.result() for kind, future in lines.items()}
         measured = {"bits": bits.result(), "explain": explain.result(), "fix": fix.result(), "full": full.result()}
     finally:
-        pool.shutdown(cancel_futures=True)
+        # What failed ends the rest as well.
+        pool.shutdown(wait=False, cancel_futures=True)
+        for one in filter(None, (asker, full_asker)):
+            one.stop()
+        pool.shutdown()
     cases = [case for kind in KINDS for case in lines[kind].pop("cases")]
     said = [answer for kind in KINDS for answer in lines[kind].pop("answers")]
     return {
@@ -259,6 +266,8 @@ def main():
     options.results.mkdir(parents=True, exist_ok=True)
     try:
         results = evaluate(options)
+    except KeyboardInterrupt:
+        sys.exit("evaluate: interrupted; what was answered is kept, the same command goes on")
     except subprocess.CalledProcessError as error:
         sys.exit(f"evaluate: {options.program} gave up with status {error.returncode}; what it answered is kept")
     (options.results / "evaluation.json").write_text(json.dumps(results, indent=1) + "\n")
