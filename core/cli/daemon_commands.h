@@ -1,5 +1,5 @@
-// The commands that go through the daemon or start it, and `plugins`, which loads them; one small
-// file each.
+// The commands that go through the daemon or start it, and those that load plugins; one small file
+// each.
 #pragma once
 
 #include "core/cli/program.h"
@@ -9,6 +9,7 @@ namespace hearth::cli {
 void add_serve_command(Program& program);
 void add_stop_command(Program& program);
 void add_status_command(Program& program);
+void add_doctor_command(Program& program);
 void add_lsp_command(Program& program);
 void add_complete_command(Program& program);
 void add_explain_command(Program& program);

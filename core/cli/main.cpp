@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
         add_serve_command(program);
         add_stop_command(program);
         add_status_command(program);
+        add_doctor_command(program);
         add_lsp_command(program);
         add_complete_command(program);
         add_explain_command(program);

@@ -15,7 +15,6 @@
 #include "core/base/thread.h"
 #include "core/base/version.h"
 #include "core/cli/backends.h"
-#include "core/compute/backend_registry.h"
 #include "core/daemon/peers.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
@@ -52,14 +51,6 @@ Result<lsp::FileDescriptor> lock_folder(const std::string& folder) {
         std::this_thread::sleep_for(kLockPoll);
     }
     return file;
-}
-
-compute::BackendRegistry make_registry(const DaemonOptions& options, Log& log) {
-    cli::Backends backends = cli::find_backends(options.program_folder);
-    for (const std::string& left_out : backends.left_out) {
-        log.info(kRoom, left_out);
-    }
-    return std::move(backends.registry);
 }
 
 plugin_host::PluginHostOptions to_plugin_options(const DaemonOptions& options) {
@@ -156,10 +147,14 @@ class RunningDaemon final : public Daemon {
     Result<void> start_engine() {
         const cli::ServeOptions& serve = options_.serve;
         const cli::Settings& settings = options_.settings;
-        HEARTH_TRY(backend_,
-                   make_registry(options_, log_)
-                       .make(serve.backend.empty() ? settings.backend : serve.backend,
-                             {serve.threads != 0 ? serve.threads : settings.threads}));
+        backends_ = cli::find_backends(options_.program_folder);
+        for (const std::string& left_out : backends_.left_out) {
+            log_.info(kRoom, left_out);
+        }
+        HEARTH_TRY(
+            backend_,
+            backends_.registry.make(serve.backend.empty() ? settings.backend : serve.backend,
+                                    {serve.threads != 0 ? serve.threads : settings.threads}));
         engine::EngineLimits limits;
         if (settings.context_tokens != 0) limits.context_tokens_max = settings.context_tokens;
         const std::int32_t context_length = model_->config().context_length;
@@ -182,6 +177,7 @@ class RunningDaemon final : public Daemon {
         const engine::EngineStatus engine = engine_->status();
         out.running = engine.running;
         out.waiting = engine.waiting;
+        out.left_out = backends_.left_out;
         for (const plugin_host::PluginInfo& plugin : plugins_->plugins()) {
             if (plugin.state == plugin_host::PluginState::active) {
                 out.plugins.push_back(plugin.id);
@@ -235,6 +231,7 @@ class RunningDaemon final : public Daemon {
     std::string model_path_;
     std::shared_ptr<const model::Model> model_;
     std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
+    cli::Backends backends_;
     std::unique_ptr<compute::Backend> backend_;
     std::unique_ptr<engine::Engine> engine_;
     std::unique_ptr<plugin_host::PluginHost> plugins_;

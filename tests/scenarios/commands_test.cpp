@@ -82,11 +82,33 @@ TEST_CASE("plugins list and check need no daemon", "[scenario][commands]") {
           1);
 }
 
+TEST_CASE("doctor looks at everything and starts nothing", "[scenario][commands]") {
+    const Scenario scenario;
+    const Outcome well = scenario.hearth({"doctor"});
+    CAPTURE(well.out);
+    CHECK(well.exit_code == 0);
+    for (const char* part :
+         {"settings", "model", "cpu (", "the one in use", "hearth.complete", "none runs"}) {
+        CHECK(well.out.find(part) != std::string::npos);
+    }
+    CHECK(scenario.hearth({"status"}).exit_code == 1);
+    const std::unique_ptr<lsp::Client> client = scenario.start();
+    CHECK(scenario.hearth({"doctor"}).out.find("serves") != std::string::npos);
+}
+
+TEST_CASE("doctor ends badly where something is bad", "[scenario][commands]") {
+    const Scenario scenario(R"({"modle": "x"})");
+    const Outcome ill = scenario.hearth({"doctor"});
+    CHECK(ill.exit_code == 1);
+    CHECK(ill.out.find("modle") != std::string::npos);
+}
+
 TEST_CASE("every command has help, and misuse is exit 2", "[scenario][commands]") {
     const Scenario scenario;
     for (const char* command : {"serve",
                                 "stop",
                                 "status",
+                                "doctor",
                                 "lsp",
                                 "complete",
                                 "explain",
