@@ -21,6 +21,7 @@ using File = std::shared_ptr<const formats::GgufFile>;
 // One function per architecture file. Errors: those of make_model.
 Result<std::shared_ptr<const Model>> make_deepseek2(const File& file);
 Result<std::shared_ptr<const Model>> make_qwen3moe(const File& file);
+Result<std::shared_ptr<const Model>> make_granitemoe(const File& file);
 Result<std::shared_ptr<const Model>> make_llama(const File& file);
 Result<std::shared_ptr<const Model>> make_qwen2(const File& file);
 

@@ -27,7 +27,7 @@ struct GqaNumbers {
 struct GqaLayer {
     WeightId attention_norm, q, k, v, q_bias, k_bias, v_bias, q_norm, k_norm, output, output_bias;
     WeightId ffn_norm;
-    DenseWeights dense;
+    DenseWeights dense;  ///< the whole feed-forward, or the shared expert
     ExpertWeights experts;
 };
 
@@ -127,6 +127,11 @@ class GqaTaker {
         const FeedForwardDims dims{.hidden_dim = hidden, .ffn_dim = numbers_.ffn_dim};
         if (config_.expert_count > 0) {
             HEARTH_TRY(layer.experts, take_experts(weights_, prefix, config_.expert_count, dims));
+            if (traits_.shared_ffn_dim > 0) {
+                HEARTH_TRY(
+                    layer.dense,
+                    take_dense(weights_, prefix, "_shexp", {hidden, traits_.shared_ffn_dim}));
+            }
         } else {
             HEARTH_TRY(layer.dense, take_dense(weights_, prefix, "", dims));
         }
@@ -167,32 +172,34 @@ class GqaDecoder final : public LoadedModel {
         plan.vocab_size = c.vocab_size;
         plan.kv = {.layer_count = c.layer_count, .key_dim = k_dim, .value_dim = v_dim};
         const bool is_dense = c.expert_count == 0;
+        const std::int64_t dense_ffn_dim = is_dense ? numbers_.ffn_dim : traits_.shared_ffn_dim;
         const Routing routing{.expert_count = c.expert_count,
                               .experts_per_token = c.experts_per_token};
-        const Values values{
-            .x = plan.add_value("x", c.hidden_dim),
-            .normed = plan.add_value("normed", c.hidden_dim),
-            .q = plan.add_value("q", q_dim),
-            .k = plan.add_value("k", k_dim),
-            .v = plan.add_value("v", v_dim),
-            .mixed = plan.add_value("mixed", c.head_count * numbers_.value_dim),
-            .ffn = add_feed_forward_values(plan, is_dense ? numbers_.ffn_dim : 0, routing)};
+        const Values values{.x = plan.add_value("x", c.hidden_dim),
+                            .normed = plan.add_value("normed", c.hidden_dim),
+                            .q = plan.add_value("q", q_dim),
+                            .k = plan.add_value("k", k_dim),
+                            .v = plan.add_value("v", v_dim),
+                            .mixed = plan.add_value("mixed", c.head_count * numbers_.value_dim),
+                            .ffn = add_feed_forward_values(plan, dense_ffn_dim, routing)};
 
-        plan.operations.push_back(compute::Embed{.table = ids_.embedding, .out = values.x});
+        plan.operations.push_back(compute::Embed{
+            .table = ids_.embedding, .out = values.x, .scale = traits_.embedding_scale});
         for (std::size_t i = 0; i < ids_.layers.size(); ++i) {
             const GqaLayer& layer = ids_.layers[i];
-            norm(plan, values.x, layer.attention_norm, values.normed, c.hidden_dim);
+            norm_stream(plan, values, layer.attention_norm);
             record_attention(plan, values, layer, static_cast<std::int32_t>(i));
-            norm(plan, values.x, layer.ffn_norm, values.normed, c.hidden_dim);
-            if (is_dense) {
-                record_dense(
-                    plan, layer.dense, numbers_.ffn_dim, values.ffn, values.normed, values.x);
-            } else {
+            norm_stream(plan, values, layer.ffn_norm);
+            if (!is_dense) {
                 record_experts(plan, layer.experts, routing, values.ffn, values.normed, values.x);
             }
+            if (dense_ffn_dim > 0) {
+                record_dense(plan, layer.dense, dense_ffn_dim, values.ffn, values.normed, values.x);
+            }
         }
-        norm(plan, values.x, ids_.output_norm, values.normed, c.hidden_dim);
-        plan.operations.push_back(compute::Logits{.x = values.normed, .weight = ids_.head});
+        norm_stream(plan, values, ids_.output_norm);
+        plan.operations.push_back(
+            compute::Logits{.x = values.normed, .weight = ids_.head, .scale = traits_.logit_scale});
         return plan;
     }
 
@@ -202,15 +209,20 @@ class GqaDecoder final : public LoadedModel {
         FeedForwardValues ffn;
     };
 
-    void norm(Plan& plan,
-              const Slice& x,
-              WeightId weight,
-              const Slice& out,
-              std::int64_t group_dim) const {
+    void norm_stream(Plan& plan, const Values& values, WeightId weight) const {
+        plan.operations.push_back(
+            compute::RmsNorm{.x = values.x,
+                             .weight = weight,
+                             .out = values.normed,
+                             .group_dim = values.x.dim,
+                             .epsilon = config().norm_epsilon * traits_.epsilon_scale});
+    }
+
+    void norm_heads(Plan& plan, const Slice& x, WeightId weight) const {
         plan.operations.push_back(compute::RmsNorm{.x = x,
                                                    .weight = weight,
-                                                   .out = out,
-                                                   .group_dim = group_dim,
+                                                   .out = x,
+                                                   .group_dim = numbers_.head_dim,
                                                    .epsilon = config().norm_epsilon});
     }
 
@@ -236,8 +248,8 @@ class GqaDecoder final : public LoadedModel {
         project(layer.k, layer.k_bias, values.k);
         project(layer.v, layer.v_bias, values.v);
         if (traits_.needs_head_norms) {
-            norm(plan, values.q, layer.q_norm, values.q, numbers_.head_dim);
-            norm(plan, values.k, layer.k_norm, values.k, numbers_.head_dim);
+            norm_heads(plan, values.q, layer.q_norm);
+            norm_heads(plan, values.k, layer.k_norm);
         }
         rotate(plan, values.q, config().head_count);
         rotate(plan, values.k, config().kv_head_count);
@@ -251,7 +263,9 @@ class GqaDecoder final : public LoadedModel {
             .kv_heads = config().kv_head_count,
             .head_dim = numbers_.head_dim,
             .value_dim = numbers_.value_dim,
-            .scale = 1.0F / std::sqrt(static_cast<float>(numbers_.head_dim))});
+            .scale = traits_.score_scale > 0.0F
+                         ? traits_.score_scale
+                         : 1.0F / std::sqrt(static_cast<float>(numbers_.head_dim))});
         plan.operations.push_back(compute::Project{.x = values.mixed,
                                                    .weight = layer.output,
                                                    .out = values.x,

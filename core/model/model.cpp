@@ -12,9 +12,10 @@ struct Architecture {
     Result<std::shared_ptr<const Model>> (*make)(const File& file);
 };
 
-constexpr std::array<Architecture, 4> kArchitectures = {{
+constexpr std::array<Architecture, 5> kArchitectures = {{
     {"deepseek2", &make_deepseek2},
     {"qwen3moe", &make_qwen3moe},
+    {"granitemoe", &make_granitemoe},
     {"llama", &make_llama},
     {"qwen2", &make_qwen2},
 }};

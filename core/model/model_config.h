@@ -10,7 +10,7 @@
 namespace hearth::model {
 
 struct ModelConfig {
-    std::string architecture;  ///< "deepseek2", "qwen3moe", "llama", "qwen2"
+    std::string architecture;  ///< "deepseek2", "qwen3moe", "granitemoe", ...
     std::string name;          ///< general.name, else the file's name
     std::int32_t layer_count = 0;
     std::int32_t context_length = 0;  ///< tokens the model was made for

@@ -94,6 +94,13 @@ class SmallModel {
         layer_tensor("ffn_down_exps.weight", {4, 4, 3});
         return *this;
     }
+    SmallModel& shared_expert_beside_factors() {
+        count("expert_shared_feed_forward_length", 3);
+        for (const char* factor : {".residual_scale", ".embedding_scale", ".logit_scale"}) {
+            writer_.add_f32(architecture_ + factor, 0.25F);
+        }
+        return dense("_shexp");
+    }
     SmallModel& shared_expert_in_groups() {
         count("expert_shared_count", 1);
         count("expert_gating_func", 2);
@@ -163,6 +170,7 @@ std::vector<std::string> fuzz::seeds() {
         SmallModel("llama").gqa().yarn().experts(false).bytes(),
         SmallModel("qwen2").gqa().biases().dense().bytes(),
         SmallModel("qwen3moe").gqa().head_norms().experts(true).bytes(),
+        SmallModel("granitemoe").gqa().experts(false).shared_expert_beside_factors().bytes(),
         SmallModel("deepseek2").mla(true).dense().bytes(),
         SmallModel("deepseek2").mla(false).yarn().experts(false).shared_expert_in_groups().bytes()};
 }

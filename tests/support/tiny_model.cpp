@@ -170,7 +170,8 @@ class Builder {
 
     void add_gqa() {
         const std::int64_t head_dim = hidden() / heads();
-        const bool has_experts = options_.architecture == "qwen3moe";
+        const bool is_granite = options_.architecture == "granitemoe";
+        const bool has_experts = options_.architecture == "qwen3moe" || is_granite;
         count("attention.head_count_kv", kv_heads());
         count("attention.key_length", head_dim);
         count("attention.value_length", head_dim);
@@ -181,6 +182,7 @@ class Builder {
             count("expert_used_count", 2);
             count("expert_feed_forward_length", expert_ffn_dim());
         }
+        if (is_granite) add_granite_factors();
         for (std::int32_t layer = 0; layer < options_.layer_count; ++layer) {
             const std::string prefix = layer_prefix(layer);
             vector(prefix + "attn_norm.weight", hidden());
@@ -190,7 +192,7 @@ class Builder {
                 matrix(prefix + name + ".weight", {rows, hidden()});
                 if (options_.architecture == "qwen2") vector(prefix + name + ".bias", rows, 0.0F);
             }
-            if (has_experts) {
+            if (options_.architecture == "qwen3moe") {
                 vector(prefix + "attn_q_norm.weight", head_dim);
                 vector(prefix + "attn_k_norm.weight", head_dim);
             }
@@ -198,9 +200,20 @@ class Builder {
             vector(prefix + "ffn_norm.weight", hidden());
             if (has_experts) {
                 add_experts(prefix);
+                if (options_.has_shared_expert) add_dense(prefix, "_shexp", dense_ffn_dim());
             } else {
                 add_dense(prefix, "", dense_ffn_dim());
             }
+        }
+    }
+
+    void add_granite_factors() {
+        real("embedding_scale", 12.0F);
+        real("residual_scale", 0.22F);
+        real("attention.scale", 0.125F);
+        real("logit_scale", 0.5F);
+        if (options_.has_shared_expert) {
+            count("expert_shared_feed_forward_length", dense_ffn_dim());
         }
     }
 

@@ -19,7 +19,7 @@
 namespace hearth::test {
 
 struct TinyModelOptions {
-    std::string architecture = "deepseek2";  ///< or "qwen3moe", "llama", "qwen2"
+    std::string architecture = "deepseek2";  ///< or "qwen3moe", "granitemoe", "llama", "qwen2"
     std::uint64_t seed = 1;
     /// Of all matrices but the router; Q8_0, else F16, where a row is no whole number of blocks.
     compute::Dtype dtype = compute::Dtype::q8_0;
@@ -32,6 +32,7 @@ struct TinyModelOptions {
     bool has_merged_gate_up = false;    ///< experts: ffn_gate_up_exps
     bool has_selection_groups = false;  ///< deepseek2: 4 groups, use 2
     bool has_softmax_gating = false;    ///< deepseek2: else sigmoid with a selection bias
+    bool has_shared_expert = false;     ///< granitemoe
     std::string pre_tokenizer = "qwen2";
 };
 

@@ -63,7 +63,7 @@ struct ModelEngine {
 TEST_CASE(
     "real architectures write the same text fresh, after a prefix hit, in pieces and in a batch",
     "[engine][models]") {
-    const char* architecture = GENERATE("deepseek2", "qwen3moe", "llama", "qwen2");
+    const char* architecture = GENERATE("deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2");
     INFO(architecture);
     const EngineLimits roomy{.context_tokens_max = 256, .cache_tokens = 1024};
     const Request request = request_of(prompt_ending_with(100), 24);

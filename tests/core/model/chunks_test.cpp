@@ -29,6 +29,8 @@ std::vector<TinyModelOptions> all_kinds() {
             {.architecture = "deepseek2", .has_merged_gate_up = true, .has_selection_groups = true},
             {.architecture = "deepseek2", .has_softmax_gating = true},
             {.architecture = "qwen3moe"},
+            {.architecture = "granitemoe", .has_tied_head = true},
+            {.architecture = "granitemoe", .has_merged_gate_up = true, .has_shared_expert = true},
             {.architecture = "llama"},
             {.architecture = "qwen2"}};
 }

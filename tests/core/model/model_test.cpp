@@ -1,6 +1,7 @@
 #include "core/model/model.h"
 
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <limits>
 #include <map>
@@ -42,6 +43,10 @@ class ChangedFile {
         return *this;
     }
     ChangedFile& set(const std::string& key, const std::string& value) {
+        metadata_[key] = value;
+        return *this;
+    }
+    ChangedFile& set_value(const std::string& key, const GgufValue& value) {
         metadata_[key] = value;
         return *this;
     }
@@ -127,11 +132,12 @@ TEST_CASE("an unknown architecture is refused with the known ones", "[model]") {
     REQUIRE_FALSE(model);
     CHECK(model.error().code == ErrorCode::unsupported);
     CHECK_THAT(model.error().text,
-               Catch::Contains("\"gpt9\"") && Catch::Contains("deepseek2, qwen3moe, llama, qwen2"));
+               Catch::Contains("\"gpt9\"") &&
+                   Catch::Contains("deepseek2, qwen3moe, granitemoe, llama, qwen2"));
 }
 
 TEST_CASE("a missing tensor is named", "[model]") {
-    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+    for (const char* architecture : {"deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2"}) {
         const auto intact = test::tiny_model({.architecture = architecture});
         for (const Tensor& tensor : intact->file().tensors()) {
             // Without a head the embedding serves, without a selection bias the scores alone.
@@ -271,7 +277,7 @@ TEST_CASE("hostile numbers give an error or a model that runs", "[model]") {
                                                std::numeric_limits<std::int32_t>::max(),
                                                std::int64_t{1} << 32,
                                                std::int64_t{1} << 62};
-    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+    for (const char* architecture : {"deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2"}) {
         const ChangedFile intact({.architecture = architecture});
         for (const auto& [key, value] : intact.metadata()) {
             if (!std::holds_alternative<std::uint64_t>(value) || !key.starts_with(architecture)) {
@@ -291,6 +297,69 @@ TEST_CASE("hostile numbers give an error or a model that runs", "[model]") {
             }
         }
     }
+}
+
+/// The tensor's floats times `factor`.
+std::vector<float> scaled(const Tensor& tensor, float factor) {
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape.elements()));
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    for (float& value : values) {
+        value *= factor;
+    }
+    return values;
+}
+
+TEST_CASE("granite's factors are those of its weights", "[model]") {
+    const test::TinyModelOptions options{
+        .architecture = "granitemoe", .dtype = compute::Dtype::f32, .has_tied_head = false};
+    // llama with experts is the same network without factors: there they go into the weights.
+    ChangedFile plain(options);
+    std::deque<std::vector<float>> kept;
+    const auto scale = [&](const std::string& name, float factor) {
+        Tensor& tensor = plain.tensor(name);
+        kept.push_back(scaled(tensor, factor));
+        tensor.bytes = std::as_bytes(std::span(kept.back()));
+    };
+    scale("token_embd.weight", 12.0F);
+    scale("output.weight", 1.0F / 0.5F);
+    for (const char* layer : {"blk.0.", "blk.1.", "blk.2."}) {
+        scale(layer + std::string("attn_q.weight"), 0.125F * 4.0F);  // heads of 16
+        scale(layer + std::string("attn_output.weight"), 0.22F);
+        scale(layer + std::string("ffn_down_exps.weight"), 0.22F);
+    }
+    const std::string prefix = "granitemoe.";
+    const auto metadata = plain.metadata();
+    for (const auto& [key, value] : metadata) {
+        if (key.starts_with(prefix)) plain.set_value("llama." + key.substr(prefix.size()), value);
+    }
+    plain.set("general.architecture", std::string("llama"));
+    const auto expected = plain.load();
+    INFO((expected ? "" : expected.error().text));
+    REQUIRE(expected);
+    const auto backend = reference::make_reference_backend();
+    const std::vector<std::int32_t> tokens = {5, 80, 81, 200, 7, 7, 90, 33, 150, 2};
+    const auto found =
+        test::ModelRunner(test::tiny_model(options), *backend, {}).run_chunks(tokens, 10);
+    const auto wanted = test::ModelRunner(*expected, *backend, {}).run_chunks(tokens, 10);
+    CHECK(test::relative_l2(found, wanted) < 1e-5);
+}
+
+TEST_CASE("granite's factors are above 0, and 0 means none", "[model]") {
+    ChangedFile none({.architecture = "granitemoe"});
+    for (const char* key :
+         {"embedding_scale", "residual_scale", "attention.scale", "logit_scale"}) {
+        none.set("granitemoe." + std::string(key), 0.0);
+        ChangedFile negative({.architecture = "granitemoe"});
+        const auto model = negative.set("granitemoe." + std::string(key), -1.0).load();
+        REQUIRE_FALSE(model);
+        CHECK_THAT(model.error().text, Catch::Contains(key));
+    }
+    const auto model = none.load();
+    REQUIRE(model);
+    const compute::Plan plan = (*model)->plan(1);
+    CHECK(std::get<compute::Embed>(plan.operations.front()).scale == 1.0F);
+    CHECK(std::get<compute::RmsNorm>(plan.operations[1]).epsilon == 1e-6F);
+    CHECK(std::get<compute::Logits>(plan.operations.back()).scale == 1.0F);
 }
 
 TEST_CASE("the older key and value layout is the same attention", "[model]") {

@@ -30,11 +30,16 @@ std::unique_ptr<compute::Backend> backend_of(std::int32_t threads) {
 /// One of each architecture and each fork within it.
 std::vector<TinyModelOptions> every_model(Dtype dtype, std::int32_t hidden_dim) {
     std::vector<TinyModelOptions> models;
-    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+    for (const char* architecture : {"deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2"}) {
         models.push_back({.architecture = architecture, .dtype = dtype, .hidden_dim = hidden_dim});
     }
     models.push_back({.dtype = dtype, .hidden_dim = hidden_dim, .has_unsplit_kv_b = true});
     models.push_back({.dtype = dtype, .hidden_dim = hidden_dim, .has_merged_gate_up = true});
+    models.push_back({.architecture = "granitemoe",
+                      .dtype = dtype,
+                      .hidden_dim = hidden_dim,
+                      .has_tied_head = true,
+                      .has_shared_expert = true});
     models.push_back({.dtype = dtype,
                       .hidden_dim = hidden_dim,
                       .has_tied_head = true,
