@@ -64,6 +64,14 @@ void decode_q8_0(const BlockQ80& block, float* out) {
     }
 }
 
+void decode_mxfp4(const BlockMxfp4& block, float* out) {
+    const float d = half_scale_of_e8m0(block.exponent);
+    for (int i = 0; i < 16; ++i) {
+        out[i] = d * static_cast<float>(kMxfp4Doubled[block.quants[i] & 0xF]);
+        out[i + 16] = d * static_cast<float>(kMxfp4Doubled[block.quants[i] >> 4]);
+    }
+}
+
 struct ScaleAndMin {
     int scale;
     int min;
@@ -157,6 +165,8 @@ void dequantize(Dtype dtype, std::span<const std::byte> bytes, std::span<float> 
             return for_each_block<BlockQ51>(bytes, values, narrow, decode_q5_1);
         case Dtype::q8_0:
             return for_each_block<BlockQ80>(bytes, values, narrow, decode_q8_0);
+        case Dtype::mxfp4:
+            return for_each_block<BlockMxfp4>(bytes, values, narrow, decode_mxfp4);
         case Dtype::q4_k:
             return for_each_block<BlockQ4K>(bytes, values, wide, decode_q4_k);
         case Dtype::q5_k:

@@ -12,7 +12,7 @@ struct Entry {
     DtypeTraits traits;
 };
 
-constexpr std::array<Entry, 11> kEntries = {{
+constexpr std::array<Entry, 12> kEntries = {{
     {Dtype::f32, {"F32", 1, 4, false}},
     {Dtype::f16, {"F16", 1, 2, false}},
     {Dtype::q4_0, {"Q4_0", 32, 18, true}},
@@ -24,6 +24,7 @@ constexpr std::array<Entry, 11> kEntries = {{
     {Dtype::q6_k, {"Q6_K", 256, 210, true}},
     {Dtype::i32, {"I32", 1, 4, false}},
     {Dtype::bf16, {"BF16", 1, 2, false}},
+    {Dtype::mxfp4, {"MXFP4", 32, 17, true}},
 }};
 
 }  // namespace

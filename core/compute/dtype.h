@@ -21,6 +21,7 @@ enum class Dtype : std::uint32_t {
     q6_k = 14,
     i32 = 26,
     bf16 = 30,
+    mxfp4 = 39,
 };
 
 /// How a type packs its elements: `elements` weights share one block of `bytes` bytes.

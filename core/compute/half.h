@@ -1,5 +1,5 @@
-// IEEE half and bfloat16 as bits, to and from float. Plain integer code: the same on every machine
-// and in every build.
+// IEEE half, bfloat16 and the power-of-two scales of MX blocks as bits, to and from float. Plain
+// integer code: the same on every machine and in every build.
 #pragma once
 
 #include <bit>
@@ -46,6 +46,15 @@ inline std::uint16_t float_to_bf16(float value) {
     const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
     if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);
     return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+/// Half of the scale that an E8M0 exponent stands for, 2^(exponent - 128), to go with doubled
+/// quants. The format's NaN, 255, gives 2^127: a hostile file makes large weights, not undefined
+/// ones.
+inline float half_scale_of_e8m0(std::uint8_t exponent) {
+    const std::uint32_t bits =
+        exponent < 2 ? 0x00200000U << exponent : (exponent - std::uint32_t{1}) << 23;
+    return std::bit_cast<float>(bits);
 }
 
 }  // namespace hearth::compute

@@ -24,11 +24,11 @@ constexpr std::uint64_t kMetadataBytesMin = 8 + 1 + 4 + 1;
 constexpr std::uint64_t kTensorInfoBytesMin = 8 + 1 + 4 + 8 + 4 + 8;
 
 /// Types of the format that hearth does not read, so that the message can name them.
-constexpr std::array<std::pair<std::uint32_t, std::string_view>, 22> kForeignTypes = {{
+constexpr std::array<std::pair<std::uint32_t, std::string_view>, 21> kForeignTypes = {{
     {3, "Q4_1"},    {9, "Q8_1"},     {10, "Q2_K"},  {11, "Q3_K"},   {15, "Q8_K"},  {16, "IQ2_XXS"},
     {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},
     {23, "IQ4_XS"}, {24, "I8"},      {25, "I16"},   {27, "I64"},    {28, "F64"},   {29, "IQ1_M"},
-    {34, "TQ1_0"},  {35, "TQ2_0"},   {39, "MXFP4"}, {40, "NVFP4"},
+    {34, "TQ1_0"},  {35, "TQ2_0"},   {40, "NVFP4"},
 }};
 
 std::string foreign_type_name(std::uint32_t number) {

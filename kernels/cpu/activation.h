@@ -25,6 +25,8 @@ inline WeightType weight_type(compute::Dtype dtype) {
             return WeightType::q5_0;
         case compute::Dtype::q5_1:
             return WeightType::q5_1;
+        case compute::Dtype::mxfp4:
+            return WeightType::mxfp4;
         case compute::Dtype::q4_k:
             return WeightType::q4_k;
         case compute::Dtype::q5_k:
@@ -47,6 +49,7 @@ inline ActivationFormat activation_format(compute::Dtype dtype) {
         case WeightType::q4_0:
         case WeightType::q5_0:
         case WeightType::q5_1:
+        case WeightType::mxfp4:
             return ActivationFormat::q8;
         case WeightType::q4_k:
         case WeightType::q5_k:

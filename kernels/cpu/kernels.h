@@ -11,7 +11,7 @@ namespace hearth::cpu {
 /// in the same way for one token and for many.
 enum class ActivationFormat : std::uint8_t {
     f32,   ///< as they are: for F32, F16 and BF16 weights
-    q8,    ///< int8 with one scale per 32: for Q8_0, Q4_0, Q5_0, Q5_1
+    q8,    ///< int8 with one scale per 32: for Q8_0, Q4_0, Q5_0, Q5_1, MXFP4
     q8_k,  ///< int8 with one scale per 256 and sums per 16: for Q4_K, Q5_K, Q6_K
 };
 inline constexpr int kActivationFormatCount = 3;
@@ -49,11 +49,12 @@ enum class WeightType : std::uint8_t {
     q4_0,
     q5_0,
     q5_1,
+    mxfp4,
     q4_k,
     q5_k,
     q6_k,
 };
-inline constexpr int kWeightTypeCount = 10;
+inline constexpr int kWeightTypeCount = 11;
 
 /// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
 /// activation only.

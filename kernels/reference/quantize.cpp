@@ -102,6 +102,34 @@ void encode_q8_0(const float* x, compute::BlockQ80& block) {
     }
 }
 
+/// The E2M1 code nearest to `value`, ties to the even code.
+int to_e2m1(float value) {
+    // Half-way between neighbours; a tie goes up where the upper code is even.
+    static constexpr float kBorders[7] = {0.25F, 0.75F, 1.25F, 1.75F, 2.5F, 3.5F, 5.0F};
+    const float size = std::fabs(value);
+    int code = 0;
+    for (int i = 0; i < 7; ++i) {
+        const bool is_above = i % 2 == 0 ? size > kBorders[i] : size >= kBorders[i];
+        if (is_above) code = i + 1;
+    }
+    return std::signbit(value) && code != 0 ? code | 8 : code;
+}
+
+void encode_mxfp4(const float* x, compute::BlockMxfp4& block) {
+    const float largest = std::fabs(signed_extreme(x, 32));
+    if (!(largest > 0.0F)) return;
+    constexpr int kBias = 127;
+    constexpr int kLargestExponent = 2;  // of an E2M1 number
+    const int exponent = std::isinf(largest) ? 2 * kBias : std::ilogb(largest) + kBias;
+    block.exponent = static_cast<std::uint8_t>(std::clamp(exponent - kLargestExponent, 0, 254));
+    const int scale = kBias - static_cast<int>(block.exponent);
+    for (int i = 0; i < 16; ++i) {
+        const int low = to_e2m1(std::ldexp(x[i], scale));
+        const int high = to_e2m1(std::ldexp(x[i + 16], scale));
+        block.quants[i] = static_cast<std::uint8_t>(low | high << 4);
+    }
+}
+
 /// How much the error of each element counts: large weights more, none nothing.
 template <int kCount>
 std::array<float, kCount> importance(const float* x) {
@@ -328,6 +356,8 @@ void quantize(compute::Dtype dtype, std::span<const float> values, std::span<std
             return for_each_block<compute::BlockQ51>(values, bytes, narrow, encode_q5_1);
         case Dtype::q8_0:
             return for_each_block<compute::BlockQ80>(values, bytes, narrow, encode_q8_0);
+        case Dtype::mxfp4:
+            return for_each_block<compute::BlockMxfp4>(values, bytes, narrow, encode_mxfp4);
         case Dtype::q4_k:
             return for_each_block<compute::BlockQ4K>(values, bytes, wide, encode_q4_k);
         case Dtype::q5_k:

@@ -18,6 +18,8 @@ namespace hearth::reference {
 ///               q = min(15, trunc(x * (1/d) + 8.5));  a weight is half(d) * (q - 8)
 ///   Q5_0        the same with -16, 16.5 and 31
 ///   Q5_1        m = min x;  d = (max x - m) / 31;  q = min(31, trunc((x - m) * (1/d) + 0.5))
+///   MXFP4       d = 2^(floor(log2 max|x|) - 2), as the MX specification has it;
+///               q = the code nearest to x / d, ties to the even one, at most 6 in size
 /// All in f32 without fused multiply-adds; 1/d comes from d before it is rounded to half, and is 0
 /// where d is 0. Encoding decoded Q4_0 or Q5_0 weights gives the same blocks again.
 /// Q4_K, Q5_K and Q6_K search scales of least weighted square error.

@@ -22,6 +22,7 @@
 namespace hearth::cpu {
 namespace {
 
+using compute::BlockMxfp4;
 using compute::BlockQ40;
 using compute::BlockQ4K;
 using compute::BlockQ50;
@@ -71,6 +72,21 @@ inline __m256 to_floats(int count, HalfOf half_of) {
     return _mm256_cvtph_ps(load_16(halves));
 }
 
+/// The factors d of `count` blocks, then zeros.
+template <typename Block>
+inline __m256 factors_of(const Block* blocks, int count) {
+    return to_floats(count, [&](int b) { return blocks[b].d; });
+}
+inline __m256 factors_of(const BlockMxfp4* blocks, int count) {
+    // compute::half_scale_of_e8m0, whose code must not be compiled here.
+    std::uint32_t bits[8] = {};
+    for (int b = 0; b < count; ++b) {
+        const std::uint32_t exponent = blocks[b].exponent;
+        bits[b] = exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23;
+    }
+    return _mm256_castsi256_ps(load_32(bits));
+}
+
 // One type of 32-blocks. Signed quants are the weight over d. Unsigned ones come with what must be
 // added to d * quant, for eight blocks: its product with the sum of the activations is added to the
 // dot product.
@@ -105,6 +121,15 @@ struct Q51 {
     }
     static __m256 offsets(const Block* blocks, int count, __m256) {
         return to_floats(count, [&](int b) { return blocks[b].m; });
+    }
+};
+
+struct Mxfp4 {
+    using Block = BlockMxfp4;
+    static constexpr bool kIsSigned = true;
+    static __m256i quants(const Block& block) {
+        const __m256i table = _mm256_broadcastsi128_si256(load_16(compute::kMxfp4Doubled));
+        return _mm256_shuffle_epi8(table, nibbles(block.quants));
     }
 };
 
@@ -145,7 +170,7 @@ struct Tile32 {
                                  const Q8Group* const* tokens,
                                  std::int64_t g,
                                  __m256* totals) {
-        const __m256 d = to_floats(count, [&](int b) { return blocks[b].d; });
+        const __m256 d = factors_of(blocks, count);
         float factors[kCount][kBlocksPerGroup];
         for (int t = 0; t < kCount; ++t) {
             _mm256_storeu_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(tokens[t][g].scales)));

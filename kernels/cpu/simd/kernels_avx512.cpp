@@ -179,6 +179,7 @@ extern const Kernels kAvx512Kernels = {
      dot_32<Ints, Q40>,
      dot_32<Ints, Q50>,
      dot_32<Ints, Q51>,
+     dot_32<Ints, Mxfp4>,
      dot_256<TileK<Ints, BlockQ4K>>,
      dot_256<TileK<Ints, BlockQ5K>>,
      dot_256<TileQ6K<Ints>>},

@@ -90,6 +90,7 @@ extern const Kernels kScalarKernels = {
      dot_32<compute::BlockQ40>,
      dot_32<compute::BlockQ50>,
      dot_32<compute::BlockQ51>,
+     dot_32<compute::BlockMxfp4>,
      dot_256<compute::BlockQ4K>,
      dot_256<compute::BlockQ5K>,
      dot_256<compute::BlockQ6K>},

@@ -74,6 +74,14 @@ void unpack(const compute::BlockQ51& block, Unpacked32& out) {
     }
 }
 
+void unpack(const compute::BlockMxfp4& block, Unpacked32& out) {
+    out.d = compute::half_scale_of_e8m0(block.exponent);
+    out.m = 0.0F;
+    for (int i = 0; i < kBlockElements; ++i) {
+        out.quants[i] = compute::kMxfp4Doubled[nibble(block.quants, i)];
+    }
+}
+
 void unpack(const compute::BlockQ4K& block, Unpacked256& out) {
     out.d = half_to_float(block.d);
     out.dmin = half_to_float(block.dmin);

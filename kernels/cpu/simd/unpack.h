@@ -27,6 +27,7 @@ void unpack(const compute::BlockQ80& block, Unpacked32& out);
 void unpack(const compute::BlockQ40& block, Unpacked32& out);
 void unpack(const compute::BlockQ50& block, Unpacked32& out);
 void unpack(const compute::BlockQ51& block, Unpacked32& out);
+void unpack(const compute::BlockMxfp4& block, Unpacked32& out);
 void unpack(const compute::BlockQ4K& block, Unpacked256& out);
 void unpack(const compute::BlockQ5K& block, Unpacked256& out);
 void unpack(const compute::BlockQ6K& block, Unpacked256& out);

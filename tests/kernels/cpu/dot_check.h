@@ -28,6 +28,7 @@ inline constexpr std::array kWeightDtypes = {
     compute::Dtype::q4_0,
     compute::Dtype::q5_0,
     compute::Dtype::q5_1,
+    compute::Dtype::mxfp4,
     compute::Dtype::q4_k,
     compute::Dtype::q5_k,
     compute::Dtype::q6_k,
@@ -201,13 +202,15 @@ inline void check_extremes(const Kernels& kernels, compute::Dtype dtype) {
         for (std::byte& byte : c.weights) {
             byte = static_cast<std::byte>(fill >= 0 ? fill : static_cast<int>(random() & 0xFFU));
         }
-        // The factors are halves: keep the encoder's, so that nothing is infinite.
+        // The factors are halves, or a power of two: keep the encoder's, so that nothing is
+        // infinite.
         const auto block = static_cast<std::size_t>(compute::traits(dtype).bytes);
         const std::size_t factor_bytes = dtype == compute::Dtype::q5_1 ||
                                                  dtype == compute::Dtype::q4_k ||
                                                  dtype == compute::Dtype::q5_k
                                              ? 4
-                                             : 2;
+                                         : dtype == compute::Dtype::mxfp4 ? 1
+                                                                          : 2;
         const std::size_t at = dtype == compute::Dtype::q6_k ? block - 2 : 0;
         for (std::size_t b = 0; b < c.weights.size(); b += block) {
             std::copy_n(sane.begin() + static_cast<std::ptrdiff_t>(b + at),

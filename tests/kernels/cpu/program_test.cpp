@@ -84,7 +84,7 @@ TEST_CASE("float weights give the reference's logits up to the cache's halves", 
 }
 
 TEST_CASE("quantised weights lose the rounding of activations only", "[cpu][program]") {
-    for (const Dtype dtype : {Dtype::q8_0, Dtype::q4_0, Dtype::q5_0, Dtype::q5_1}) {
+    for (const Dtype dtype : {Dtype::q8_0, Dtype::q4_0, Dtype::q5_0, Dtype::q5_1, Dtype::mxfp4}) {
         for (const TinyModelOptions& options : every_model(dtype, 64)) {
             check_near_reference(options, 0.1);
         }

@@ -119,6 +119,57 @@ TEST_CASE("Q8_0 is a signed byte times d", "[reference][quantize]") {
     CHECK(values.back() == 120.0F);
 }
 
+TEST_CASE("MXFP4 is a power of two times a float of four bits", "[reference][quantize]") {
+    std::vector<int> bytes = {128};  // 2^1
+    for (int i = 0; i < 16; ++i) {
+        bytes.push_back(i | (15 - i) << 4);
+    }
+    const float values_of[8] = {0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F};
+    const std::vector<float> values = decode(Dtype::mxfp4, to_bytes(bytes));
+    for (std::size_t i = 0; i < 16; ++i) {
+        const float value = 2.0F * values_of[i % 8] * (i < 8 ? 1.0F : -1.0F);
+        CHECK(values[i] == value);
+        CHECK(values[31 - i] == value);
+    }
+    const auto with_exponent = [&](int exponent) {
+        bytes[0] = exponent;
+        return decode(Dtype::mxfp4, to_bytes(bytes))[7];  // the code of 6
+    };
+    CHECK(with_exponent(0) == 6.0F * 0x1p-127F);
+    CHECK(with_exponent(1) == 6.0F * 0x1p-126F);
+    CHECK(with_exponent(254) == std::numeric_limits<float>::infinity());  // 6 * 2^127
+    CHECK(with_exponent(124) == 0.75F);
+}
+
+TEST_CASE("MXFP4 rounds to the nearest of its numbers, ties to even", "[reference][quantize]") {
+    const std::vector<std::pair<float, float>> cases = {{4.0F, 4.0F},
+                                                        {7.9F, 6.0F},
+                                                        {0.25F, 0.0F},
+                                                        {0.26F, 0.5F},
+                                                        {0.75F, 1.0F},
+                                                        {1.25F, 1.0F},
+                                                        {1.26F, 1.5F},
+                                                        {1.75F, 2.0F},
+                                                        {2.5F, 2.0F},
+                                                        {2.6F, 3.0F},
+                                                        {3.5F, 4.0F},
+                                                        {5.0F, 4.0F},
+                                                        {5.1F, 6.0F},
+                                                        {-5.1F, -6.0F},
+                                                        {-0.2F, 0.0F}};
+    std::vector<float> values(32, 0.0F);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        values[i] = cases[i].first;
+    }
+    const auto bytes = encode(Dtype::mxfp4, values);
+    CHECK(bytes.front() == std::byte{127});  // the largest lies from 4 to 8
+    const std::vector<float> back = decode(Dtype::mxfp4, bytes);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+        INFO(cases[i].first);
+        CHECK(back[i] == cases[i].second);
+    }
+}
+
 TEST_CASE("Q4_K and Q5_K unpack eight 6-bit scales and minima", "[reference][quantize]") {
     // Scales 1 2 3 63 33 17 48 5, minima 0 7 63 1 32 18 9 60, packed by hand.
     const std::vector<int> scales = {129, 66, 195, 63, 128, 71, 63, 193, 1, 33, 144, 197};
@@ -178,8 +229,10 @@ TEST_CASE("Q4_0 rounds by the signed extreme over -8", "[reference][quantize]") 
     CHECK(back[4] == 0.0F);
 }
 
-TEST_CASE("encoding decoded Q4_0, Q5_0 and Q8_0 weights changes nothing", "[reference][quantize]") {
-    for (const Dtype dtype : {Dtype::q4_0, Dtype::q5_0, Dtype::q8_0, Dtype::f16, Dtype::bf16}) {
+TEST_CASE("encoding decoded Q4_0, Q5_0, Q8_0 and MXFP4 weights changes nothing",
+          "[reference][quantize]") {
+    for (const Dtype dtype :
+         {Dtype::q4_0, Dtype::q5_0, Dtype::q8_0, Dtype::mxfp4, Dtype::f16, Dtype::bf16}) {
         for (const float scale : {1e-6F, 0.02F, 1.0F, 300.0F}) {
             const auto once = decode(dtype, encode(dtype, random_values(32 * 200, 7, scale)));
             INFO(compute::traits(dtype).name << " at scale " << scale);
@@ -200,6 +253,7 @@ TEST_CASE("what each type loses on normal weights stays under its bound", "[refe
                         {Dtype::q4_0, 0.088},
                         {Dtype::q5_0, 0.044},
                         {Dtype::q5_1, 0.039},
+                        {Dtype::mxfp4, 0.13},
                         {Dtype::q4_k, 0.0735},
                         {Dtype::q5_k, 0.0365},
                         {Dtype::q6_k, 0.0178}};
@@ -240,6 +294,7 @@ TEST_CASE("values that are not finite give some block and no crash", "[reference
                               Dtype::q4_0,
                               Dtype::q5_0,
                               Dtype::q5_1,
+                              Dtype::mxfp4,
                               Dtype::q4_k,
                               Dtype::q5_k,
                               Dtype::q6_k,
