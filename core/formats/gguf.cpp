@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 
+#include "core/base/assert.h"
 #include "core/formats/file_map.h"
 #include "core/formats/gguf_names.h"
 #include "core/formats/gguf_parser.h"
@@ -24,6 +26,20 @@ const Item* find_by_name(const std::vector<Item>& items,
     return &items[*found];
 }
 
+template <typename Item, typename Name>
+std::vector<std::uint32_t> sorted_by_name(const std::vector<Item>& items, Name name) {
+    std::vector<std::uint32_t> order(items.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) {
+        return name(items[a]) < name(items[b]);
+    });
+    const auto twice = std::adjacent_find(order.begin(), order.end(), [&](auto a, auto b) {
+        return name(items[a]) == name(items[b]);
+    });
+    HEARTH_ASSERT(twice == order.end());
+    return order;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::load(const std::string& path) {
@@ -34,6 +50,23 @@ Result<std::shared_ptr<const GgufFile>> GgufFile::load(const std::string& path) 
 Result<std::shared_ptr<const GgufFile>> GgufFile::parse(std::span<const std::byte> bytes,
                                                         std::string name) {
     return parse_gguf(bytes, std::move(name), nullptr);
+}
+
+std::shared_ptr<const GgufFile> GgufFile::from_parts(std::string name,
+                                                     std::vector<Entry> metadata,
+                                                     std::vector<compute::Tensor> tensors,
+                                                     std::shared_ptr<const void> memory) {
+    const std::shared_ptr<GgufFile> file(new GgufFile);
+    file->path_ = std::move(name);
+    for (const compute::Tensor& tensor : tensors) {
+        file->size_bytes_ += tensor.bytes.size();
+    }
+    file->metadata_by_key_ = sorted_by_name(metadata, kKeyOf);
+    file->tensors_by_name_ = sorted_by_name(tensors, kNameOf);
+    file->metadata_ = std::move(metadata);
+    file->tensors_ = std::move(tensors);
+    file->map_ = std::move(memory);
+    return file;
 }
 
 const compute::Tensor* GgufFile::find_tensor(std::string_view name) const {

@@ -54,8 +54,8 @@ struct GgufArray {
 
 /// A file that is mapped and checked.
 ///
-/// Owner and life: the tensors' bytes are borrowed from the map, which lives as long as this
-/// object. Thread: any, after load.
+/// Owner and life: the tensors' bytes are borrowed from the map (or the memory of from_parts),
+/// which lives as long as this object. Thread: any, after load.
 class GgufFile {
   public:
     /// Errors: io (cannot open or map), corrupt (any length, offset, type or name that breaks the
@@ -67,6 +67,17 @@ class GgufFile {
     static Result<std::shared_ptr<const GgufFile>> parse(std::span<const std::byte> bytes,
                                                          std::string name);
 
+    struct Entry {
+        std::string key;
+        GgufValue value;
+    };
+    /// A model that never was a file: its parts, with keys and names that do not repeat. `memory`
+    /// keeps the tensors' bytes.
+    static std::shared_ptr<const GgufFile> from_parts(std::string name,
+                                                      std::vector<Entry> metadata,
+                                                      std::vector<compute::Tensor> tensors,
+                                                      std::shared_ptr<const void> memory);
+
     ~GgufFile() = default;
     GgufFile(const GgufFile&) = delete;
     GgufFile& operator=(const GgufFile&) = delete;
@@ -77,10 +88,6 @@ class GgufFile {
     /// Null when the file has no tensor of that name.
     [[nodiscard]] const compute::Tensor* find_tensor(std::string_view name) const;
 
-    struct Entry {
-        std::string key;
-        GgufValue value;
-    };
     [[nodiscard]] std::span<const Entry> metadata() const { return metadata_; }
     [[nodiscard]] const GgufValue* find(std::string_view key) const;
 
@@ -106,7 +113,7 @@ class GgufFile {
     std::vector<compute::Tensor> tensors_;  ///< in file order
     std::vector<std::uint32_t> metadata_by_key_;
     std::vector<std::uint32_t> tensors_by_name_;
-    std::shared_ptr<const void> map_;  ///< keeps the mapped bytes; null after parse()
+    std::shared_ptr<const void> map_;  ///< keeps the tensors' bytes; null after parse()
 };
 
 }  // namespace hearth::formats

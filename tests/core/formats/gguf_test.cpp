@@ -41,6 +41,28 @@ GgufBytes one_tensor() {
     return GgufBytes().header(1, 0);
 }
 
+TEST_CASE("a file made from parts is found by name and keeps its memory", "[gguf]") {
+    auto memory = std::make_shared<std::vector<float>>(6, 0.5F);
+    const std::weak_ptr<const void> watched = memory;
+    const auto bytes = std::as_bytes(std::span(*memory));
+    auto file = GgufFile::from_parts("made",
+                                     {{"z", std::uint64_t{7}}, {"a", std::string("text")}},
+                                     {{"two", compute::Dtype::f32, {2, 2}, bytes.subspan(0, 16)},
+                                      {"one", compute::Dtype::f32, {2}, bytes.subspan(16)}},
+                                     std::move(memory));
+    CHECK(file->path() == "made");
+    CHECK(file->size_bytes() == 24);
+    CHECK(file->find_integer("z") == 7);
+    CHECK(*file->find_string("a") == "text");
+    REQUIRE(file->find_tensor("one") != nullptr);
+    CHECK(file->find_tensor("one")->bytes.size() == 8);
+    CHECK(file->find_tensor("three") == nullptr);
+    CHECK(file->tensors().front().name == "two");
+    CHECK_FALSE(watched.expired());
+    file.reset();
+    CHECK(watched.expired());
+}
+
 }  // namespace
 
 TEST_CASE("a small file gives its metadata and tensors", "[formats][gguf]") {
