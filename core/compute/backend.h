@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -108,6 +109,8 @@ class Program {
 
     /// Bytes of weights that one decoded token reads at batch 1, for the `bench` command.
     [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;
+    /// Kernels that the last run launched; 0: the device has none, or does not count them.
+    [[nodiscard]] virtual std::int64_t kernels_per_run() const { return 0; }
 };
 
 /// Weights in the form the device wants. Shared by all Programs compiled with it, which must not
@@ -118,6 +121,12 @@ class DeviceWeights {
     DeviceWeights(const DeviceWeights&) = delete;
     DeviceWeights& operator=(const DeviceWeights&) = delete;
     virtual ~DeviceWeights() = default;
+};
+
+/// Memory of a device at one moment.
+struct DeviceMemory {
+    std::int64_t free_bytes = 0;
+    std::int64_t total_bytes = 0;
 };
 
 class Backend {
@@ -131,6 +140,12 @@ class Backend {
     [[nodiscard]] virtual std::string_view name() const = 0;
     /// The device in words, for `hearth status`: "2 threads, avx2".
     [[nodiscard]] virtual std::string description() const = 0;
+    /// Empty where a model's memory is the host's.
+    [[nodiscard]] virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
+    /// Bytes a second that the device reads from `bytes` of its memory with nothing else to do:
+    /// what `bench` holds decode against. 0: not known. Takes a moment and the memory.   Thread:
+    /// engine.
+    [[nodiscard]] virtual double measure_read_rate(std::int64_t /*bytes*/) { return 0.0; }
 
     /// Takes the weights. A backend may borrow the tensors' bytes: they outlive the result.
     virtual Result<std::unique_ptr<DeviceWeights>> upload(std::span<const Tensor> weights) = 0;

@@ -10,6 +10,7 @@
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kv_store.h"
 #include "kernels/cpu/program.h"
+#include "kernels/cpu/read_rate.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace hearth::cpu {
@@ -37,6 +38,10 @@ class CpuBackend final : public compute::Backend {
         const std::int32_t count = pool_.thread_count();
         return std::to_string(count) + (count == 1 ? " thread, " : " threads, ") +
                std::string(to_string(isa_));
+    }
+
+    double measure_read_rate(std::int64_t bytes) override {
+        return cpu::measure_read_rate(pool_, bytes);
     }
 
     Result<std::unique_ptr<compute::DeviceWeights>> upload(

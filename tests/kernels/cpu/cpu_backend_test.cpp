@@ -23,6 +23,17 @@ TEST_CASE("the backend says what it runs on", "[cpu][backend]") {
     CHECK(make_cpu_backend({}));
 }
 
+TEST_CASE("the rate of reading memory is measured for any size", "[cpu][backend]") {
+    for (const std::int32_t threads : {1, 3}) {
+        const auto backend = make_cpu_backend({.thread_count = threads});
+        REQUIRE(backend);
+        for (const std::int64_t bytes : {0, 100, 3'000'000}) {
+            CHECK((*backend)->measure_read_rate(bytes) > 1e6);
+        }
+        CHECK_FALSE((*backend)->memory().has_value());
+    }
+}
+
 TEST_CASE("thread counts and caches that cannot be are refused", "[cpu][backend]") {
     for (const std::int32_t threads : {-1, 100'000}) {
         const auto backend = make_cpu_backend({.thread_count = threads});
