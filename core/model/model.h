@@ -1,5 +1,6 @@
 // The door of core/model: a loaded model is a configuration, its weights and the Plan that its
-// architecture records. Public headers: model.h, model_config.h, synthetic.h. One file per
+// architecture records. Public headers: model.h, model_config.h, placement.h,
+// synthetic.h. One file per
 // architecture: deepseek2.cpp, qwen3moe.cpp, granitemoe.cpp, llama.cpp, qwen2.cpp.
 #pragma once
 

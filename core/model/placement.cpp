@@ -1,0 +1,185 @@
+#include "core/model/placement.h"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <variant>
+
+namespace hearth::model {
+namespace {
+
+using compute::Plan;
+using compute::Tensor;
+using compute::WeightId;
+
+constexpr std::int64_t kFloatBytes = 4;
+// An activation rounded to int8 comes with a scale and a sum for every 32.
+constexpr std::int64_t kRoundedElements = 32, kRoundedBytes = 36;
+
+/// The experts of one layer: where they are and what one of them takes.
+struct ExpertLayer {
+    std::array<WeightId, 3> weights;
+    std::int64_t expert_count, experts_per_token;
+    std::int64_t whole_bytes = 0, slot_bytes = 0;
+};
+
+class Counter {
+  public:
+    Counter(const Model& model, const PlacementRequest& request)
+        : request_(request),
+          plan_(model.plan(request.step_tokens)),
+          weights_(model.weights()),
+          context_max_(model.config().context_length) {
+        for (const compute::Operation& operation : plan_.operations) {
+            if (const auto* experts = std::get_if<compute::Experts>(&operation)) add(*experts);
+        }
+    }
+
+    Placement run() {
+        placement_.reserve_bytes = request_.costs.reserve_bytes;
+        placement_.graph_bytes = request_.costs.graph_count *
+                                 request_.costs.graph_bytes_per_operation *
+                                 static_cast<std::int64_t>(plan_.operations.size());
+        placement_.workspace_bytes = workspace_bytes();
+        for (const Tensor& weight : weights_) {
+            placement_.weight_bytes += aligned(static_cast<std::int64_t>(weight.bytes.size()));
+        }
+        for (const ExpertLayer& layer : layers_) {
+            placement_.expert_slots.push_back(static_cast<std::int32_t>(layer.expert_count));
+        }
+        set_context(request_.context_tokens > 0 ? request_.context_tokens
+                                                : std::min(kContextTokensMin, context_max_));
+        if (room() < 0 && !layers_.empty()) move_experts_out();
+        placement_.missing_bytes = std::max<std::int64_t>(0, -room());
+        const bool may_grow = request_.context_tokens == 0 && placement_.host_bytes == 0;
+        if (room() > 0 && may_grow) grow_context();
+        return placement_;
+    }
+
+  private:
+    [[nodiscard]] std::int64_t aligned(std::int64_t bytes) const {
+        const std::int64_t to = request_.costs.alignment_bytes;
+        return (bytes + to - 1) / to * to;
+    }
+    [[nodiscard]] std::int64_t room() const {
+        return request_.free_bytes - placement_.device_bytes();
+    }
+
+    void add(const compute::Experts& op) {
+        ExpertLayer layer{.weights = {op.gate, op.up, op.down},
+                          .expert_count = weight(op.gate).shape.dim(0),
+                          .experts_per_token = op.experts.dim};
+        for (const WeightId id : layer.weights) {
+            const auto bytes = static_cast<std::int64_t>(weight(id).bytes.size());
+            layer.whole_bytes += aligned(bytes);
+            layer.slot_bytes += aligned(bytes / layer.expert_count);
+        }
+        layers_.push_back(layer);
+    }
+
+    [[nodiscard]] std::int64_t workspace_bytes() const {
+        const std::int64_t tokens = plan_.tokens_max;
+        std::int64_t bytes = 0;
+        std::int64_t widest = 0;
+        for (const compute::Value& value : plan_.values) {
+            bytes += aligned(tokens * value.dim * kFloatBytes);
+            widest = std::max(widest, value.dim);
+        }
+        std::int64_t hidden_dim = 0;  // of the experts' or the latent attention's inner values
+        for (const compute::Operation& operation : plan_.operations) {
+            if (const auto* experts = std::get_if<compute::Experts>(&operation)) {
+                hidden_dim =
+                    std::max(hidden_dim, experts->experts.dim * weight(experts->gate).shape.dim(1));
+            } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+                hidden_dim = std::max(hidden_dim, mla->heads * mla->latent_dim);
+            }
+        }
+        widest = std::max(widest, hidden_dim);
+        const std::int64_t rounded =
+            (widest + kRoundedElements - 1) / kRoundedElements * kRoundedBytes;
+        return bytes + aligned(tokens * hidden_dim * kFloatBytes) + aligned(tokens * rounded) +
+               aligned(request_.sequence_count * plan_.vocab_size * kFloatBytes);
+    }
+
+    /// Of one block of cache for each sequence.
+    [[nodiscard]] std::int64_t block_bytes() const {
+        return std::int64_t{request_.sequence_count} * compute::kBlockTokens *
+               plan_.kv.layer_count * (plan_.kv.key_dim + plan_.kv.value_dim) *
+               request_.costs.cache_element_bytes;
+    }
+    void set_context(std::int64_t tokens) {
+        const std::int64_t blocks = (tokens + compute::kBlockTokens - 1) / compute::kBlockTokens;
+        placement_.context_tokens = static_cast<std::int32_t>(tokens);
+        placement_.cache_bytes = blocks * block_bytes();
+    }
+    void grow_context() {
+        const std::int64_t blocks = (placement_.cache_bytes + room()) / block_bytes();
+        set_context(std::min<std::int64_t>(context_max_, blocks * compute::kBlockTokens));
+    }
+
+    void set_slots(std::size_t index, std::int64_t slots) {
+        const ExpertLayer& layer = layers_[index];
+        auto& current = placement_.expert_slots[index];
+        const auto add = [&](std::int64_t count, std::int64_t sign) {
+            const bool is_whole = count == layer.expert_count;
+            placement_.weight_bytes += is_whole ? sign * layer.whole_bytes : 0;
+            placement_.expert_cache_bytes += is_whole ? 0 : sign * count * layer.slot_bytes;
+            placement_.host_bytes += is_whole ? 0 : sign * layer.whole_bytes;
+        };
+        add(current, -1);
+        add(slots, 1);
+        current = static_cast<std::int32_t>(slots);
+    }
+
+    /// A token needs room for all its experts; beyond that every layer gets as many slots as fit,
+    /// the first layers one more where some bytes are left.
+    void move_experts_out() {
+        std::int64_t all_slots_bytes = 0;
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            set_slots(i, layers_[i].experts_per_token);
+            all_slots_bytes += layers_[i].slot_bytes;
+        }
+        if (room() < 0) return;
+        const std::int64_t more = room() / all_slots_bytes;
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            const ExpertLayer& layer = layers_[i];
+            set_slots(i, std::min(layer.expert_count, layer.experts_per_token + more));
+        }
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            const bool fits = layers_[i].slot_bytes <= room();
+            if (fits && placement_.expert_slots[i] < layers_[i].expert_count) {
+                set_slots(i, placement_.expert_slots[i] + 1);
+            }
+        }
+    }
+
+    [[nodiscard]] const Tensor& weight(WeightId id) const {
+        return weights_[static_cast<std::size_t>(id)];
+    }
+
+    const PlacementRequest& request_;
+    const Plan plan_;
+    const std::span<const Tensor> weights_;
+    const std::int32_t context_max_;
+    std::vector<ExpertLayer> layers_;
+    Placement placement_;
+};
+
+}  // namespace
+
+DeviceCosts device_costs(std::string_view backend) {
+    if (backend == "cuda") {
+        return {.alignment_bytes = 256,
+                .cache_element_bytes = 2,
+                .graph_count = 9,
+                .graph_bytes_per_operation = 4096,
+                .reserve_bytes = std::int64_t{256} << 20};
+    }
+    return {.alignment_bytes = 64, .cache_element_bytes = backend == "reference" ? 4 : 2};
+}
+
+Placement place(const Model& model, const PlacementRequest& request) {
+    return Counter(model, request).run();
+}
+
+}  // namespace hearth::model

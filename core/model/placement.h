@@ -1,0 +1,68 @@
+// Placement: what a model takes on a device, counted before anything is loaded, and what to do
+// where it does not fit. A pure function of the Plan's shapes, the weights' sizes and the free
+// memory.
+//
+// First choice: everything on the device, with as long a context as fits. Else the routed experts
+// stay in the host's memory and each layer gets slots on the device for the same number of experts,
+// those that were used last: the share of uses that a cache answers grows ever more slowly with its
+// size, so equal shares are the best ones. Else it says how many bytes are missing.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "core/model/model.h"
+
+namespace hearth::model {
+
+/// What a kind of device takes beside the bytes of the tensors.
+struct DeviceCosts {
+    std::int64_t alignment_bytes = 1;  ///< each tensor and value starts on a multiple of it
+    std::int64_t cache_element_bytes = 2;
+    std::int64_t graph_count = 0;                ///< captured steps, one per size of batch
+    std::int64_t graph_bytes_per_operation = 0;  ///< of the Plan, in each graph
+    std::int64_t reserve_bytes = 0;              ///< left to libraries and other programs
+};
+
+/// By a backend's name. For "cuda", graph_bytes_per_operation and reserve_bytes are estimates.
+DeviceCosts device_costs(std::string_view backend);
+
+struct PlacementRequest {
+    std::int64_t free_bytes = 0;      ///< of the device
+    std::int32_t context_tokens = 0;  ///< 0: as long as fits, at most the model's
+    std::int32_t sequence_count = 1;  ///< of that context, at once
+    std::int32_t step_tokens = 256;   ///< the most that one step takes
+    DeviceCosts costs;
+};
+
+/// Where the context may be chosen: one shorter than this, or than the model's, is not worth having
+/// all experts on the device.
+inline constexpr std::int32_t kContextTokensMin = 8192;
+
+struct Placement {
+    std::int64_t weight_bytes = 0;        ///< tensors that are on the device as a whole
+    std::int64_t expert_cache_bytes = 0;  ///< slots for experts that stay with the host
+    std::int64_t cache_bytes = 0;         ///< keys and values
+    std::int64_t graph_bytes = 0;
+    /// Values, rounded activations, expert blocks and logits of one step, each with memory of its
+    /// own: an upper bound where a backend lets values share it.
+    std::int64_t workspace_bytes = 0;
+    std::int64_t reserve_bytes = 0;
+    std::int64_t host_bytes = 0;      ///< routed experts in the host's memory
+    std::int64_t missing_bytes = 0;   ///< 0: it fits
+    std::int32_t context_tokens = 0;  ///< of each sequence
+    /// By layer that has experts: how many of them the device holds at a time. All: the layer is
+    /// there as a whole.
+    std::vector<std::int32_t> expert_slots;
+
+    [[nodiscard]] std::int64_t device_bytes() const {
+        return weight_bytes + expert_cache_bytes + cache_bytes + graph_bytes + workspace_bytes +
+               reserve_bytes;
+    }
+};
+
+/// `request.free_bytes` and all others at least 0, counts at least 1.   Thread: any.
+Placement place(const Model& model, const PlacementRequest& request);
+
+}  // namespace hearth::model
