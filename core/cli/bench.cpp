@@ -2,11 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iomanip>
+#include <fstream>
 #include <ostream>
-#include <sstream>
-
-#include <nlohmann/json.hpp>
 
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
@@ -14,27 +11,16 @@
 namespace hearth::cli {
 namespace {
 
+constexpr std::int32_t kSequencesMax = 64;
+constexpr std::int64_t kReadBytesMax = std::int64_t{1}
+                                       << 30;  ///< of memory that is read to compare
+
 struct BenchOptions {
     ModelOptions model;
     BenchSettings settings;
-    bool is_json = false;
+    CLI::Option* json = nullptr;  ///< given without a file: instead of the table
+    std::string json_path;
 };
-
-/// Runs `tokens` behind `position`, `step` at a time; the last token's logits only.
-Result<void> run_tokens(Forward& forward,
-                        std::span<const std::int32_t> tokens,
-                        std::int32_t position,
-                        std::int32_t step) {
-    for (std::size_t begin = 0; begin < tokens.size(); begin += static_cast<std::size_t>(step)) {
-        const auto piece =
-            tokens.subspan(begin, std::min(static_cast<std::size_t>(step), tokens.size() - begin));
-        HEARTH_TRY(
-            [[maybe_unused]] const auto output,
-            forward.step(
-                piece, position + static_cast<std::int32_t>(begin), Forward::LogitRows::last));
-    }
-    return {};
-}
 
 std::vector<std::int32_t> even_tokens(std::int32_t count, std::int32_t vocab_size) {
     std::vector<std::int32_t> tokens;
@@ -47,90 +33,158 @@ std::vector<std::int32_t> even_tokens(std::int32_t count, std::int32_t vocab_siz
     return tokens;
 }
 
-nlohmann::ordered_json to_json(std::int32_t tokens, const Rate& rate) {
-    return {{"tokens", tokens},
-            {"tokens_per_s", {{"median", rate.median}, {"min", rate.min}, {"max", rate.max}}}};
-}
+/// Times pieces of work on a Forward.
+class Measurer {
+  public:
+    Measurer(Forward& forward,
+             std::int32_t vocab_size,
+             const BenchSettings& settings,
+             const Clock& clock)
+        : forward_(forward),
+          settings_(settings),
+          clock_(clock),
+          tokens_(even_tokens(std::max({settings.prompt_tokens,
+                                        settings.decode_tokens * limits_of(settings).sequence_count,
+                                        settings.step_tokens}),
+                              vocab_size)) {}
 
-/// What was measured, and on what.
-struct Report {
-    const model::Model& model;
-    const compute::Backend& backend;
-    const BenchSettings& settings;
-    const BenchResult& result;
-    std::int64_t bytes_per_token;
+    Result<void> fill_cache() {
+        const ForwardLimits limits = limits_of(settings_);
+        const std::int32_t room = std::max(limits.first_tokens_max, limits.sequence_tokens_max);
+        return forward_.fill_cache(first(std::min(room, settings_.step_tokens)));
+    }
+
+    Result<double> prefill() {
+        const std::int32_t depth = settings_.depths.front();
+        const std::span<const std::int32_t> prompt = first(settings_.prompt_tokens);
+        const auto step = static_cast<std::size_t>(settings_.step_tokens);
+        return timed(settings_.prompt_tokens, [&]() -> Result<void> {
+            for (std::size_t begin = 0; begin < prompt.size(); begin += step) {
+                HEARTH_TRY(
+                    [[maybe_unused]] const auto output,
+                    forward_.step(prompt.subspan(begin, std::min(step, prompt.size() - begin)),
+                                  depth + static_cast<std::int32_t>(begin),
+                                  Forward::LogitRows::last));
+            }
+            return {};
+        });
+    }
+
+    Result<double> decode(std::int32_t depth) {
+        return timed(settings_.decode_tokens, [&]() -> Result<void> {
+            for (std::int32_t i = 0; i < settings_.decode_tokens; ++i) {
+                HEARTH_TRY(
+                    [[maybe_unused]] const auto output,
+                    forward_.step(first(i + 1).last(1), depth + i, Forward::LogitRows::last));
+            }
+            return {};
+        });
+    }
+
+    Result<double> decode_together(std::int32_t sequences) {
+        return timed(settings_.decode_tokens * sequences, [&]() -> Result<void> {
+            for (std::int32_t i = 0; i < settings_.decode_tokens; ++i) {
+                HEARTH_TRY([[maybe_unused]] const auto output,
+                           forward_.step_each(
+                               first((i + 1) * sequences).last(static_cast<std::size_t>(sequences)),
+                               settings_.sequence_depth + i));
+            }
+            return {};
+        });
+    }
+
+  private:
+    [[nodiscard]] std::span<const std::int32_t> first(std::int32_t count) const {
+        return std::span(tokens_).first(static_cast<std::size_t>(count));
+    }
+
+    /// Tokens per second.
+    template <typename Work>
+    Result<double> timed(std::int32_t tokens, Work work) {
+        const TimePoint begin = clock_.now();
+        HEARTH_CHECK(work());
+        const double seconds = to_ms(clock_.now() - begin) / 1000.0;
+        return static_cast<double>(tokens) / std::max(seconds, 1e-9);
+    }
+
+    Forward& forward_;
+    const BenchSettings& settings_;
+    const Clock& clock_;
+    std::vector<std::int32_t> tokens_;
 };
 
-void print_json(std::ostream& out, const Report& report) {
-    nlohmann::ordered_json json = {{"model", report.model.config().name},
-                                   {"architecture", report.model.config().architecture},
-                                   {"file_bytes", report.model.file().size_bytes()},
-                                   {"backend", report.backend.name()},
-                                   {"device", report.backend.description()},
-                                   {"bytes_per_token", report.bytes_per_token},
-                                   {"depth", report.settings.depth},
-                                   {"runs", report.settings.run_count}};
-    if (report.settings.prompt_tokens > 0) {
-        json["prefill"] = to_json(report.settings.prompt_tokens, report.result.prefill);
-    }
-    if (report.settings.decode_tokens > 0) {
-        json["decode"] = to_json(report.settings.decode_tokens, report.result.decode);
-    }
-    out << json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-}
-
-void print_text(std::ostream& out, const Report& report) {
-    const auto rate = [&](const char* what, std::int32_t tokens, const Rate& r) {
-        std::ostringstream line;
-        line << std::fixed << std::setprecision(1) << what << tokens << " tokens at depth "
-             << report.settings.depth << ": " << r.median << " tokens/s (" << r.min << " to "
-             << r.max << " over " << report.settings.run_count << " runs)";
-        return line.str();
-    };
-    out << "model    " << report.model.config().name << " (" << report.model.config().architecture
-        << ", " << report.model.file().size_bytes() << " bytes)\n"
-        << "backend  " << report.backend.name() << ": " << report.backend.description() << "\n"
-        << "weights  " << report.bytes_per_token << " bytes read per token\n";
-    if (report.settings.prompt_tokens > 0) {
-        out << rate("prefill  ", report.settings.prompt_tokens, report.result.prefill) << "\n";
-    }
-    if (report.settings.decode_tokens > 0) {
-        const double bytes_per_s =
-            report.result.decode.median * static_cast<double>(report.bytes_per_token);
-        out << rate("decode   ", report.settings.decode_tokens, report.result.decode) << ", "
-            << std::fixed << std::setprecision(2) << bytes_per_s / 1e9 << " GB/s of weights\n";
-    }
-}
-
-Result<int> run_bench(const BenchOptions& options, const EngineContext& context) {
-    const BenchSettings& settings = options.settings;
+Result<void> check(const BenchSettings& settings, const model::ModelConfig& config) {
     if (settings.prompt_tokens == 0 && settings.decode_tokens == 0) {
         return fail(
             ErrorCode::invalid_argument, "nothing to measure: -p and -n are both 0", "bench");
     }
-    HEARTH_TRY(const auto model, open_model(options.model, context));
-    const std::int64_t tokens_max =
-        std::int64_t{settings.depth} + std::max(settings.prompt_tokens, settings.decode_tokens);
-    if (tokens_max > model->config().context_length) {
+    const ForwardLimits limits = limits_of(settings);
+    const std::int32_t tokens_max = std::max(limits.first_tokens_max, limits.sequence_tokens_max);
+    if (tokens_max > config.context_length) {
         return fail(ErrorCode::invalid_argument,
                     std::to_string(tokens_max) + " tokens are more than the model's context of " +
-                        std::to_string(model->config().context_length) + "; lower -p, -n or -d",
+                        std::to_string(config.context_length) + "; lower -p, -n or -d",
                     "bench");
     }
+    return {};
+}
+
+Result<BenchReport> run_report(const BenchOptions& options, const EngineContext& context) {
+    const SteadyClock clock;
+    const auto since = [&clock](TimePoint begin) { return to_ms(clock.now() - begin) / 1000.0; };
+    const TimePoint begin = clock.now();
+    HEARTH_TRY(const auto model, open_model(options.model, context));
+    const double made_s = since(begin);
+    BenchSettings settings = options.settings;
+    settings.sequence_depth = std::max(
+        0,
+        std::min(settings.sequence_depth, model->config().context_length - settings.decode_tokens));
+    HEARTH_CHECK(check(settings, model->config()));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
-    HEARTH_TRY(const auto forward,
-               Forward::make(*model, *backend, static_cast<std::int32_t>(tokens_max)));
-    HEARTH_TRY(const BenchResult result,
-               measure(*forward, model->config().vocab_size, settings, SteadyClock()));
-    const Report report{.model = *model,
-                        .backend = *backend,
-                        .settings = settings,
-                        .result = result,
-                        .bytes_per_token = forward->bytes_per_token()};
-    if (options.is_json) {
-        print_json(context.out, report);
-    } else {
-        print_text(context.out, report);
+
+    const auto memory_before = backend->memory();
+    const TimePoint load_begin = clock.now();
+    HEARTH_TRY(const auto forward, Forward::make(*model, *backend, limits_of(settings)));
+    const double load_s = since(load_begin);
+    const auto memory_after = backend->memory();
+    BenchReport report{.model = model->config().name,
+                       .architecture = model->config().architecture,
+                       .backend = std::string(backend->name()),
+                       .device = backend->description(),
+                       .cache_bytes = forward->cache_bytes(),
+                       .made_s = made_s,
+                       .load_s = load_s,
+                       .bytes_per_token = forward->bytes_per_token(),
+                       .cache_bytes_per_token = forward->cache_bytes_per_token(),
+                       .settings = settings,
+                       .result = {}};
+    for (const compute::Tensor& weight : model->weights()) {
+        report.weight_bytes += static_cast<std::int64_t>(weight.bytes.size());
+    }
+    if (memory_before && memory_after) {
+        report.device_bytes = memory_before->free_bytes - memory_after->free_bytes;
+    }
+    HEARTH_TRY(report.result, measure(*forward, model->config().vocab_size, settings, clock));
+    report.read_bytes_per_s =
+        backend->measure_read_rate(std::min(report.weight_bytes, kReadBytesMax));
+    return report;
+}
+
+Result<int> run_bench(const BenchOptions& options, const EngineContext& context) {
+    HEARTH_TRY(const BenchReport report, run_report(options, context));
+    const bool is_json = options.json->count() > 0;
+    if (is_json && options.json_path.empty()) {
+        context.out << to_json(report);
+        return kExitDone;
+    }
+    print_table(context.out, report);
+    if (is_json) {
+        std::ofstream file(options.json_path);
+        file << to_json(report);
+        file.close();
+        if (!file) {
+            return fail(ErrorCode::io, "cannot write " + options.json_path, "bench");
+        }
     }
     return kExitDone;
 }
@@ -147,38 +201,48 @@ Rate summarise(std::vector<double> tokens_per_second) {
     return {.median = median, .min = tokens_per_second.front(), .max = tokens_per_second.back()};
 }
 
+ForwardLimits limits_of(const BenchSettings& settings) {
+    ForwardLimits limits{.step_tokens = settings.step_tokens};
+    limits.first_tokens_max =
+        std::max(settings.depths.front() + settings.prompt_tokens,
+                 *std::ranges::max_element(settings.depths) + settings.decode_tokens);
+    if (!settings.sequence_counts.empty()) {
+        limits.sequence_count = *std::ranges::max_element(settings.sequence_counts);
+        limits.sequence_tokens_max = settings.sequence_depth + settings.decode_tokens;
+    }
+    return limits;
+}
+
 Result<BenchResult> measure(Forward& forward,
                             std::int32_t vocab_size,
                             const BenchSettings& settings,
                             const Clock& clock) {
-    const std::vector<std::int32_t> tokens = even_tokens(
-        settings.depth + std::max(settings.prompt_tokens, settings.decode_tokens), vocab_size);
-    const std::span<const std::int32_t> before(tokens.data(),
-                                               static_cast<std::size_t>(settings.depth));
-    HEARTH_CHECK(run_tokens(forward, before, 0, kStepTokens));
-
-    const auto timed = [&](std::int32_t count, std::int32_t step) -> Result<double> {
-        const std::span<const std::int32_t> part(tokens.data() + settings.depth,
-                                                 static_cast<std::size_t>(count));
-        const TimePoint begin = clock.now();
-        HEARTH_CHECK(run_tokens(forward, part, settings.depth, step));
-        const double seconds = to_ms(clock.now() - begin) / 1000.0;
-        return static_cast<double>(count) / std::max(seconds, 1e-9);
+    Measurer measurer(forward, vocab_size, settings, clock);
+    HEARTH_CHECK(measurer.fill_cache());
+    BenchResult result;
+    /// The rate over the runs, after one to warm up.
+    const auto rate_of = [&](auto measure_one) -> Result<Rate> {
+        std::vector<double> rates;
+        for (std::int32_t run = 0; run <= settings.run_count; ++run) {
+            HEARTH_TRY(const double rate, measure_one());
+            if (run > 0) rates.push_back(rate);
+        }
+        return summarise(std::move(rates));
     };
-    std::vector<double> prefill;
-    std::vector<double> decode;
-    for (std::int32_t run = 0; run <= settings.run_count; ++run) {
-        const bool is_warm_up = run == 0;
-        if (settings.prompt_tokens > 0) {
-            HEARTH_TRY(const double rate, timed(settings.prompt_tokens, kStepTokens));
-            if (!is_warm_up) prefill.push_back(rate);
-        }
-        if (settings.decode_tokens > 0) {
-            HEARTH_TRY(const double rate, timed(settings.decode_tokens, 1));
-            if (!is_warm_up) decode.push_back(rate);
-        }
+    if (settings.prompt_tokens > 0) {
+        HEARTH_TRY(result.prefill, rate_of([&] { return measurer.prefill(); }));
     }
-    return BenchResult{.prefill = summarise(prefill), .decode = summarise(decode)};
+    if (settings.decode_tokens == 0) return result;
+    for (const std::int32_t depth : settings.depths) {
+        HEARTH_TRY(const Rate rate, rate_of([&] { return measurer.decode(depth); }));
+        result.decode.push_back(rate);
+    }
+    result.kernels_per_token = forward.kernels_per_run();
+    for (const std::int32_t sequences : settings.sequence_counts) {
+        HEARTH_TRY(const Rate rate, rate_of([&] { return measurer.decode_together(sequences); }));
+        result.throughput.push_back(rate);
+    }
+    return result;
 }
 
 void add_bench(Program& program, const EngineContext& context) {
@@ -190,6 +254,7 @@ void add_bench(Program& program, const EngineContext& context) {
     constexpr std::int32_t kTokensMax = 1 << 20;
     BenchSettings& settings = options->settings;
     add_model_option(*command, options->model);
+    add_synthetic_option(*command, options->model);
     add_backend_options(*command, options->model);
     command->add_option("-p", settings.prompt_tokens, "Tokens of prefill; 0: none")
         ->capture_default_str()
@@ -197,13 +262,27 @@ void add_bench(Program& program, const EngineContext& context) {
     command->add_option("-n", settings.decode_tokens, "Tokens of decode; 0: none")
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
-    command->add_option("-d", settings.depth, "Tokens in the cache before")
+    command->add_option("-d,--context", settings.depths, "Tokens in the cache before: 0,4096,16384")
+        ->delimiter(',')
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
+    command
+        ->add_option(
+            "--sequences", settings.sequence_counts, "Sequences that decode together: 1,8,64")
+        ->delimiter(',')
+        ->check(CLI::Range(1, kSequencesMax));
+    command->add_option("--step", settings.step_tokens, "Tokens of one step of prefill")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 4096));
     command->add_option("-r", settings.run_count, "Runs that are counted, after one to warm up")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
-    command->add_flag("--json", options->is_json, "Print JSON");
+    options->json = command
+                        ->add_option("--json",
+                                     options->json_path,
+                                     "Write JSON to a file beside the table; without a file, "
+                                     "print it instead")
+                        ->expected(0, 1);
 }
 
 }  // namespace hearth::cli

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
+#include <string>
 #include <vector>
 
 #include "core/base/clock.h"
@@ -12,9 +14,12 @@
 namespace hearth::cli {
 
 struct BenchSettings {
-    std::int32_t prompt_tokens = 512;  ///< 0: prefill is not measured
-    std::int32_t decode_tokens = 128;  ///< 0: decode is not measured
-    std::int32_t depth = 0;            ///< tokens in the cache before either
+    std::int32_t prompt_tokens = 512;           ///< 0: prefill is not measured
+    std::int32_t decode_tokens = 128;           ///< 0: decode is not measured
+    std::vector<std::int32_t> depths = {0};     ///< tokens in the cache before; prefill: the first
+    std::vector<std::int32_t> sequence_counts;  ///< that decode side by side; each kept below 65
+    std::int32_t sequence_depth = 512;          ///< tokens in the cache of each of those
+    std::int32_t step_tokens = kStepTokens;     ///< of prefill
     std::int32_t run_count = 5;
 };
 
@@ -27,19 +32,57 @@ struct Rate {
 
 struct BenchResult {
     Rate prefill;
-    Rate decode;
+    std::vector<Rate> decode;      ///< by depth
+    std::vector<Rate> throughput;  ///< by sequence count: of all sequences together
+    std::int64_t kernels_per_token = 0;
 };
 
 Rate summarise(std::vector<double> tokens_per_second);
 
-/// Each run is the same work: `prompt_tokens` in steps of kStepTokens, then `decode_tokens` one by
-/// one, both right behind `depth`. One run before the first warms up. Tokens are drawn evenly from
-/// the vocabulary, so that all experts have their share.
+/// The longest sequence of `settings`, and what else measuring them takes.
+ForwardLimits limits_of(const BenchSettings& settings);
+
+/// Each run is the same work: `prompt_tokens` in steps, then `decode_tokens` one by one behind each
+/// depth and in each number of sequences. One run before the first warms up. Tokens are drawn
+/// evenly from the vocabulary, so that all experts have their share; nothing is sampled. What lies
+/// before a depth comes from Forward::fill_cache.
 ///
 /// Errors: those of the backend.
 Result<BenchResult> measure(Forward& forward,
                             std::int32_t vocab_size,
                             const BenchSettings& settings,
                             const Clock& clock);
+
+/// What was measured, and on what.
+struct BenchReport {
+    std::string model, architecture, backend, device;
+    std::int64_t weight_bytes = 0;
+    std::int64_t cache_bytes = 0;
+    std::int64_t device_bytes = 0;     ///< taken on a device with memory of its own; 0: not known
+    double made_s = 0.0;               ///< until the weights were at hand: mapped, or made up
+    double load_s = 0.0;               ///< from there until the first step could run
+    std::int64_t bytes_per_token = 0;  ///< of weights
+    std::int64_t cache_bytes_per_token = 0;  ///< that each earlier token adds to that
+    double read_bytes_per_s = 0.0;           ///< measured in the same run; 0: not known
+    BenchSettings settings;
+    BenchResult result;
+
+    /// Weights and cache that decode reads per token at `depth`.
+    [[nodiscard]] double bytes_at(std::int32_t depth) const {
+        return static_cast<double>(bytes_per_token + depth * cache_bytes_per_token);
+    }
+    /// Of read_bytes_per_s; 0 where that is not known. Above 1 where caches hold what is read.
+    [[nodiscard]] double share_at(std::int32_t depth, const Rate& rate) const {
+        return read_bytes_per_s > 0.0 ? bytes_at(depth) * rate.median / read_bytes_per_s : 0.0;
+    }
+    /// Until a prompt of prompt_tokens has its first logits.
+    [[nodiscard]] double first_token_ms() const {
+        return 1000.0 * settings.prompt_tokens / std::max(result.prefill.median, 1e-9);
+    }
+};
+
+/// One table, as Markdown.
+void print_table(std::ostream& out, const BenchReport& report);
+std::string to_json(const BenchReport& report);
 
 }  // namespace hearth::cli

@@ -6,26 +6,36 @@
 #include "core/base/assert.h"
 
 namespace hearth::cli {
+namespace {
+
+std::int32_t blocks_for(std::int32_t tokens) {
+    return (tokens + compute::kBlockTokens - 1) / compute::kBlockTokens;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Forward>> Forward::make(const model::Model& model,
                                                compute::Backend& backend,
-                                               std::int32_t sequence_tokens_max) {
+                                               const ForwardLimits& limits) {
     std::unique_ptr<Forward> forward(new Forward);
-    const compute::Plan plan = model.plan(std::min(kStepTokens, sequence_tokens_max));
+    forward->limits_ = limits;
+    const compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));
     HEARTH_TRY(forward->weights_, backend.upload(model.weights()));
     HEARTH_TRY(forward->program_, backend.compile(plan, *forward->weights_));
     const std::int32_t block_count =
-        (sequence_tokens_max + compute::kBlockTokens - 1) / compute::kBlockTokens;
+        std::max(limits.sequence_count * blocks_for(limits.sequence_tokens_max),
+                 blocks_for(limits.first_tokens_max));
     HEARTH_TRY(forward->kv_, backend.make_kv_store(plan.kv, block_count));
-    forward->block_table_.resize(static_cast<std::size_t>(block_count));
-    std::iota(forward->block_table_.begin(), forward->block_table_.end(), 0);
+    forward->blocks_.resize(static_cast<std::size_t>(block_count));
+    std::iota(forward->blocks_.begin(), forward->blocks_.end(), 0);
     return forward;
 }
 
 Result<compute::StepOutput> Forward::step(std::span<const std::int32_t> tokens,
                                           std::int32_t position,
                                           LogitRows rows) {
-    HEARTH_ASSERT(!tokens.empty() && tokens.size() <= static_cast<std::size_t>(kStepTokens));
+    HEARTH_ASSERT(!tokens.empty() &&
+                  tokens.size() <= static_cast<std::size_t>(limits_.step_tokens));
     std::vector<std::int32_t> positions(tokens.size());
     std::iota(positions.begin(), positions.end(), position);
     const std::vector<std::int32_t> sequence_of(tokens.size(), 0);
@@ -33,13 +43,46 @@ Result<compute::StepOutput> Forward::step(std::span<const std::int32_t> tokens,
     std::iota(logit_rows.begin(),
               logit_rows.end(),
               static_cast<std::int32_t>(tokens.size() - logit_rows.size()));
-    const compute::SequenceView sequence{block_table_};
+    const compute::SequenceView sequence{blocks_};
     return program_->run({.tokens = tokens,
                           .positions = positions,
                           .sequence_of = sequence_of,
                           .sequences = {&sequence, 1},
                           .logit_rows = logit_rows},
                          *kv_);
+}
+
+Result<compute::StepOutput> Forward::step_each(std::span<const std::int32_t> tokens,
+                                               std::int32_t position) {
+    HEARTH_ASSERT(!tokens.empty() &&
+                  tokens.size() <= static_cast<std::size_t>(limits_.sequence_count));
+    const std::vector<std::int32_t> positions(tokens.size(), position);
+    std::vector<std::int32_t> sequence_of(tokens.size());
+    std::iota(sequence_of.begin(), sequence_of.end(), 0);
+    std::vector<compute::SequenceView> sequences;
+    for (const std::int32_t sequence : sequence_of) {
+        sequences.push_back({blocks_of(sequence)});
+    }
+    return program_->run({.tokens = tokens,
+                          .positions = positions,
+                          .sequence_of = sequence_of,
+                          .sequences = sequences,
+                          .logit_rows = sequence_of},
+                         *kv_);
+}
+
+Result<void> Forward::fill_cache(std::span<const std::int32_t> tokens) {
+    HEARTH_TRY([[maybe_unused]] const auto output, step(tokens, 0, LogitRows::last));
+    const std::int32_t filled = blocks_for(static_cast<std::int32_t>(tokens.size()));
+    for (std::int32_t block = filled; block < kv_->block_count(); ++block) {
+        kv_->copy_block(block % filled, block);
+    }
+    return {};
+}
+
+std::span<const std::int32_t> Forward::blocks_of(std::int32_t sequence) const {
+    const auto count = static_cast<std::size_t>(blocks_for(limits_.sequence_tokens_max));
+    return std::span(blocks_).subspan(static_cast<std::size_t>(sequence) * count, count);
 }
 
 }  // namespace hearth::cli

@@ -1,5 +1,5 @@
-// Forward: one sequence of a model on a backend, without an engine. For commands that look at
-// logits or measure steps.
+// Forward: sequences of a model on a backend, without an engine. For commands that look at logits
+// or measure steps.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,13 @@ namespace hearth::cli {
 /// The tokens that one step of a prompt takes, as the engine cuts it.
 inline constexpr std::int32_t kStepTokens = 128;
 
+struct ForwardLimits {
+    std::int32_t step_tokens = kStepTokens;
+    std::int32_t sequence_count = 1;
+    std::int32_t sequence_tokens_max = 0;  ///< of each where all are used
+    std::int32_t first_tokens_max = 0;     ///< of the first where it is alone
+};
+
 class Forward {
   public:
     enum class LogitRows { all, last };
@@ -23,23 +30,39 @@ class Forward {
     /// `model` and `backend` outlive it.   Errors: those of the backend.
     static Result<std::unique_ptr<Forward>> make(const model::Model& model,
                                                  compute::Backend& backend,
-                                                 std::int32_t sequence_tokens_max);
+                                                 const ForwardLimits& limits);
 
-    /// Runs at most kStepTokens tokens as those at `position`; all before it have been run.
-    /// Owner of the logits: this object, until the next step.
+    /// Runs at most step_tokens tokens of the first sequence as those at `position`; all before it
+    /// have been run. Owner of the logits: this object, until the next step.
     Result<compute::StepOutput> step(std::span<const std::int32_t> tokens,
                                      std::int32_t position,
                                      LogitRows rows);
 
+    /// Runs one token of each of the first `tokens.size()` sequences, all at `position`.
+    Result<compute::StepOutput> step_each(std::span<const std::int32_t> tokens,
+                                          std::int32_t position);
+
+    /// Makes the whole cache hold something, quickly: runs `tokens` as the first ones and copies
+    /// their rows into all other blocks. Rows of the wrong place are as long to read.
+    Result<void> fill_cache(std::span<const std::int32_t> tokens);
+
     [[nodiscard]] std::int64_t bytes_per_token() const { return program_->bytes_per_token(); }
+    [[nodiscard]] std::int64_t kernels_per_run() const { return program_->kernels_per_run(); }
+    [[nodiscard]] std::int64_t cache_bytes() const { return kv_->size_bytes(); }
+    /// What one earlier token of a sequence takes in the cache.
+    [[nodiscard]] std::int64_t cache_bytes_per_token() const {
+        return kv_->size_bytes() / (std::int64_t{kv_->block_count()} * compute::kBlockTokens);
+    }
 
   private:
     Forward() = default;
+    [[nodiscard]] std::span<const std::int32_t> blocks_of(std::int32_t sequence) const;
 
+    ForwardLimits limits_;
     std::unique_ptr<compute::DeviceWeights> weights_;
     std::unique_ptr<compute::Program> program_;
     std::unique_ptr<compute::KvStore> kv_;
-    std::vector<std::int32_t> block_table_;
+    std::vector<std::int32_t> blocks_;  ///< 0, 1, ...; sequences take runs of them
 };
 
 }  // namespace hearth::cli

@@ -4,6 +4,7 @@
 
 #include "core/cli/backends.h"
 #include "core/cli/settings.h"
+#include "core/model/synthetic.h"
 
 namespace hearth::cli {
 namespace {
@@ -18,10 +19,18 @@ void add_model_option(CLI::App& command, ModelOptions& options) {
                        "GGUF file (default: HEARTH_MODEL, the settings, the shipped model)");
 }
 
+void add_synthetic_option(CLI::App& command, ModelOptions& options) {
+    command.add_option("--synthetic",
+                       options.synthetic,
+                       "NAME:TYPE, a model of real shapes with random weights, made in memory: " +
+                           model::synthetic_names() + "; Q4_K_M, MXFP4, Q8_0, ...");
+}
+
 void add_backend_options(CLI::App& command, ModelOptions& options) {
     command
-        .add_option(
-            "--backend", options.backend, "reference, cpu or cuda (default: the best present)")
+        .add_option("--backend,--device",
+                    options.backend,
+                    "reference, cpu or cuda (default: the best present)")
         ->check(CLI::IsMember({"reference", "cpu", "cuda"}));
     command
         .add_option(
@@ -36,6 +45,10 @@ Result<std::string> model_path(const ModelOptions& options, const EngineContext&
 
 Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& options,
                                                        const EngineContext& context) {
+    if (!options.synthetic.empty()) {
+        HEARTH_TRY(const auto file, model::make_synthetic(options.synthetic));
+        return model::make_model(file);
+    }
     HEARTH_TRY(const std::string path, model_path(options, context));
     return model::load_model(path);
 }

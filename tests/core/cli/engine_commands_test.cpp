@@ -111,6 +111,8 @@ TEST_CASE("wrong use exits 2 and says what is wrong", "[cli]") {
         {{"bench", "--model", file.path(), "-p", "0", "-n", "0"}, "-p"},
         {{"bench", "--model", file.path(), "-d", "2048"}, "2048"},
         {{"bench", "--model", file.path(), "-r", "0"}, "-r"},
+        {{"bench", "--synthetic", "gpt9:Q8_0"}, "deepseek-v2-lite"},
+        {{"bench", "--synthetic", "tiny:Q8_0", "--sequences", "65"}, "--sequences"},
     };
     for (const auto& [words, expected] : cases) {
         const Outcome outcome = run(words);
@@ -283,7 +285,7 @@ TEST_CASE("bench reports rates and bytes", "[cli]") {
     auto json_words = words;
     json_words.emplace_back("--json");
     const auto json = nlohmann::json::parse(run(json_words).out);
-    const auto& rate = json["decode"]["tokens_per_s"];
+    const auto& rate = json["decode"][0]["tokens_per_s"];
     CHECK(rate["min"].get<double>() > 0.0);
     CHECK(rate["min"].get<double>() <= rate["median"].get<double>());
     CHECK(rate["median"].get<double>() <= rate["max"].get<double>());
@@ -291,6 +293,35 @@ TEST_CASE("bench reports rates and bytes", "[cli]") {
     CHECK(json["bytes_per_token"].get<std::int64_t>() ==
           compute::weight_bytes_per_token(model->plan(1), model->weights()));
     CHECK(json["prefill"]["tokens"] == 20);
+    CHECK(json["prefill"]["first_token_ms"].get<double>() > 0.0);
+    CHECK_FALSE(json.contains("throughput"));
+}
+
+TEST_CASE("bench makes a synthetic model and writes JSON beside its table", "[cli]") {
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("bench.json");
+    const Outcome outcome =
+        run({"bench", "--synthetic", "tiny:Q4_K_M", "--device", "cpu",       "--threads", "2",
+             "-p",    "40",          "-n",          "2",        "--context", "0,300",     "-r",
+             "1",     "--sequences", "1,3",         "--step",   "16",        "--json",    path});
+    INFO(outcome.err);
+    REQUIRE(outcome.code == kExitDone);
+    CHECK_THAT(outcome.out,
+               Catch::Contains("synthetic tiny:Q4_K_M") &&
+                   Catch::Contains("40 tokens at depth 0") &&
+                   Catch::Contains("2 tokens at depth 300") &&
+                   Catch::Contains("1 sequence at depth 512") &&
+                   Catch::Contains("3 sequences at depth 512"));
+    std::ifstream file(path);
+    const auto json = nlohmann::json::parse(file);
+    CHECK(json["decode"].size() == 2);
+    CHECK(json["throughput"][1]["sequences"] == 3);
+    CHECK(json["throughput"][1]["tokens_per_s"]["median"].get<double>() > 0.0);
+    CHECK(json["read_bytes_per_s"].get<double>() > 0.0);
+    CHECK(json["decode"][1]["share"].get<double>() > 0.0);
+    // Three layers of 256 + 16 halves for each token before.
+    CHECK(json["decode"][1]["bytes_per_token"].get<double>() ==
+          json["bytes_per_token"].get<double>() + 300 * 3 * 272 * 2);
 }
 
 TEST_CASE("bench, logits and info need no known pre-tokenizer; text does", "[cli]") {
