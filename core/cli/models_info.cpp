@@ -1,13 +1,24 @@
-// hearth models info: what a model file holds and whether it can be run.
+// hearth models info: what a model file holds, whether it can be run, and whether it fits a device.
+#include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <map>
 #include <ostream>
+#include <sstream>
 
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
+#include "core/model/placement.h"
+#include "core/model/synthetic.h"
 
 namespace hearth::cli {
 namespace {
+
+struct InfoOptions {
+    ModelOptions model;       ///< the backend: which device a model is to fit
+    double memory_gib = 0.0;  ///< 0: what the device has free
+    std::int32_t context_tokens = 0;
+};
 
 struct TypeTotal {
     std::int64_t tensors = 0;
@@ -82,11 +93,84 @@ void print_model(std::ostream& out, const model::Model& model) {
     print_line(out, "cache row", std::to_string(row) + " elements per token");
 }
 
-Result<int> run_models_info(const ModelOptions& options, const EngineContext& context) {
+std::string bytes_text(std::int64_t bytes) {
+    std::ostringstream text;
+    text << bytes << " bytes (" << std::fixed << std::setprecision(2)
+         << static_cast<double>(bytes) / 0x1p30 << " GiB)";
+    return text.str();
+}
+
+void print_placement(std::ostream& out, const model::Placement& placement) {
+    const auto bytes = [&out](const char* label, std::int64_t count) {
+        if (count > 0) print_line(out, label, bytes_text(count));
+    };
+    bytes("  weights", placement.weight_bytes);
+    bytes("  expert slots", placement.expert_cache_bytes);
+    bytes("  cache", placement.cache_bytes);
+    bytes("  graphs", placement.graph_bytes);
+    bytes("  workspace", placement.workspace_bytes);
+    bytes("  reserve", placement.reserve_bytes);
+    bytes("  in all", placement.device_bytes());
+    bytes("  on the host", placement.host_bytes);
+    if (placement.host_bytes > 0) {
+        const auto [fewest, most] = std::ranges::minmax(placement.expert_slots);
+        const std::string range = fewest == most
+                                      ? std::to_string(most)
+                                      : std::to_string(fewest) + " to " + std::to_string(most);
+        print_line(out, "  experts", range + " of each layer on the device at a time");
+    }
+    print_line(out, "  context", std::to_string(placement.context_tokens) + " tokens");
+    if (placement.missing_bytes > 0) {
+        print_line(out,
+                   "  does not fit",
+                   bytes_text(placement.missing_bytes) +
+                       " are missing; ask for a shorter --context or take a smaller model");
+    } else {
+        print_line(out,
+                   "  fits",
+                   placement.host_bytes > 0 ? "with routed experts on the host" : "as a whole");
+    }
+}
+
+/// What the model takes on a device that is there, or on one of `memory_gib`.
+Result<void> print_fit(const model::Model& model,
+                       const InfoOptions& options,
+                       const EngineContext& context) {
+    std::string device = options.model.backend.empty() ? "cuda" : options.model.backend;
+    auto free_bytes = static_cast<std::int64_t>(std::llround(options.memory_gib * 0x1p30));
+    if (options.memory_gib == 0.0) {
+        HEARTH_TRY(const auto backend, open_backend(options.model, context));
+        const auto memory = backend->memory();
+        if (!memory) {
+            return fail(ErrorCode::invalid_argument,
+                        "the " + device +
+                            " backend has no memory of its own to fit a model into; say how much "
+                            "with --memory",
+                        "models info");
+        }
+        free_bytes = memory->free_bytes;
+    }
+    const model::PlacementRequest request{.free_bytes = free_bytes,
+                                          .context_tokens = options.context_tokens,
+                                          .costs = model::device_costs(device)};
+    print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");
+    print_placement(context.out, model::place(model, request));
+    return {};
+}
+
+Result<std::shared_ptr<const formats::GgufFile>> open_file(const ModelOptions& options,
+                                                           const EngineContext& context) {
+    if (!options.synthetic.empty()) {
+        return model::make_synthetic(options.synthetic, {.is_filled = false});
+    }
     HEARTH_TRY(const std::string path, model_path(options, context));
-    HEARTH_TRY(const auto file, formats::GgufFile::load(path));
+    return formats::GgufFile::load(path);
+}
+
+Result<int> run_models_info(const InfoOptions& options, const EngineContext& context) {
+    HEARTH_TRY(const auto file, open_file(options.model, context));
     std::ostream& out = context.out;
-    print_line(out, "file", path);
+    print_line(out, "file", file->path());
     print_line(out, "size", std::to_string(file->size_bytes()) + " bytes");
     const std::string* architecture = file->find_string("general.architecture");
     print_line(out, "architecture", architecture != nullptr ? *architecture : "not said");
@@ -94,7 +178,12 @@ Result<int> run_models_info(const ModelOptions& options, const EngineContext& co
     if (name != nullptr) print_line(out, "name", *name);
     print_tensors(out, *file);
     const auto model = model::make_model(file);
-    if (model) print_model(out, **model);
+    if (model) {
+        print_model(out, **model);
+        if (!options.model.backend.empty() || options.memory_gib > 0.0) {
+            HEARTH_CHECK(print_fit(**model, options, context));
+        }
+    }
     out << "metadata\n";
     print_metadata(out, *file);
     // What was asked for is printed; that the model cannot run is the command's outcome.
@@ -105,14 +194,30 @@ Result<int> run_models_info(const ModelOptions& options, const EngineContext& co
 }  // namespace
 
 void add_models_info(Program& program, const EngineContext& context) {
-    const auto options = std::make_shared<ModelOptions>();
+    const auto options = std::make_shared<InfoOptions>();
     CLI::App* command =
         program.add("models",
                     "Look at model files",
                     "info",
                     "Say what a model file holds, and whether it can be run",
                     [options, &context] { return run_models_info(*options, context); });
-    command->add_option("file", options->model, "GGUF file (default: the model in use)");
+    command->add_option("file", options->model.model, "GGUF file (default: the model in use)");
+    add_synthetic_option(*command, options->model);
+    command
+        ->add_option("--device",
+                     options->model.backend,
+                     "Count what the model takes there, in what is free: cuda")
+        ->check(CLI::IsMember({"reference", "cpu", "cuda"}));
+    command
+        ->add_option("--memory",
+                     options->memory_gib,
+                     "The same for a device with so many GiB free, which need not be there")
+        ->check(CLI::Range(0.0, 65536.0));
+    command
+        ->add_option("--context",
+                     options->context_tokens,
+                     "Tokens of context to have room for (default: as many as fit)")
+        ->check(CLI::Range(1, 1 << 24));
 }
 
 }  // namespace hearth::cli

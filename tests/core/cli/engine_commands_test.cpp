@@ -113,6 +113,7 @@ TEST_CASE("wrong use exits 2 and says what is wrong", "[cli]") {
         {{"bench", "--model", file.path(), "-r", "0"}, "-r"},
         {{"bench", "--synthetic", "gpt9:Q8_0"}, "deepseek-v2-lite"},
         {{"bench", "--synthetic", "tiny:Q8_0", "--sequences", "65"}, "--sequences"},
+        {{"models", "info", "--synthetic", "tiny"}, "Q4_K_M"},
     };
     for (const auto& [words, expected] : cases) {
         const Outcome outcome = run(words);
@@ -322,6 +323,33 @@ TEST_CASE("bench makes a synthetic model and writes JSON beside its table", "[cl
     // Three layers of 256 + 16 halves for each token before.
     CHECK(json["decode"][1]["bytes_per_token"].get<double>() ==
           json["bytes_per_token"].get<double>() + 300 * 3 * 272 * 2);
+}
+
+TEST_CASE("models info counts what a model takes on a device", "[cli]") {
+    const Outcome whole = run({"models", "info", "--synthetic", "tiny:Q8_0", "--memory", "1"});
+    INFO(whole.err);
+    REQUIRE(whole.code == kExitDone);
+    CHECK_THAT(whole.out,
+               Catch::Contains("cuda with 1073741824 bytes (1.00 GiB) free") &&
+                   Catch::Contains("context         4096 tokens") && Catch::Contains("as a whole"));
+    const Outcome apart = run({"models",
+                               "info",
+                               "--synthetic",
+                               "deepseek-v2-lite:Q4_K_M",
+                               "--memory",
+                               "8",
+                               "--device",
+                               "cuda"});
+    CHECK_THAT(
+        apart.out,
+        Catch::Contains("with routed experts on the host") && Catch::Contains("on the host"));
+    const Outcome none =
+        run({"models", "info", "--synthetic", "deepseek-v2-lite:Q4_K_M", "--memory", "0.5"});
+    CHECK(none.code == kExitDone);
+    CHECK_THAT(none.out, Catch::Contains("are missing"));
+    const Outcome host = run({"models", "info", "--synthetic", "tiny:Q8_0", "--device", "cpu"});
+    CHECK(host.code == kExitMisused);
+    CHECK_THAT(host.err, Catch::Contains("--memory"));
 }
 
 TEST_CASE("bench, logits and info need no known pre-tokenizer; text does", "[cli]") {
