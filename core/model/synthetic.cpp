@@ -240,6 +240,9 @@ class Pages {
                             " bytes; name a smaller one",
                         "model");
         }
+        // Page faults are half of the time of filling; where large pages are refused, small ones
+        // do.
+        if (is_writable) ::madvise(memory, size, MADV_HUGEPAGE);
         return std::shared_ptr<const Pages>(new Pages({static_cast<std::byte*>(memory), size}));
     }
     ~Pages() { ::munmap(bytes_.data(), bytes_.size()); }
