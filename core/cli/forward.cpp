@@ -60,6 +60,7 @@ Result<compute::StepOutput> Forward::step_each(std::span<const std::int32_t> tok
     std::vector<std::int32_t> sequence_of(tokens.size());
     std::iota(sequence_of.begin(), sequence_of.end(), 0);
     std::vector<compute::SequenceView> sequences;
+    sequences.reserve(tokens.size());
     for (const std::int32_t sequence : sequence_of) {
         sequences.push_back({blocks_of(sequence)});
     }

@@ -1,7 +1,7 @@
 // The door of core/model: a loaded model is a configuration, its weights and the Plan that its
-// architecture records. Public headers: model.h, model_config.h, placement.h,
-// synthetic.h. One file per
-// architecture: deepseek2.cpp, qwen3moe.cpp, granitemoe.cpp, llama.cpp, qwen2.cpp.
+// architecture records. Public headers: model.h, model_config.h, placement.h (what a model takes on
+// a device), synthetic.h (known shapes with random weights). One file per architecture:
+// deepseek2.cpp, qwen3moe.cpp, granitemoe.cpp, llama.cpp, qwen2.cpp.
 #pragma once
 
 #include <cstdint>
