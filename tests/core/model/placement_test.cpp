@@ -56,8 +56,10 @@ TEST_CASE("the workspace is every value of a step with memory of its own", "[mod
     const std::int64_t values = 256 + 256 + 192 + 272 + 128 + 256 + 256 + 4 + 2 + 2;
     const Placement placement =
         place(*shaped("tiny:Q8_0"), {.free_bytes = kGib, .step_tokens = 10, .costs = kBare});
-    CHECK(placement.workspace_bytes ==
-          10 * 4 * values + 10 * 4 * 1024 + 10 * 1024 / 32 * 36 + 512 * 4);
+    constexpr std::int64_t kStepTokens = 10;
+    constexpr std::int64_t kInside = std::int64_t{4} * 256;
+    CHECK(placement.workspace_bytes == kStepTokens * 4 * values + kStepTokens * 4 * kInside +
+                                           kStepTokens * kInside / 32 * 36 + 2048);
 }
 
 TEST_CASE("graphs, reserve and alignment are added", "[model][placement]") {
@@ -82,7 +84,7 @@ TEST_CASE("the context is as long as fits, at most the model's", "[model][placem
     CHECK(all.context_tokens == 163'840);
     const Placement some = place(*model, {.free_bytes = 11 * kGib, .costs = kBare});
     const std::int64_t left = 11 * kGib - some.weight_bytes - some.workspace_bytes;
-    CHECK(some.context_tokens == left / (16 * 31'104) * 16);
+    CHECK(some.context_tokens == left / (std::int64_t{16} * 31'104) * 16);
     CHECK(some.host_bytes == 0);
     // Two sequences share the same room.
     const Placement two =
