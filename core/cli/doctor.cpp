@@ -1,5 +1,5 @@
 // hearth doctor: looks at everything that hearth needs on this machine, one line each, and says
-// what to do about what is wrong. Starts nothing and changes nothing.
+// what to do about what is wrong. Starts nothing.
 #include <filesystem>
 #include <iostream>
 #include <string>
