@@ -1,0 +1,39 @@
+// Attention of the step's tokens over the cache, for grouped queries and, with one key head and the
+// values in the key row, for latent attention after absorption. The cache is walked in splits of
+// kSplitTokens. Few tokens: one block per split, then the splits are merged in order; many tokens:
+// one block walks all splits, merging as it goes. Both do the same arithmetic, so the bits agree.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/base/result.h"
+#include "kernels/cuda/matrix.h"
+#include "kernels/cuda/step.h"
+
+namespace hearth::cuda {
+
+/// Widest value row of a head.
+inline constexpr int kAttentionValueDimMax = 512;
+
+struct AttentionArgs {
+    /// A head's query is `query_dim` columns of `query`, then `rest_dim` columns of `rest`.
+    FloatRows query, rest;
+    int query_head_stride = 0, query_dim = 0;
+    int rest_head_stride = 0, rest_dim = 0;
+    CacheLayer cache;
+    int heads = 0, kv_heads = 0;
+    int value_dim = 0;             ///< of a head
+    bool values_are_keys = false;  ///< the value is the first columns of the key
+    float scale = 0.0F;
+    FloatRows out;        ///< (tokens, heads * value_dim)
+    Q8Rows rounded = {};  ///< also the result, where quants is not null; value_dim a multiple of 32
+    /// Room for the splits: (tokens, heads, splits, value_dim), and as many maxima and sums.
+    float* partial_values = nullptr;
+    float2* partial_sums = nullptr;
+};
+
+/// One block per split for up to `splits` splits; 0: a block walks them all and needs no room.
+Result<void> attend(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, cudaStream_t stream);
+
+}  // namespace hearth::cuda

@@ -1,0 +1,287 @@
+// Chunks of 32 weights, as matrix.h lays them out, in a thread's registers: as bytes for integer
+// products and as floats. Every kernel that multiplies uses these, and adds a chunk to its sum by
+// the one function add_chunk, so that kernels for one token and for many give the same bits.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/matrix.h"
+
+namespace hearth::cuda {
+
+template <Format kFormat>
+struct FormatTag {
+    static constexpr Format value = kFormat;
+};
+
+/// Calls body(FormatTag) for a quantised format. The branch is the same in all threads of a block.
+template <typename Body>
+__device__ __forceinline__ void with_quantised(Format format, Body&& body) {
+    switch (format) {
+        case Format::q4_0:
+            return body(FormatTag<Format::q4_0>{});
+        case Format::q5_0:
+            return body(FormatTag<Format::q5_0>{});
+        case Format::q5_1:
+            return body(FormatTag<Format::q5_1>{});
+        case Format::q4_k:
+            return body(FormatTag<Format::q4_k>{});
+        case Format::q5_k:
+            return body(FormatTag<Format::q5_k>{});
+        case Format::q6_k:
+            return body(FormatTag<Format::q6_k>{});
+        default:
+            return body(FormatTag<Format::q8_0>{});
+    }
+}
+
+template <typename Body>
+__device__ __forceinline__ void with_format(Format format, Body&& body) {
+    switch (format) {
+        case Format::f32:
+            return body(FormatTag<Format::f32>{});
+        case Format::f16:
+            return body(FormatTag<Format::f16>{});
+        case Format::bf16:
+            return body(FormatTag<Format::bf16>{});
+        default:
+            return with_quantised(format, body);
+    }
+}
+
+constexpr bool has_fifth_bit(Format format) {
+    return format == Format::q5_0 || format == Format::q5_1 || format == Format::q5_k;
+}
+constexpr bool has_header(Format format) {
+    return format == Format::q4_k || format == Format::q5_k;
+}
+/// Whether a weight is scale * quant + low.
+constexpr bool has_low(Format format) {
+    return has_header(format) || format == Format::q5_1;
+}
+/// What is taken from a quant, where it is not already.
+constexpr int quant_offset(Format format) {
+    return format == Format::q4_0 ? 8 : format == Format::q5_0 ? 16 : 0;
+}
+
+/// Four weights each, as bytes: 4 t.. and 16 + 4 t.. of a chunk.
+struct WordPair {
+    int low, high;
+};
+
+/// From the words that hold them: quants[t] (Q8_0: and quants[t + 4]), high[0], high[1].
+template <Format kFormat>
+__device__ __forceinline__ WordPair
+unpack_words(unsigned quants, unsigned quants_high, unsigned high0, unsigned high1, int t) {
+    if constexpr (kFormat == Format::q8_0) {
+        return {static_cast<int>(quants), static_cast<int>(quants_high)};
+    } else {
+        unsigned low = quants & 0x0F0F0F0FU;
+        unsigned high = (quants >> 4) & 0x0F0F0F0FU;
+        if constexpr (has_fifth_bit(kFormat)) {
+            low |= ((high0 >> t) & 0x01010101U) << 4;
+            high |= ((high0 >> (t + 4)) & 0x01010101U) << 4;
+        } else if constexpr (kFormat == Format::q6_k) {
+            low |= ((high0 >> (2 * t)) & 0x03030303U) << 4;
+            high |= ((high1 >> (2 * t)) & 0x03030303U) << 4;
+            // Minus 32 in each byte; the top bit keeps borrows apart.
+            low = ((low | 0x80808080U) - 0x20202020U) ^ 0x80808080U;
+            high = ((high | 0x80808080U) - 0x20202020U) ^ 0x80808080U;
+        }
+        return {static_cast<int>(low), static_cast<int>(high)};
+    }
+}
+
+template <typename T>
+__device__ __forceinline__ T load(const void* address) {
+    return __ldg(static_cast<const T*>(address));
+}
+
+/// Where chunk `chunk` of row `row` stands among all chunks of a matrix.
+__device__ __forceinline__ std::int64_t chunk_index(const Matrix& m, std::int64_t row, int chunk) {
+    return row * (m.columns / kChunkWeights) + chunk;
+}
+
+/// All words of one chunk.
+template <Format kFormat>
+struct RawChunk {
+    unsigned quants[8];  ///< the last four: Q8_0 only
+    unsigned high[2];
+
+    __device__ __forceinline__ void read(const Matrix& m, std::int64_t index) {
+        constexpr int kBytes = kFormat == Format::q8_0 ? 32 : 16;
+        take(load<uint4>(m.quants + index * kBytes), quants);
+        if constexpr (kFormat == Format::q8_0) {
+            take(load<uint4>(m.quants + index * kBytes + 16), quants + 4);
+        } else if constexpr (has_fifth_bit(kFormat)) {
+            high[0] = load<unsigned>(m.high + index * 4);
+        } else if constexpr (kFormat == Format::q6_k) {
+            const uint2 words = load<uint2>(m.high + index * 8);
+            high[0] = words.x;
+            high[1] = words.y;
+        }
+    }
+    __device__ __forceinline__ WordPair pair(int t) const {
+        return unpack_words<kFormat>(
+            quants[t], kFormat == Format::q8_0 ? quants[t + 4] : 0U, high_word(0), high_word(1), t);
+    }
+
+  private:
+    static __device__ __forceinline__ void take(uint4 words, unsigned* out) {
+        out[0] = words.x;
+        out[1] = words.y;
+        out[2] = words.z;
+        out[3] = words.w;
+    }
+    [[nodiscard]] __device__ __forceinline__ unsigned high_word(int i) const {
+        constexpr int kWords = has_fifth_bit(kFormat) ? 1 : kFormat == Format::q6_k ? 2 : 0;
+        return i < kWords ? high[i] : 0U;
+    }
+};
+
+/// A weight of the chunk is scale * (quant - offset) + low; Q6_K: scale * half[weight / 16] *
+/// quant.
+struct ChunkScales {
+    float scale;
+    float low;
+    int half[2];
+};
+
+/// The 6-bit scale and minimum of chunk `j` of a super-block from its three words.
+__device__ __forceinline__ ChunkScales header_scales(uint4 header, int j) {
+    const int shift = 8 * (j & 3);
+    const unsigned a = header.y >> shift;
+    const unsigned b = header.z >> shift;
+    const unsigned c = header.w >> shift;
+    const bool is_first = j < 4;
+    const unsigned scale = is_first ? a & 63U : (c & 15U) | ((a >> 2) & 48U);
+    const unsigned minimum = is_first ? b & 63U : ((c >> 4) & 15U) | ((b >> 2) & 48U);
+    const float d = half_to_float(static_cast<std::uint16_t>(header.x & 0xFFFFU));
+    const float dmin = half_to_float(static_cast<std::uint16_t>(header.x >> 16));
+    return {d * static_cast<float>(scale), -dmin * static_cast<float>(minimum), {0, 0}};
+}
+
+template <Format kFormat>
+__device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t index) {
+    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
+    if constexpr (has_header(kFormat)) {
+        return header_scales(load<uint4>(m.supers + index / kChunksOfSuper * 16),
+                             static_cast<int>(index % kChunksOfSuper));
+    } else if constexpr (kFormat == Format::q6_k) {
+        const auto halves = load<std::uint16_t>(m.scales + index * 2);
+        const auto d = load<std::uint16_t>(m.supers + index / kChunksOfSuper * 2);
+        return {half_to_float(d),
+                0.0F,
+                {static_cast<std::int8_t>(halves & 0xFF), static_cast<std::int8_t>(halves >> 8)}};
+    } else if constexpr (kFormat == Format::q5_1) {
+        const auto both = load<unsigned>(m.scales + index * 4);
+        return {half_to_float(static_cast<std::uint16_t>(both & 0xFFFFU)),
+                half_to_float(static_cast<std::uint16_t>(both >> 16)),
+                {0, 0}};
+    } else {
+        return {half_to_float(load<std::uint16_t>(m.scales + index * 2)), 0.0F, {0, 0}};
+    }
+}
+
+/// Adds a chunk's product to a sum, from the integer products of its halves. The order of these
+/// operations is what all kernels share.
+template <Format kFormat>
+__device__ __forceinline__ float add_chunk(
+    float sum, const ChunkScales& w, const Q8Scale& x, int low, int high) {
+    int dot = low + high;
+    if constexpr (kFormat == Format::q6_k) dot = w.half[0] * low + w.half[1] * high;
+    if constexpr (quant_offset(kFormat) != 0) dot -= quant_offset(kFormat) * x.sum;
+    sum = __fmaf_rn(w.scale * x.d, static_cast<float>(dot), sum);
+    if constexpr (has_low(kFormat)) {
+        sum = __fmaf_rn(w.low * x.d, static_cast<float>(x.sum), sum);
+    }
+    return sum;
+}
+
+/// Weights that a thread decodes to floats at once: a chunk, or 16 bytes of halves.
+template <Format kFormat>
+inline constexpr int kFloatChunk = is_quantised(kFormat) ? kChunkWeights : 8;
+
+template <Format kFormat>
+__device__ __forceinline__ float float_weight(const Matrix& m, std::int64_t index) {
+    if constexpr (kFormat == Format::f32) {
+        return load<float>(m.quants + index * 4);
+    } else {
+        const auto bits = load<std::uint16_t>(m.quants + index * 2);
+        return kFormat == Format::f16 ? half_to_float(bits) : bf16_to_float(bits);
+    }
+}
+
+__device__ __forceinline__ float signed_byte(int word, int i) {
+    return static_cast<float>(static_cast<std::int8_t>(static_cast<unsigned>(word) >> (8 * i)));
+}
+
+/// Decodes chunk `chunk` (of kFloatChunk weights) of a row; zero beyond the row's end.
+template <Format kFormat>
+__device__ __forceinline__ void decode_floats(const Matrix& m,
+                                              std::int64_t row,
+                                              int chunk,
+                                              float (&out)[kFloatChunk<kFormat>]) {
+    if constexpr (!is_quantised(kFormat)) {
+        const int first = chunk * kFloatChunk<kFormat>;
+#pragma unroll
+        for (int i = 0; i < kFloatChunk<kFormat>; ++i) {
+            const bool is_inside = first + i < m.columns;
+            out[i] = is_inside ? float_weight<kFormat>(m, row * m.columns + first + i) : 0.0F;
+        }
+    } else {
+        RawChunk<kFormat> raw;
+        raw.read(m, chunk_index(m, row, chunk));
+        const ChunkScales scales = load_scales<kFormat>(m, chunk_index(m, row, chunk));
+        constexpr bool kHasHalves = kFormat == Format::q6_k;
+        const float steps[2] = {
+            kHasHalves ? scales.scale * static_cast<float>(scales.half[0]) : scales.scale,
+            kHasHalves ? scales.scale * static_cast<float>(scales.half[1]) : scales.scale};
+        constexpr auto kOffset = static_cast<float>(quant_offset(kFormat));
+#pragma unroll
+        for (int t = 0; t < 4; ++t) {
+            const WordPair words = raw.pair(t);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                out[4 * t + i] = steps[0] * (signed_byte(words.low, i) - kOffset) + scales.low;
+                out[16 + 4 * t + i] =
+                    steps[1] * (signed_byte(words.high, i) - kOffset) + scales.low;
+            }
+        }
+    }
+}
+
+// --- activations ---
+
+/// Rounds 32 neighbouring values, one in each lane of a warp, to bytes. What is no finite number
+/// makes the block's scale so, and with it every product: it is never lost.
+struct Q8Lane {
+    std::int8_t quant;
+    Q8Scale scale;  ///< the same in all lanes
+};
+__device__ __forceinline__ Q8Lane quantise_lane(float value) {
+    // As bits, so that NaN counts as the largest.
+    unsigned largest = __float_as_uint(value) & 0x7FFFFFFFU;
+    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
+        const unsigned other = __shfl_xor_sync(kAllLanes, largest, step);
+        largest = other > largest ? other : largest;
+    }
+    const float d = __uint_as_float(largest) / 127.0F;
+    const float inverse = largest == 0 ? 0.0F : 127.0F / __uint_as_float(largest);
+    const bool is_finite = largest < 0x7F800000U;
+    const int quant = is_finite ? __float2int_rn(value * inverse) : 0;
+    return {static_cast<std::int8_t>(quant), {d, lane_sum(quant)}};
+}
+
+/// Writes a block of 32 rounded values: `row` of `out`, columns from 32 * block.
+__device__ __forceinline__ void store_q8(const Q8Rows& out,
+                                         std::int64_t row,
+                                         int block,
+                                         float value) {
+    const Q8Lane lane = quantise_lane(value);
+    out.quants[row * out.columns + block * kChunkWeights + warp_lane()] = lane.quant;
+    if (warp_lane() == 0) out.scales[row * (out.columns / kChunkWeights) + block] = lane.scale;
+}
+
+}  // namespace hearth::cuda

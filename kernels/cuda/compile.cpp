@@ -1,0 +1,454 @@
+#include "kernels/cuda/compile.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <variant>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/compile_experts.h"
+#include "kernels/cuda/project.h"
+#include "kernels/cuda/rows.h"
+#include "kernels/cuda/values.h"
+
+namespace hearth::cuda {
+namespace {
+
+using compute::kNone;
+using compute::Plan;
+using compute::Slice;
+using compute::WeightId;
+
+class Compiler {
+  public:
+    Compiler(const Plan& plan,
+             const CudaWeights& weights,
+             const CompileOptions& options,
+             const StepTables& step,
+             Workspace& workspace)
+        : plan_(plan),
+          weights_(weights),
+          options_(options),
+          step_(step),
+          workspace_(workspace),
+          values_(plan, workspace),
+          partial_values_(workspace.take<float>(options.split_rows_max * split_width(plan).values)),
+          partial_sums_(workspace.take<float2>(options.split_rows_max * split_width(plan).heads)) {
+        out_.logit_values = workspace.take<float>(options.logit_rows_max * plan.vocab_size);
+    }
+
+    Result<CompiledPlan> run() && {
+        while (next_ < plan_.operations.size()) {
+            const compute::Operation& operation = plan_.operations[next_++];
+            HEARTH_CHECK(std::visit([this](const auto& op) { return add(op); }, operation));
+        }
+        return std::move(out_);
+    }
+
+  private:
+    Result<void> add(const compute::Embed& op);
+    Result<void> add(const compute::RmsNorm& op);
+    Result<void> add(const compute::Project& op);
+    Result<void> add(const compute::Rope& op);
+    Result<void> add(const compute::AttentionGqa& op);
+    Result<void> add(const compute::AttentionMla& op);
+    Result<void> add(const compute::RouteTopK& op);
+    Result<void> add(const compute::Experts& op);
+    Result<void> add(const compute::Swiglu& op);
+    Result<void> add(const compute::Add& op);
+    Result<void> add(const compute::Logits& op);
+
+    template <typename Launch>
+    void push(std::string name, Launch launch) {
+        out_.nodes.push_back({std::move(name), std::move(launch)});
+    }
+    [[nodiscard]] bool is_rounding(WeightId id) const {
+        return !options_.is_exact && is_quantised(weights_.matrix(id).format);
+    }
+    Q8Rows rounded(const Slice& slice) {
+        return values_.rounded(slice, [this](const FloatRows& x, const Q8Rows& rows) {
+            push("quantise", [x, rows](const StepShape& shape, cudaStream_t stream) {
+                return quantise(x, rows, shape.tokens, stream);
+            });
+        });
+    }
+    [[nodiscard]] ProjectPart part_of(const compute::Project& op) const;
+    [[nodiscard]] bool joins(const std::vector<const compute::Project*>& group,
+                             const compute::Project& next) const;
+    const float2* angles_of(const compute::Rope& op);
+    void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
+    void push_attend(const std::shared_ptr<AttentionArgs>& args);
+    void push_heads(const std::string& name, const ProjectArgs& args);
+    [[nodiscard]] CacheLayer cache_of(std::int32_t layer) const {
+        return {layer,
+                static_cast<std::int32_t>(plan_.kv.key_dim),
+                static_cast<std::int32_t>(plan_.kv.value_dim)};
+    }
+
+    const Plan& plan_;
+    const CudaWeights& weights_;
+    const CompileOptions& options_;
+    const StepTables step_;
+    Workspace& workspace_;
+    Values values_;
+    float* partial_values_;
+    float2* partial_sums_;
+    std::size_t next_ = 0;  ///< operation
+    CompiledPlan out_;
+
+    struct Angles {
+        const compute::Rope* op;
+        const float2* values;
+    };
+    std::vector<Angles> angles_;
+    std::optional<ExpertsRoom> experts_room_;
+};
+
+Result<void> Compiler::add(const compute::Embed& op) {
+    const EmbedArgs args{weights_.matrix(op.table), values_.floats(op.out), op.scale};
+    push("embed", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return embed(args, step, shape.tokens, stream);
+    });
+    values_.wrote(op.out);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::RmsNorm& op) {
+    auto args = std::make_shared<RmsNormArgs>();
+    args->x = values_.floats(op.x);
+    args->weight = weights_.vector(op.weight);
+    args->out = values_.floats(op.out);
+    args->groups = static_cast<int>(op.x.dim / op.group_dim);
+    args->group_dim = static_cast<int>(op.group_dim);
+    args->epsilon = op.epsilon;
+    push("rms_norm", [args](const StepShape& shape, cudaStream_t stream) {
+        return rms_norm(*args, shape.tokens, stream);
+    });
+    values_.wrote(op.out, op.group_dim % kChunkWeights == 0 ? &args->rounded : nullptr);
+    return {};
+}
+
+ProjectPart Compiler::part_of(const compute::Project& op) const {
+    return {.weight = weights_.matrix(op.weight),
+            .rows = static_cast<std::int32_t>(op.out.dim),
+            .bias = op.bias == kNone ? nullptr : weights_.vector(op.bias),
+            .residual = op.residual.id == kNone ? FloatRows{} : values_.floats(op.residual),
+            .out = values_.floats(op.out)};
+}
+
+/// Whether one kernel can compute `next` together with `group`: of one input and one way of
+/// computing, and no part touches what another one writes.
+bool Compiler::joins(const std::vector<const compute::Project*>& group,
+                     const compute::Project& next) const {
+    const compute::Project& first = *group.front();
+    const bool is_same_input = first.x.id == next.x.id && first.x.offset == next.x.offset;
+    const bool is_same_way = is_rounding(first.weight) == is_rounding(next.weight) &&
+                             (is_rounding(next.weight) || weights_.matrix(first.weight).format ==
+                                                              weights_.matrix(next.weight).format);
+    if (!is_same_input || !is_same_way || group.size() == kProjectPartsMax) return false;
+    if (overlap(next.out, next.x)) return false;
+    return std::ranges::none_of(group, [&](const compute::Project* each) {
+        return overlap(each->out, next.out) || overlap(each->out, next.x) ||
+               overlap(each->out, next.residual) || overlap(each->residual, next.out);
+    });
+}
+
+Result<void> Compiler::add(const compute::Project& op) {
+    std::vector<const compute::Project*> group{&op};
+    while (next_ < plan_.operations.size()) {
+        const auto* following = std::get_if<compute::Project>(&plan_.operations[next_]);
+        if (following == nullptr || !joins(group, *following)) break;
+        group.push_back(following);
+        ++next_;
+    }
+    ProjectArgs args;
+    for (const compute::Project* each : group) {
+        args.parts[args.part_count++] = part_of(*each);
+    }
+    if (is_rounding(op.weight)) {
+        args.x = rounded(op.x);
+        push("project_q8", [args](const StepShape& shape, cudaStream_t stream) {
+            return project_q8(args, shape.tokens, stream);
+        });
+    } else {
+        args.x_float = values_.floats(op.x);
+        push("project_float", [args](const StepShape& shape, cudaStream_t stream) {
+            return project_float(args, shape.tokens, stream);
+        });
+    }
+    for (const compute::Project* each : group) {
+        values_.wrote(each->out);
+    }
+    return {};
+}
+
+/// Rotations by the same frequencies share their angles, which are computed once per step.
+const float2* Compiler::angles_of(const compute::Rope& op) {
+    for (const Angles& each : angles_) {
+        if (each.op->frequencies == op.frequencies && each.op->magnitude == op.magnitude) {
+            return each.values;
+        }
+    }
+    const auto pairs = static_cast<std::int64_t>(op.frequencies.size());
+    auto* frequencies = workspace_.take<float>(pairs);
+    out_.constants.push_back({frequencies, op.frequencies});
+    const RopeAnglesArgs args{.frequencies = frequencies,
+                              .angles = workspace_.take<float2>(plan_.tokens_max * pairs),
+                              .pairs = static_cast<int>(pairs),
+                              .magnitude = op.magnitude};
+    push("rope_angles", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return rope_angles(args, step, shape.tokens, stream);
+    });
+    angles_.push_back({&op, args.angles});
+    return args.angles;
+}
+
+Result<void> Compiler::add(const compute::Rope& op) {
+    const RopeArgs args{.x = values_.floats(op.x),
+                        .angles = angles_of(op),
+                        .pairs = static_cast<int>(op.frequencies.size()),
+                        .heads = static_cast<int>(op.heads),
+                        .head_dim = static_cast<int>(op.head_dim),
+                        .rotate_offset = static_cast<int>(op.rotate_offset),
+                        .is_interleaved = op.style == compute::RopeStyle::interleaved};
+    push("rope", [args](const StepShape& shape, cudaStream_t stream) {
+        return rope(args, shape.tokens, stream);
+    });
+    values_.wrote(op.x);
+    return {};
+}
+
+void Compiler::store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer) {
+    const StoreCacheArgs args{.key = key, .value = value, .cache = cache_of(layer)};
+    push("store_cache", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return store_cache(args, step, shape.tokens, stream);
+    });
+}
+
+void Compiler::push_attend(const std::shared_ptr<AttentionArgs>& args) {
+    args->partial_values = partial_values_;
+    args->partial_sums = partial_sums_;
+    push("attend", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return attend(*args, step, shape.tokens, shape.splits, stream);
+    });
+}
+
+Failure refuse_attention(const std::string& why) {
+    return fail(
+        ErrorCode::unsupported,
+        "the cuda backend cannot compute this model's attention: " + why + "; use the cpu backend",
+        "cuda");
+}
+
+Result<void> check_dims(std::int64_t key_dim, std::int64_t value_dim) {
+    if (key_dim % 2 != 0) return refuse_attention("an odd head dim");
+    if (value_dim > kAttentionValueDimMax) {
+        return refuse_attention("values of " + std::to_string(value_dim) + " columns, at most " +
+                                std::to_string(kAttentionValueDimMax));
+    }
+    return {};
+}
+
+Result<void> Compiler::add(const compute::AttentionGqa& op) {
+    HEARTH_CHECK(check_dims(op.head_dim, op.value_dim));
+    store_rows(values_.floats(op.k), values_.floats(op.v), op.layer);
+    auto args = std::make_shared<AttentionArgs>();
+    args->query = values_.floats(op.q);
+    args->query_head_stride = args->query_dim = static_cast<int>(op.head_dim);
+    args->cache = cache_of(op.layer);
+    args->heads = static_cast<int>(op.heads);
+    args->kv_heads = static_cast<int>(op.kv_heads);
+    args->value_dim = static_cast<int>(op.value_dim);
+    args->scale = op.scale;
+    args->out = values_.floats(op.out);
+    push_attend(args);
+    values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &args->rounded : nullptr);
+    return {};
+}
+
+/// A product for each head with its own weights.
+void Compiler::push_heads(const std::string& name, const ProjectArgs& args) {
+    push(name, [args](const StepShape& shape, cudaStream_t stream) {
+        return project_float(args, shape.tokens, stream);
+    });
+}
+
+Result<void> Compiler::add(const compute::AttentionMla& op) {
+    HEARTH_CHECK(check_dims(op.latent_dim, op.latent_dim));
+    HEARTH_CHECK(check_dims(op.rope_dim, 0));
+    store_rows(values_.floats(op.latent), {}, op.layer);
+    const std::int64_t latent_columns = op.heads * op.latent_dim;
+    const std::int64_t rows = plan_.tokens_max;
+    const FloatRows queries{workspace_.take<float>(rows * latent_columns), latent_columns};
+    const FloatRows mixed{workspace_.take<float>(rows * latent_columns), latent_columns};
+    const FloatRows q = values_.floats(op.q);
+    const auto query_dim = static_cast<std::int32_t>(op.nope_dim + op.rope_dim);
+    const auto latent_dim = static_cast<std::int32_t>(op.latent_dim);
+
+    ProjectArgs absorb;
+    absorb.parts[0] = {.weight = weights_.matrix(op.k_up),
+                       .rows = static_cast<std::int32_t>(latent_columns),
+                       .out = queries};
+    absorb.part_count = 1;
+    absorb.x_float = q;
+    absorb.head_rows = absorb.head_out = latent_dim;
+    absorb.head_x = query_dim;
+    push_heads("absorb", absorb);
+
+    auto args = std::make_shared<AttentionArgs>();
+    args->query = queries;
+    args->query_head_stride = args->query_dim = latent_dim;
+    args->rest = {q.data == nullptr ? nullptr : q.data + op.nope_dim, q.stride};
+    args->rest_head_stride = query_dim;
+    args->rest_dim = static_cast<int>(op.rope_dim);
+    args->cache = cache_of(op.layer);
+    args->heads = static_cast<int>(op.heads);
+    args->kv_heads = 1;
+    args->value_dim = latent_dim;
+    args->values_are_keys = true;
+    args->scale = op.scale;
+    args->out = mixed;
+    push_attend(args);
+
+    ProjectArgs up;
+    up.parts[0] = {.weight = weights_.matrix(op.v_up),
+                   .rows = static_cast<std::int32_t>(op.heads * op.value_dim),
+                   .out = values_.floats(op.out)};
+    up.part_count = 1;
+    up.x_float = mixed;
+    up.head_rows = up.head_out = static_cast<std::int32_t>(op.value_dim);
+    up.head_x = latent_dim;
+    push_heads("values_up", up);
+    values_.wrote(op.out);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::RouteTopK& op) {
+    if (op.logits.dim > kExpertsMax) {
+        return fail(ErrorCode::unsupported,
+                    "the cuda backend serves at most " + std::to_string(kExpertsMax) +
+                        " experts, this model has " + std::to_string(op.logits.dim),
+                    "cuda");
+    }
+    const RouteArgs args{.logits = values_.floats(op.logits),
+                         .bias = op.bias == kNone ? nullptr : weights_.vector(op.bias),
+                         .experts = values_.ints(op.experts),
+                         .weights = values_.floats(op.weights),
+                         .expert_count = static_cast<int>(op.logits.dim),
+                         .experts_per_token = static_cast<int>(op.experts.dim),
+                         .group_count = static_cast<int>(op.group_count),
+                         .groups_used = static_cast<int>(op.groups_used),
+                         .scale = op.scale,
+                         .is_softmax = op.gating == compute::Gating::softmax,
+                         .normalises = op.normalise};
+    push("route_top_k", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return route_top_k(args, step, shape.tokens, stream);
+    });
+    values_.wrote(op.experts);
+    values_.wrote(op.weights);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::Experts& op) {
+    if (!experts_room_) experts_room_ = make_experts_room(plan_, weights_, workspace_);
+    ExpertsNode node{
+        .gate = weights_.matrix(op.gate),
+        .up = weights_.matrix(op.up),
+        .down = weights_.matrix(op.down),
+        .expert_count = static_cast<int>(weights_.tensor(op.gate).shape.dim(0)),
+        .ffn_dim = static_cast<int>(weights_.tensor(op.gate).shape.dim(1)),
+        .x = values_.floats(op.x),
+        .experts = values_.ints(op.experts),
+        .weights = values_.floats(op.weights),
+        .residual = op.residual.id == kNone ? FloatRows{} : values_.floats(op.residual),
+        .out = values_.floats(op.out),
+        .rows = static_cast<int>(op.out.dim),
+        .experts_per_token = static_cast<int>(op.experts.dim),
+        .room = *experts_room_};
+    node.rounds_up = is_rounding(op.gate) && is_rounding(op.up);
+    node.rounds_down = is_rounding(op.down);
+    if (node.rounds_up) node.x_rounded = rounded(op.x);
+    push("experts", [node](const StepShape& shape, cudaStream_t stream) {
+        return run_experts(node, shape.tokens, stream);
+    });
+    values_.wrote(op.out);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::Swiglu& op) {
+    auto args = std::make_shared<PairwiseArgs>();
+    args->a = values_.floats(op.gate);
+    args->b = values_.floats(op.up);
+    args->out = values_.floats(op.out);
+    args->dim = static_cast<int>(op.out.dim);
+    push("swiglu", [args](const StepShape& shape, cudaStream_t stream) {
+        return swiglu(*args, shape.tokens, stream);
+    });
+    values_.wrote(op.out, op.out.dim % kChunkWeights == 0 ? &args->rounded : nullptr);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::Add& op) {
+    const PairwiseArgs args{.a = values_.floats(op.a),
+                            .b = values_.floats(op.b),
+                            .out = values_.floats(op.out),
+                            .dim = static_cast<int>(op.out.dim)};
+    push("add", [args](const StepShape& shape, cudaStream_t stream) {
+        return cuda::add(args, shape.tokens, stream);
+    });
+    values_.wrote(op.out);
+    return {};
+}
+
+Result<void> Compiler::add(const compute::Logits& op) {
+    ProjectArgs args;
+    args.parts[0] = {.weight = weights_.matrix(op.weight),
+                     .rows = static_cast<std::int32_t>(plan_.vocab_size),
+                     .out = {out_.logit_values, plan_.vocab_size},
+                     .scale = op.scale};
+    args.part_count = 1;
+    const bool is_rounded = is_rounding(op.weight);
+    if (is_rounded) {
+        args.x = rounded(op.x);
+    } else {
+        args.x_float = values_.floats(op.x);
+    }
+    out_.logits.push_back(
+        {"logits", [args, is_rounded, step = step_](const StepShape& shape, cudaStream_t stream) {
+             if (shape.logit_rows == 0) return Result<void>();
+             ProjectArgs now = args;
+             now.row_map = step.logit_rows + shape.logit_first;
+             now.count = shape.counts_logits ? &step.header->logit_count : nullptr;
+             return is_rounded ? project_q8(now, shape.logit_rows, stream)
+                               : project_float(now, shape.logit_rows, stream);
+         }});
+    return {};
+}
+
+}  // namespace
+
+Result<CompiledPlan> compile_plan(const compute::Plan& plan,
+                                  const CudaWeights& weights,
+                                  const CompileOptions& options,
+                                  const StepTables& step,
+                                  Workspace& workspace) {
+    return Compiler(plan, weights, options, step, workspace).run();
+}
+
+SplitWidth split_width(const compute::Plan& plan) {
+    SplitWidth width;
+    const auto widen = [&](std::int64_t heads, std::int64_t value_dim) {
+        width.values = std::max(width.values, heads * value_dim);
+        width.heads = std::max(width.heads, heads);
+    };
+    for (const compute::Operation& operation : plan.operations) {
+        if (const auto* gqa = std::get_if<compute::AttentionGqa>(&operation)) {
+            widen(gqa->heads, gqa->value_dim);
+        } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+            widen(mla->heads, mla->latent_dim);
+        }
+    }
+    return width;
+}
+
+}  // namespace hearth::cuda

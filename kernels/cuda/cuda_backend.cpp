@@ -1,0 +1,85 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "core/base/assert.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/kv_store.h"
+#include "kernels/cuda/memory.h"
+#include "kernels/cuda/program.h"
+#include "kernels/cuda/weights.h"
+
+namespace hearth::cuda {
+namespace {
+
+class CudaBackend final : public compute::Backend {
+  public:
+    CudaBackend(Device device, ProgramOptions options, std::shared_ptr<Stream> stream)
+        : device_(std::move(device)),
+          options_(options),
+          stream_(std::move(stream)) {}
+
+    [[nodiscard]] std::string_view name() const override { return "cuda"; }
+    [[nodiscard]] std::string description() const override { return device_.description; }
+
+    Result<std::unique_ptr<compute::DeviceWeights>> upload(
+        std::span<const compute::Tensor> weights) override {
+        HEARTH_TRY(auto uploaded, CudaWeights::make(weights));
+        return std::unique_ptr<compute::DeviceWeights>(std::move(uploaded));
+    }
+
+    Result<std::unique_ptr<compute::Program>> compile(const compute::Plan& plan,
+                                                      compute::DeviceWeights& weights) override {
+        const auto* own = dynamic_cast<const CudaWeights*>(&weights);
+        HEARTH_ASSERT(own != nullptr);
+        return CudaProgram::make(plan, *own, options_, stream_);
+    }
+
+    Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
+                                                            std::int32_t block_count) override {
+        return CudaKvStore::make(layout, block_count, stream_);
+    }
+
+  private:
+    const Device device_;
+    const ProgramOptions options_;
+    const std::shared_ptr<Stream> stream_;
+};
+
+bool is_set(const char* name, bool otherwise) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? otherwise : std::string_view(value) == "1";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<compute::Backend>> make_cuda_backend(const CudaOptions& options) {
+    HEARTH_TRY(Device device, choose_device(options.device));
+    HEARTH_TRY(auto stream, Stream::make());
+    return std::unique_ptr<compute::Backend>(std::make_unique<CudaBackend>(
+        std::move(device),
+        ProgramOptions{.is_exact = options.is_exact, .has_graphs = options.has_graphs},
+        std::move(stream)));
+}
+
+Result<CudaOptions> cuda_options_of_environment() {
+    CudaOptions options{.device = std::nullopt,
+                        .is_exact = is_set("HEARTH_CUDA_EXACT", false),
+                        .has_graphs = is_set("HEARTH_CUDA_GRAPHS", true)};
+    if (const char* value = std::getenv("HEARTH_CUDA_DEVICE")) {
+        char* end = nullptr;
+        const long index = std::strtol(value, &end, 10);
+        if (end == value || *end != '\0' || index < 0 || index > 1024) {
+            return fail(ErrorCode::unavailable,
+                        std::string("HEARTH_CUDA_DEVICE is \"") + value +
+                            "\"; give the number of a GPU, or nothing",
+                        "cuda");
+        }
+        options.device = static_cast<int>(index);
+    }
+    return options;
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,24 @@
+// Which device serves, and what it is in words.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/base/result.h"
+
+namespace hearth::cuda {
+
+struct Device {
+    int index = 0;
+    std::string
+        description;  ///< "NVIDIA H100, 80 GiB, compute capability 9.0, driver for CUDA 13.0"
+};
+
+/// Takes device `wanted`, or of all that can serve the one with the most memory, for this process.
+/// Errors: unavailable, in one sentence.
+Result<Device> choose_device(std::optional<int> wanted);
+
+/// Whether this build holds code for the device that was chosen.
+bool has_code_for_device();
+
+}  // namespace hearth::cuda

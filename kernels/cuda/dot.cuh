@@ -1,0 +1,82 @@
+// Dot products of weight rows by one warp or by the lanes of a part of it.
+#pragma once
+
+#include "kernels/cuda/chunk.cuh"
+
+namespace hearth::cuda {
+
+/// One lane's part of `kRows` dot products: chunks lane, lane + lanes, ... of rows from `row` on;
+/// the rows beyond `row_last` repeat it. Reads each row's bytes once, the activations once for all
+/// rows.
+///   x, scales   of one token
+template <Format kFormat, int kRows>
+__device__ __forceinline__ void add_row_dots(const Matrix& m,
+                                             std::int64_t row,
+                                             std::int64_t row_last,
+                                             const std::int8_t* x,
+                                             const Q8Scale* scales,
+                                             int lane,
+                                             int lanes,
+                                             float (&sums)[kRows]) {
+    const int chunks = m.columns / kChunkWeights;
+#pragma unroll 2
+    for (int chunk = lane; chunk < chunks; chunk += lanes) {
+        const auto* words = reinterpret_cast<const int4*>(x + chunk * kChunkWeights);
+        const int4 first = words[0];
+        const int4 second = words[1];
+        const int low_x[4] = {first.x, first.y, first.z, first.w};
+        const int high_x[4] = {second.x, second.y, second.z, second.w};
+        const Q8Scale scale = scales[chunk];
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+            const std::int64_t index = chunk_index(m, smaller(row + r, row_last), chunk);
+            RawChunk<kFormat> raw;
+            raw.read(m, index);
+            int low = 0;
+            int high = 0;
+#pragma unroll
+            for (int t = 0; t < 4; ++t) {
+                const WordPair pair = raw.pair(t);
+                low = __dp4a(pair.low, low_x[t], low);
+                high = __dp4a(pair.high, high_x[t], high);
+            }
+            sums[r] = add_chunk<kFormat>(sums[r], load_scales<kFormat>(m, index), scale, low, high);
+        }
+    }
+}
+
+/// Lanes that share a row: as many as it has chunks, up to a warp. More would only add zeros.
+inline int lanes_for(std::int64_t chunks) {
+    int lanes = 1;
+    while (lanes < kWarpLanes && lanes < chunks) {
+        lanes *= 2;
+    }
+    return lanes;
+}
+
+/// One lane's part of the dot products of a weight row with `kTokens` rows of floats.
+///   x   kTokens pointers to `columns` floats
+template <Format kFormat, int kTokens>
+__device__ __forceinline__ void add_float_dots(const Matrix& m,
+                                               std::int64_t row,
+                                               const float* const (&x)[kTokens],
+                                               int lane,
+                                               int lanes,
+                                               float (&sums)[kTokens]) {
+    constexpr int kCount = kFloatChunk<kFormat>;
+    for (int chunk = lane; chunk * kCount < m.columns; chunk += lanes) {
+        float weights[kCount];
+        decode_floats<kFormat>(m, row, chunk, weights);
+        const int first = chunk * kCount;
+        const int count = smaller(kCount, m.columns - first);
+#pragma unroll
+        for (int t = 0; t < kTokens; ++t) {
+#pragma unroll
+            for (int i = 0; i < kCount; ++i) {
+                if (i < count) sums[t] = __fmaf_rn(weights[i], x[t][first + i], sums[t]);
+            }
+        }
+    }
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,334 @@
+#include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/experts.h"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/tile.cuh"
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kRowsOfWarp = kChunkWeights / kWarps;  ///< a block makes one block of 32 results
+constexpr int kTileGroupsMany = 4;
+
+__device__ __forceinline__ int expert_of(const IntRows& experts, int pair, int per_token) {
+    return experts.data[pair / per_token * experts.stride + pair % per_token];
+}
+
+/// kRowsOfWarp dot products with one row of rounded activations, each in all lanes.
+__device__ __forceinline__ void row_dots(const Matrix& m,
+                                         std::int64_t row,
+                                         std::int64_t row_last,
+                                         const Q8Rows& x,
+                                         std::int64_t x_row,
+                                         float (&dots)[kRowsOfWarp]) {
+    with_quantised(m.format, [&](auto tag) {
+        add_row_dots<decltype(tag)::value, kRowsOfWarp>(
+            m,
+            row,
+            row_last,
+            x.quants + x_row * x.columns,
+            x.scales + x_row * (x.columns / kChunkWeights),
+            warp_lane(),
+            kWarpLanes,
+            dots);
+    });
+#pragma unroll
+    for (float& dot : dots) {
+        dot = lane_sum(dot);
+    }
+}
+
+/// One token: a block per (32 rows, slot), a warp per 4 rows of gate and of up. Reads their weights
+/// once and the token's activations from L1; bound by memory.
+__global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(ExpertsUpArgs args) {
+    auto* results = static_cast<float*>(block_memory());
+    const int slot = static_cast<int>(blockIdx.y);
+    const int expert = expert_of(args.experts, slot, args.experts_per_token);
+    if (expert < 0) return;
+    const int first = static_cast<int>(blockIdx.x) * kChunkWeights;
+    const std::int64_t begin = std::int64_t{expert} * args.ffn_dim;
+    const std::int64_t row = begin + first + warp_of_block() * kRowsOfWarp;
+    float gates[kRowsOfWarp] = {};
+    float ups[kRowsOfWarp] = {};
+    row_dots(args.gate, row, begin + args.ffn_dim - 1, args.x, 0, gates);
+    row_dots(args.up, row, begin + args.ffn_dim - 1, args.x, 0, ups);
+#pragma unroll
+    for (int i = 0; i < kRowsOfWarp; ++i) {
+        if (warp_lane() == i) {
+            results[warp_of_block() * kRowsOfWarp + i] = silu(gates[i]) * ups[i];
+        }
+    }
+    __syncthreads();
+    if (warp_of_block() != 0) return;
+    const int column = first + warp_lane();
+    const float value = results[warp_lane()];
+    if (args.hidden.data != nullptr && column < args.ffn_dim) {
+        args.hidden.data[slot * args.hidden.stride + column] = value;
+    }
+    if (args.rounded.quants != nullptr) store_q8(args.rounded, slot, first / kChunkWeights, value);
+}
+
+/// The tile of a block and the pairs in it; `rows` gets the row of each pair's activations.
+struct TilePairs {
+    PairTile tile{};
+    bool is_empty = true;
+};
+template <int kPairs>
+__device__ __forceinline__ TilePairs load_pairs(const PairTiles& tiles, int* pairs) {
+    TilePairs out;
+    const int number = static_cast<int>(blockIdx.y);
+    if (number >= *tiles.tile_count) return out;
+    out.tile = tiles.tiles[number];
+    out.is_empty = false;
+    const int thread = static_cast<int>(threadIdx.x);
+    if (thread < kPairs) {
+        pairs[thread] = tiles.pairs[out.tile.first + smaller(thread, out.tile.count - 1)];
+    }
+    return out;
+}
+
+/// 16 rows of gate and up for the pairs of a tile. Reads the weights once per tile; see tile.cuh.
+template <int kGroups>
+__global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUpArgs args) {
+    constexpr int kPairs = kGroups * kTileGroupTokens;
+    auto* shared = static_cast<float*>(block_memory());
+    int* pairs = reinterpret_cast<int*>(shared + kTileSums);
+    int* x_rows = pairs + kPairs;
+    const TilePairs at = load_pairs<kPairs>(args.tiles, pairs);
+    if (at.is_empty) return;
+    const int thread = static_cast<int>(threadIdx.x);
+    if (thread < kPairs) x_rows[thread] = pairs[thread] / args.experts_per_token;
+    __syncthreads();
+    const int first = static_cast<int>(blockIdx.x) * kTileRows;
+    const std::int64_t begin = std::int64_t{at.tile.expert} * args.ffn_dim;
+    TileSums<kGroups> gates = {};
+    TileSums<kGroups> ups = {};
+    with_quantised(args.gate.format, [&](auto tag) {
+        add_tile<decltype(tag)::value, kGroups>(
+            args.gate, begin + first, begin + args.ffn_dim - 1, args.x, x_rows, gates);
+    });
+    with_quantised(args.up.format, [&](auto tag) {
+        add_tile<decltype(tag)::value, kGroups>(
+            args.up, begin + first, begin + args.ffn_dim - 1, args.x, x_rows, ups);
+    });
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+        const float gate = sum_tile(gates, group, shared);
+        const float up = sum_tile(ups, group, shared);
+        const int place = group * kTileGroupTokens + thread % kTileGroupTokens;
+        const int column = first + thread / kTileGroupTokens;
+        if (thread < kTileOutputs && place < at.tile.count && column < args.ffn_dim) {
+            args.hidden.data[pairs[place] * args.hidden.stride + column] = silu(gate) * up;
+        }
+    }
+}
+
+/// One row of gate and up per warp, one pair. Reads the weights once per pair; bound by decoding.
+__global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_float_kernel(ExpertsUpArgs args) {
+    const int pair = static_cast<int>(blockIdx.y);
+    const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
+    const int expert = expert_of(args.experts, pair, args.experts_per_token);
+    if (expert < 0 || row >= args.ffn_dim) return;
+    const std::int64_t place = std::int64_t{expert} * args.ffn_dim + row;
+    const float* x[1] = {args.x_float.data + pair / args.experts_per_token * args.x_float.stride};
+    float gate[1] = {0.0F};
+    float up[1] = {0.0F};
+    with_format(args.gate.format, [&](auto tag) {
+        add_float_dots<decltype(tag)::value, 1>(args.gate, place, x, warp_lane(), kWarpLanes, gate);
+    });
+    with_format(args.up.format, [&](auto tag) {
+        add_float_dots<decltype(tag)::value, 1>(args.up, place, x, warp_lane(), kWarpLanes, up);
+    });
+    const float value = silu(lane_sum(gate[0])) * lane_sum(up[0]);
+    if (warp_lane() == 0) args.hidden.data[pair * args.hidden.stride + row] = value;
+}
+
+__device__ __forceinline__ float residual_of(const ExpertsDownArgs& args,
+                                             std::int64_t token,
+                                             int row) {
+    return args.residual.data == nullptr ? 0.0F
+                                         : args.residual.data[token * args.residual.stride + row];
+}
+
+/// One token: a warp per output row, over all slots. Reads the chosen experts' rows once; bound by
+/// memory.
+__global__ void __launch_bounds__(kWarps* kWarpLanes)
+    experts_down_one_kernel(ExpertsDownArgs args) {
+    const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
+    if (row >= args.rows) return;
+    float total = residual_of(args, 0, row);
+    with_quantised(args.down.format, [&](auto tag) {
+        constexpr int kTogether = 4;
+        for (int first = 0; first < args.experts_per_token; first += kTogether) {
+            float sums[kTogether] = {};
+#pragma unroll
+            for (int i = 0; i < kTogether; ++i) {
+                const int slot = first + i;
+                const int expert = slot < args.experts_per_token ? args.experts.data[slot] : -1;
+                if (expert < 0) continue;
+                float sum[1] = {0.0F};
+                const std::int64_t place = std::int64_t{expert} * args.rows + row;
+                const int blocks = args.hidden.columns / kChunkWeights;
+                add_row_dots<decltype(tag)::value, 1>(
+                    args.down,
+                    place,
+                    place,
+                    args.hidden.quants + std::int64_t{slot} * args.hidden.columns,
+                    args.hidden.scales + std::int64_t{slot} * blocks,
+                    warp_lane(),
+                    kWarpLanes,
+                    sum);
+                sums[i] = sum[0];
+            }
+#pragma unroll
+            for (int i = 0; i < kTogether; ++i) {
+                const float dot = lane_sum(sums[i]);
+                if (first + i < args.experts_per_token && args.experts.data[first + i] >= 0) {
+                    total = __fmaf_rn(args.weights.data[first + i], dot, total);
+                }
+            }
+        }
+    });
+    if (warp_lane() == 0) args.out.data[row] = total;
+}
+
+/// 16 rows of down for the pairs of a tile; the products are summed by sum_pairs_kernel.
+template <int kGroups>
+__global__ void __launch_bounds__(kTileThreads) experts_down_tile_kernel(ExpertsDownArgs args) {
+    constexpr int kPairs = kGroups * kTileGroupTokens;
+    auto* shared = static_cast<float*>(block_memory());
+    int* pairs = reinterpret_cast<int*>(shared + kTileSums);
+    const TilePairs at = load_pairs<kPairs>(args.tiles, pairs);
+    if (at.is_empty) return;
+    __syncthreads();
+    const int first = static_cast<int>(blockIdx.x) * kTileRows;
+    const std::int64_t begin = std::int64_t{at.tile.expert} * args.rows;
+    TileSums<kGroups> sums = {};
+    with_quantised(args.down.format, [&](auto tag) {
+        add_tile<decltype(tag)::value, kGroups>(
+            args.down, begin + first, begin + args.rows - 1, args.hidden, pairs, sums);
+    });
+    const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+        const float dot = sum_tile(sums, group, shared);
+        const int place = group * kTileGroupTokens + thread % kTileGroupTokens;
+        const int column = first + thread / kTileGroupTokens;
+        if (thread < kTileOutputs && place < at.tile.count && column < args.rows) {
+            args.products.data[pairs[place] * args.products.stride + column] = dot;
+        }
+    }
+}
+
+/// Reads and writes each product once; bound by memory.
+__global__ void sum_pairs_kernel(ExpertsDownArgs args) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (row >= args.rows) return;
+    float total = residual_of(args, token, row);
+    for (int slot = 0; slot < args.experts_per_token; ++slot) {
+        if (args.experts.data[token * args.experts.stride + slot] < 0) continue;
+        const std::int64_t pair = token * args.experts_per_token + slot;
+        total = __fmaf_rn(args.weights.data[token * args.weights.stride + slot],
+                          args.products.data[pair * args.products.stride + row],
+                          total);
+    }
+    args.out.data[token * args.out.stride + row] = total;
+}
+
+/// A warp per output row and token. Reads the chosen experts' rows once per token; bound by
+/// decoding.
+__global__ void __launch_bounds__(kWarps* kWarpLanes)
+    experts_down_float_kernel(ExpertsDownArgs args) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
+    if (row >= args.rows) return;
+    float total = residual_of(args, token, row);
+    for (int slot = 0; slot < args.experts_per_token; ++slot) {
+        const int expert = args.experts.data[token * args.experts.stride + slot];
+        if (expert < 0) continue;
+        const std::int64_t pair = token * args.experts_per_token + slot;
+        const float* x[1] = {args.hidden_float.data + pair * args.hidden_float.stride};
+        float sum[1] = {0.0F};
+        with_format(args.down.format, [&](auto tag) {
+            add_float_dots<decltype(tag)::value, 1>(
+                args.down, std::int64_t{expert} * args.rows + row, x, warp_lane(), kWarpLanes, sum);
+        });
+        total = __fmaf_rn(
+            args.weights.data[token * args.weights.stride + slot], lane_sum(sum[0]), total);
+    }
+    if (warp_lane() == 0) args.out.data[token * args.out.stride + row] = total;
+}
+
+LaunchShape tile_shape(int rows, int tiles_max, int tile_pairs) {
+    return {.grid = dim3(blocks_for(rows, kTileRows), static_cast<unsigned>(tiles_max)),
+            .block = dim3(kTileThreads),
+            .shared_bytes =
+                kTileSums * sizeof(float) + 2 * static_cast<std::size_t>(tile_pairs) * sizeof(int)};
+}
+
+LaunchShape warp_shape(int rows, int columns) {
+    return {.grid = dim3(blocks_for(rows, kWarps), static_cast<unsigned>(columns)),
+            .block = dim3(kWarps * kWarpLanes)};
+}
+
+}  // namespace
+
+Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream) {
+    return launch("experts_up_one",
+                  experts_up_one_kernel,
+                  {.grid = dim3(blocks_for(args.ffn_dim, kChunkWeights),
+                                static_cast<unsigned>(args.experts_per_token)),
+                   .block = dim3(kWarps * kWarpLanes),
+                   .shared_bytes = kChunkWeights * sizeof(float)},
+                  stream,
+                  args);
+}
+
+Result<void> experts_up_tile(const ExpertsUpArgs& args, cudaStream_t stream) {
+    const LaunchShape shape = tile_shape(args.ffn_dim, args.tiles_max, args.tile_pairs);
+    if (args.tile_pairs == kTileGroupTokens) {
+        return launch("experts_up_tile", experts_up_tile_kernel<1>, shape, stream, args);
+    }
+    return launch("experts_up_tile", experts_up_tile_kernel<kTileGroupsMany>, shape, stream, args);
+}
+
+Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, cudaStream_t stream) {
+    return launch("experts_up_float",
+                  experts_up_float_kernel,
+                  warp_shape(args.ffn_dim, tokens * args.experts_per_token),
+                  stream,
+                  args);
+}
+
+Result<void> experts_down_one(const ExpertsDownArgs& args, cudaStream_t stream) {
+    return launch(
+        "experts_down_one", experts_down_one_kernel, warp_shape(args.rows, 1), stream, args);
+}
+
+Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, cudaStream_t stream) {
+    const LaunchShape shape = tile_shape(args.rows, args.tiles_max, args.tile_pairs);
+    if (args.tile_pairs == kTileGroupTokens) {
+        HEARTH_CHECK(launch("experts_down_tile", experts_down_tile_kernel<1>, shape, stream, args));
+    } else {
+        HEARTH_CHECK(launch(
+            "experts_down_tile", experts_down_tile_kernel<kTileGroupsMany>, shape, stream, args));
+    }
+    constexpr int kThreads = 256;
+    return launch("sum_pairs",
+                  sum_pairs_kernel,
+                  {.grid = dim3(blocks_for(args.rows, kThreads), static_cast<unsigned>(tokens)),
+                   .block = dim3(kThreads)},
+                  stream,
+                  args);
+}
+
+Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, cudaStream_t stream) {
+    return launch("experts_down_float",
+                  experts_down_float_kernel,
+                  warp_shape(args.rows, tokens),
+                  stream,
+                  args);
+}
+
+}  // namespace hearth::cuda

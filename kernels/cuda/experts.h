@@ -1,0 +1,61 @@
+// The expert block in two kernels: gate, up and SwiGLU, then down, weights and sum. One token: a
+// block serves 32 rows of a slot and rounds its result on the spot, and a warp sums an output row
+// over all slots. Several tokens: pairs sorted by expert, tiles of the tensor cores, so that an
+// expert's weights are read once for all its tokens. Slots are summed in order, so the bits agree.
+// The float kernels serve any types, and float weights.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "core/base/result.h"
+#include "kernels/cuda/matrix.h"
+#include "kernels/cuda/route.h"
+
+namespace hearth::cuda {
+
+struct ExpertsUpArgs {
+    Matrix gate, up;  ///< (experts, ffn_dim, columns)
+    IntRows experts;
+    Q8Rows x;           ///< of the rounded kernels
+    FloatRows x_float;  ///< of the float kernel
+    int ffn_dim = 0;
+    int experts_per_token = 0;
+    FloatRows hidden;  ///< (pairs, ffn_dim) out, where data is not null
+    Q8Rows rounded =
+        {};           ///< (pairs, ffn_dim) out of the one-token kernel, where quants is not null
+    PairTiles tiles;  ///< of the tile kernel
+    int tiles_max = 0;
+    int tile_pairs = 0;
+};
+Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream);
+Result<void> experts_up_tile(const ExpertsUpArgs& args, cudaStream_t stream);
+Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, cudaStream_t stream);
+
+struct ExpertsDownArgs {
+    Matrix down;  ///< (experts, rows, ffn_dim)
+    IntRows experts;
+    FloatRows weights;
+    Q8Rows hidden;           ///< (pairs, ffn_dim)
+    FloatRows hidden_float;  ///< (pairs, ffn_dim)
+    int rows = 0;
+    int experts_per_token = 0;
+    FloatRows residual = {};  ///< data null: none
+    FloatRows out;
+    FloatRows products;  ///< (pairs, rows) room of the tile kernel
+    PairTiles tiles;
+    int tiles_max = 0;
+    int tile_pairs = 0;
+};
+Result<void> experts_down_one(const ExpertsDownArgs& args, cudaStream_t stream);
+/// Two kernels: products, then their sum.
+Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, cudaStream_t stream);
+Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, cudaStream_t stream);
+
+/// Pairs of a tile: more where the experts have enough of them to fill it.
+constexpr int tile_pairs_for(int pairs, int expert_count) {
+    constexpr int kFew = 8;
+    constexpr int kMany = 32;
+    return pairs <= kFew * expert_count ? kFew : kMany;
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,54 @@
+#include "kernels/cuda/kv_store.h"
+
+#include <string>
+
+#include "core/base/assert.h"
+#include "kernels/cuda/check.h"
+
+namespace hearth::cuda {
+
+Result<std::unique_ptr<compute::KvStore>> CudaKvStore::make(const compute::KvLayout& layout,
+                                                            std::int32_t block_count,
+                                                            std::shared_ptr<Stream> stream) {
+    if (block_count < 1) {
+        return fail(ErrorCode::invalid_argument, "a cache needs at least one block", "cuda");
+    }
+    std::unique_ptr<CudaKvStore> store(new CudaKvStore(layout, block_count, std::move(stream)));
+    HEARTH_TRY(
+        store->memory_,
+        DeviceBuffer::make(store->size_bytes(),
+                           "a cache of " +
+                               std::to_string(std::int64_t{block_count} * compute::kBlockTokens) +
+                               " tokens"));
+    return std::unique_ptr<compute::KvStore>(std::move(store));
+}
+
+std::int64_t CudaKvStore::block_bytes() const {
+    return compute::kBlockTokens * (layout_.key_dim + layout_.value_dim) *
+           static_cast<std::int64_t>(sizeof(std::uint16_t));
+}
+
+std::int64_t CudaKvStore::size_bytes() const {
+    return layout_.layer_count * block_count_ * block_bytes();
+}
+
+void CudaKvStore::copy_block(std::int32_t from, std::int32_t to) {
+    HEARTH_ASSERT(from >= 0 && from < block_count_ && to >= 0 && to < block_count_);
+    if (!state_) return;
+    const auto bytes = static_cast<std::size_t>(block_bytes());
+    const std::size_t pitch = bytes * static_cast<std::size_t>(block_count_);
+    std::byte* base = memory_.data();
+    state_ = check(cudaMemcpy2DAsync(base + to * block_bytes(),
+                                     pitch,
+                                     base + from * block_bytes(),
+                                     pitch,
+                                     bytes,
+                                     static_cast<std::size_t>(layout_.layer_count),
+                                     cudaMemcpyDeviceToDevice,
+                                     stream_->get()),
+                   "cudaMemcpy2DAsync",
+                   __FILE__,
+                   __LINE__);
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,41 @@
+// One way to launch a kernel, with the check of its result.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include <cuda_runtime.h>
+
+#include "core/base/result.h"
+#include "kernels/cuda/check.h"
+
+namespace hearth::cuda {
+
+struct LaunchShape {
+    dim3 grid;
+    dim3 block;
+    std::size_t shared_bytes = 0;
+};
+
+template <typename... Expected, typename... Actual>
+Result<void> launch(const char* name,
+                    void (*kernel)(Expected...),
+                    const LaunchShape& shape,
+                    cudaStream_t stream,
+                    Actual&&... arguments) {
+    cudaLaunchConfig_t config{};
+    config.gridDim = shape.grid;
+    config.blockDim = shape.block;
+    config.dynamicSmemBytes = shape.shared_bytes;
+    config.stream = stream;
+    return check(cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(arguments)...),
+                 name,
+                 __FILE__,
+                 __LINE__);
+}
+
+inline unsigned blocks_for(std::int64_t count, std::int64_t each) {
+    return static_cast<unsigned>((count + each - 1) / each);
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,278 @@
+#include "kernels/cuda/program.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "core/base/assert.h"
+#include "kernels/cuda/check.h"
+
+namespace hearth::cuda {
+namespace {
+
+using compute::kBlockTokens;
+
+/// Rows of logits that are computed at once; more are computed in pieces.
+constexpr std::int64_t kLogitRowsMax = 64;
+/// Room for the splits of attention. Where it ends, blocks walk the splits.
+constexpr std::int64_t kSplitBytesMax = std::int64_t{128} << 20;
+/// Room for block tables: as many blocks for each token of a step, and at least so many in all.
+constexpr std::int64_t kTableBlocksPerToken = 256;
+constexpr std::int64_t kTableBlocksMin = std::int64_t{1} << 18;
+
+std::int64_t align(std::int64_t bytes) {
+    constexpr std::int64_t kAlignment = 256;
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Tokens times splits that the splits' room holds.
+std::int64_t split_rows_max(const compute::Plan& plan) {
+    const SplitWidth width = split_width(plan);
+    const auto bytes = static_cast<std::int64_t>(sizeof(float)) * (width.values + 2 * width.heads);
+    const std::int64_t wanted =
+        std::int64_t{std::min(plan.tokens_max, kTokenBuckets.back())} * kSplitBuckets.back();
+    return bytes == 0 ? 0 : std::min(wanted, kSplitBytesMax / bytes);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<compute::Program>> CudaProgram::make(const compute::Plan& plan,
+                                                            const CudaWeights& weights,
+                                                            const ProgramOptions& options,
+                                                            std::shared_ptr<Stream> stream) {
+    std::unique_ptr<CudaProgram> program(new CudaProgram(plan, std::move(stream)));
+    program->bytes_per_token_ = compute::weight_bytes_per_token(plan, weights.tensors());
+    HEARTH_CHECK(program->take_memory(plan, weights, options));
+    if (options.has_graphs) HEARTH_CHECK(program->capture_graphs());
+    return std::unique_ptr<compute::Program>(std::move(program));
+}
+
+Result<void> CudaProgram::take_memory(const compute::Plan& plan,
+                                      const CudaWeights& weights,
+                                      const ProgramOptions& options) {
+    split_rows_max_ = split_rows_max(plan);
+    logit_rows_max_ = std::min<std::int64_t>(plan.tokens_max, kLogitRowsMax);
+    const auto row_bytes = align(tokens_max_ * static_cast<std::int64_t>(sizeof(std::int32_t)));
+    layout_.tokens = align(sizeof(StepHeader));
+    layout_.positions = layout_.tokens + row_bytes;
+    layout_.table_begin = layout_.positions + row_bytes;
+    layout_.logit_rows = layout_.table_begin + row_bytes;
+    layout_.block_tables = layout_.logit_rows + row_bytes;
+    layout_.block_tables_max =
+        std::max(kTableBlocksMin, kTableBlocksPerToken * std::int64_t{tokens_max_});
+    layout_.bytes = layout_.block_tables +
+                    layout_.block_tables_max * static_cast<std::int64_t>(sizeof(std::int32_t));
+
+    const CompileOptions compile_options{.is_exact = options.is_exact,
+                                         .split_rows_max = split_rows_max_,
+                                         .logit_rows_max = logit_rows_max_};
+    Workspace measure;
+    measure.take<std::byte>(layout_.bytes);
+    HEARTH_TRY(const CompiledPlan counted,
+               compile_plan(plan, weights, compile_options, StepTables{}, measure));
+    HEARTH_TRY(
+        workspace_,
+        DeviceBuffer::make(measure.bytes(), "steps of " + std::to_string(tokens_max_) + " tokens"));
+    HEARTH_TRY(staging_, PinnedBuffer::make(layout_.bytes, "the tables of a step"));
+    HEARTH_TRY(
+        logits_,
+        PinnedBuffer::make(logit_rows_max_ * vocab_size_ * static_cast<std::int64_t>(sizeof(float)),
+                           "logits"));
+    Workspace place(workspace_.data());
+    device_tables_ = place.take<std::byte>(layout_.bytes);
+    const auto at = [&](std::int64_t offset) {
+        return reinterpret_cast<const std::int32_t*>(device_tables_ + offset);
+    };
+    const StepTables step{.header = reinterpret_cast<const StepHeader*>(device_tables_),
+                          .tokens = at(layout_.tokens),
+                          .positions = at(layout_.positions),
+                          .table_begin = at(layout_.table_begin),
+                          .logit_rows = at(layout_.logit_rows),
+                          .block_tables = at(layout_.block_tables)};
+    HEARTH_TRY(compiled_, compile_plan(plan, weights, compile_options, step, place));
+    for (const Constant& constant : compiled_.constants) {
+        HEARTH_CUDA(cudaMemcpy(constant.device,
+                               constant.values.data(),
+                               constant.values.size() * sizeof(float),
+                               cudaMemcpyHostToDevice));
+    }
+    all_logits_ = std::make_unique_for_overwrite<float[]>(
+        tokens_max_ > logit_rows_max_ ? static_cast<std::size_t>(tokens_max_ * vocab_size_) : 0);
+    return {};
+}
+
+Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
+    for (const auto* nodes : {&compiled_.nodes, &compiled_.logits}) {
+        for (const Node& node : *nodes) {
+            HEARTH_CHECK(node.launch(shape, stream_->get()));
+        }
+    }
+    return {};
+}
+
+Result<void> CudaProgram::capture_graphs() {
+    for (const Bucket& bucket : make_buckets(tokens_max_, split_rows_max_)) {
+        HEARTH_CHECK(capture(bucket));
+    }
+    return {};
+}
+
+Result<void> CudaProgram::capture(const Bucket& bucket) {
+    cudaStream_t stream = stream_->get();
+    HEARTH_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    const Result<void> launched = launch_nodes({.tokens = bucket.tokens,
+                                                .splits = bucket.splits,
+                                                .logit_rows = bucket.tokens,
+                                                .counts_logits = true});
+    cudaGraph_t graph = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
+    const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(
+        graph, &cudaGraphDestroy);
+    HEARTH_CHECK(launched);
+    HEARTH_CHECK(cuda::check(ended, "cudaStreamEndCapture", __FILE__, __LINE__));
+    cudaGraphExec_t exec = nullptr;
+    HEARTH_CUDA(cudaGraphInstantiate(&exec, graph, 0));
+    graphs_.emplace_back(exec);
+    buckets_.push_back(bucket);
+    HEARTH_CUDA(cudaGraphUpload(exec, stream));
+    return {};
+}
+
+Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
+                                             compute::KvStore& kv) {
+    auto* store = dynamic_cast<CudaKvStore*>(&kv);
+    HEARTH_ASSERT(store != nullptr);
+    check(batch, *store);
+    HEARTH_CHECK(store->state());
+    const int tokens = static_cast<int>(batch.tokens.size());
+    const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
+    const int splits = *std::ranges::max_element(batch.positions) / kSplitTokens + 1;
+    const int found = find_bucket(buckets_, tokens, splits);
+    const bool is_captured = found >= 0 && logit_rows <= logit_rows_max_;
+    const auto index = static_cast<std::size_t>(is_captured ? found : 0);
+    HEARTH_CHECK(upload_tables(batch, *store, is_captured ? buckets_[index].tokens : tokens));
+    if (!is_captured) return run_eagerly(tokens, logit_rows);
+    HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
+    return read_logits(logit_rows);
+}
+
+/// What the engine promises; the kernels rely on it.
+void CudaProgram::check(const compute::StepBatch& batch, const CudaKvStore& kv) const {
+    const std::size_t tokens = batch.tokens.size();
+    HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(tokens_max_));
+    HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
+    HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
+    HEARTH_ASSERT(kv.layout() == kv_layout_);
+    for (std::size_t t = 0; t < tokens; ++t) {
+        HEARTH_ASSERT(batch.tokens[t] >= 0 && batch.tokens[t] < vocab_size_);
+        const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
+        HEARTH_ASSERT(sequence < batch.sequences.size());
+        HEARTH_ASSERT(batch.positions[t] >= 0);
+        const auto last = static_cast<std::size_t>(batch.positions[t] / kBlockTokens);
+        const auto blocks = batch.sequences[sequence].block_table;
+        HEARTH_ASSERT(last < blocks.size());
+        const bool is_last_of_sequence =
+            t + 1 == tokens || batch.sequence_of[t + 1] != batch.sequence_of[t];
+        for (std::size_t i = is_last_of_sequence ? 0 : last; i <= last; ++i) {
+            HEARTH_ASSERT(blocks[i] >= 0 && blocks[i] < kv.block_count());
+        }
+    }
+    for (const std::int32_t row : batch.logit_rows) {
+        HEARTH_ASSERT(row >= 0 && static_cast<std::size_t>(row) < tokens);
+    }
+}
+
+/// Fills the step's tables up to `rows` rows and sends them.
+Result<void> CudaProgram::upload_tables(const compute::StepBatch& batch,
+                                        const CudaKvStore& kv,
+                                        int rows) {
+    const std::size_t tokens = batch.tokens.size();
+    const std::size_t filled = static_cast<std::size_t>(rows) - tokens;
+    *table<StepHeader>(0) = {.cache = kv.memory(),
+                             .cache_blocks = kv.block_count(),
+                             .logit_count = static_cast<std::int32_t>(batch.logit_rows.size())};
+    const auto fill = [&](std::int64_t offset, std::span<const std::int32_t> values, int rest) {
+        auto* end = std::ranges::copy(values, table<std::int32_t>(offset)).out;
+        std::fill_n(end, filled, rest);
+    };
+    fill(layout_.tokens, batch.tokens, 0);
+    fill(layout_.positions, batch.positions, -1);
+    std::ranges::copy(batch.logit_rows, table<std::int32_t>(layout_.logit_rows));
+    auto* begins = table<std::int32_t>(layout_.table_begin);
+    auto* blocks = table<std::int32_t>(layout_.block_tables);
+    std::int64_t used = 0;
+    std::int64_t begin = 0;
+    for (std::size_t t = 0; t < tokens; ++t) {
+        if (t == 0 || batch.sequence_of[t] != batch.sequence_of[t - 1]) {
+            std::size_t last = t;
+            while (last + 1 < tokens && batch.sequence_of[last + 1] == batch.sequence_of[t]) {
+                ++last;
+            }
+            const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
+            const auto needed = static_cast<std::size_t>(batch.positions[last] / kBlockTokens + 1);
+            begin = used;
+            used += static_cast<std::int64_t>(needed);
+            if (used > layout_.block_tables_max) {
+                return fail(ErrorCode::too_large,
+                            "the sequences of a step have more than " +
+                                std::to_string(layout_.block_tables_max) +
+                                " blocks; lower the context or the number of sequences",
+                            "cuda");
+            }
+            std::ranges::copy(batch.sequences[sequence].block_table.first(needed), blocks + begin);
+        }
+        begins[t] = static_cast<std::int32_t>(begin);
+    }
+    std::fill_n(begins + tokens, filled, 0);
+    const std::int64_t bytes =
+        layout_.block_tables + used * static_cast<std::int64_t>(sizeof(std::int32_t));
+    HEARTH_CUDA(cudaMemcpyAsync(device_tables_,
+                                staging_.data(),
+                                static_cast<std::size_t>(bytes),
+                                cudaMemcpyHostToDevice,
+                                stream_->get()));
+    return {};
+}
+
+/// Copies `rows` rows of logits back and waits for the step's end.
+Result<compute::StepOutput> CudaProgram::read_logits(std::int64_t rows) {
+    const auto count = static_cast<std::size_t>(rows * vocab_size_);
+    auto* target = reinterpret_cast<float*>(logits_.data());
+    if (rows > 0) {
+        HEARTH_CUDA(cudaMemcpyAsync(target,
+                                    compiled_.logit_values,
+                                    count * sizeof(float),
+                                    cudaMemcpyDeviceToHost,
+                                    stream_->get()));
+    }
+    HEARTH_CUDA(cudaStreamSynchronize(stream_->get()));
+    return compute::StepOutput{{target, count}};
+}
+
+/// Without a graph: more tokens than the largest bucket, or more logits than are computed at once.
+Result<compute::StepOutput> CudaProgram::run_eagerly(int tokens, std::int64_t logit_rows) {
+    StepShape shape{.tokens = tokens,
+                    .splits = 0,
+                    .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_))};
+    HEARTH_CHECK(launch_nodes(shape));
+    HEARTH_TRY(const compute::StepOutput first, read_logits(shape.logit_rows));
+    if (logit_rows <= logit_rows_max_) return first;
+    for (std::int64_t done = 0;;) {
+        const auto size = static_cast<std::size_t>(shape.logit_rows * vocab_size_);
+        std::memcpy(all_logits_.get() + done * vocab_size_, logits_.data(), size * sizeof(float));
+        done += shape.logit_rows;
+        if (done == logit_rows) break;
+        shape.logit_first = static_cast<int>(done);
+        shape.logit_rows = static_cast<int>(std::min(logit_rows - done, logit_rows_max_));
+        for (const Node& node : compiled_.logits) {
+            HEARTH_CHECK(node.launch(shape, stream_->get()));
+        }
+        HEARTH_TRY(const compute::StepOutput piece, read_logits(shape.logit_rows));
+        HEARTH_ASSERT(piece.logits.size() ==
+                      static_cast<std::size_t>(shape.logit_rows * vocab_size_));
+    }
+    return compute::StepOutput{
+        {all_logits_.get(), static_cast<std::size_t>(logit_rows * vocab_size_)}};
+}
+
+}  // namespace hearth::cuda

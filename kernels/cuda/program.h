@@ -1,0 +1,94 @@
+// CudaProgram: a Plan's launches, the memory they work in, and a captured graph for each bucket of
+// small steps. A step is one upload of its tables, one graph (or, for prefill, the launches
+// themselves), and one copy back of the logits asked for.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <cuda_runtime.h>
+
+#include "core/base/result.h"
+#include "core/compute/backend.h"
+#include "kernels/cuda/buckets.h"
+#include "kernels/cuda/compile.h"
+#include "kernels/cuda/kv_store.h"
+#include "kernels/cuda/memory.h"
+#include "kernels/cuda/step.h"
+#include "kernels/cuda/weights.h"
+
+namespace hearth::cuda {
+
+struct ProgramOptions {
+    bool is_exact = false;   ///< activations stay floats
+    bool has_graphs = true;  ///< small steps are captured
+};
+
+class CudaProgram final : public compute::Program {
+  public:
+    /// `weights` outlives the result.   Errors: out_of_memory, unsupported, internal.
+    static Result<std::unique_ptr<compute::Program>> make(const compute::Plan& plan,
+                                                          const CudaWeights& weights,
+                                                          const ProgramOptions& options,
+                                                          std::shared_ptr<Stream> stream);
+
+    Result<compute::StepOutput> run(const compute::StepBatch& batch, compute::KvStore& kv) override;
+    [[nodiscard]] std::int64_t bytes_per_token() const override { return bytes_per_token_; }
+
+  private:
+    /// Offsets of the step's tables, the same on host and device.
+    struct TableLayout {
+        std::int64_t tokens = 0, positions = 0, table_begin = 0, logit_rows = 0, block_tables = 0;
+        std::int64_t block_tables_max = 0;  ///< entries
+        std::int64_t bytes = 0;
+    };
+    struct GraphFree {
+        void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
+    };
+    using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, GraphFree>;
+
+    CudaProgram(const compute::Plan& plan, std::shared_ptr<Stream> stream)
+        : tokens_max_(plan.tokens_max),
+          vocab_size_(plan.vocab_size),
+          kv_layout_(plan.kv),
+          stream_(std::move(stream)) {}
+
+    Result<void> take_memory(const compute::Plan& plan,
+                             const CudaWeights& weights,
+                             const ProgramOptions& options);
+    Result<void> capture_graphs();
+    Result<void> capture(const Bucket& bucket);
+    Result<void> launch_nodes(const StepShape& shape);
+    void check(const compute::StepBatch& batch, const CudaKvStore& kv) const;
+    Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);
+    Result<compute::StepOutput> read_logits(std::int64_t rows);
+    Result<compute::StepOutput> run_eagerly(int tokens, std::int64_t logit_rows);
+
+    template <typename T>
+    [[nodiscard]] T* table(std::int64_t offset) {
+        return reinterpret_cast<T*>(staging_.data() + offset);
+    }
+
+    // Fixed after construction.
+    const std::int32_t tokens_max_;
+    const std::int64_t vocab_size_;
+    const compute::KvLayout kv_layout_;
+    const std::shared_ptr<Stream> stream_;
+    std::int64_t bytes_per_token_ = 0;
+    std::int64_t split_rows_max_ = 0;
+    std::int64_t logit_rows_max_ = 0;  ///< computed at once
+    TableLayout layout_;
+    CompiledPlan compiled_;
+    std::vector<Bucket> buckets_;
+    std::vector<Graph> graphs_;  ///< by bucket
+
+    // Memory of a step.
+    DeviceBuffer workspace_;
+    PinnedBuffer staging_;  ///< the step's tables
+    PinnedBuffer logits_;   ///< (logit_rows_max_, vocab_size)
+    std::unique_ptr<float[]>
+        all_logits_;  ///< (tokens_max, vocab_size), touched where many are wanted
+    std::byte* device_tables_ = nullptr;
+};
+
+}  // namespace hearth::cuda

@@ -1,0 +1,202 @@
+#include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/project.h"
+#include "kernels/cuda/tile.cuh"
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kFloatTokens = 4;
+
+/// The part that a block works on, and the block's number within it.
+struct BlockOfPart {
+    int part = 0;
+    int block = 0;
+};
+__device__ __forceinline__ BlockOfPart find_part(const ProjectArgs& args, int rows_per_block) {
+    BlockOfPart found{0, static_cast<int>(blockIdx.x)};
+    while (found.part + 1 < args.part_count) {
+        const int blocks = (args.parts[found.part].rows + rows_per_block - 1) / rows_per_block;
+        if (found.block < blocks) break;
+        found.block -= blocks;
+        ++found.part;
+    }
+    return found;
+}
+
+unsigned block_count(const ProjectArgs& args, int rows_per_block) {
+    unsigned blocks = 0;
+    for (int i = 0; i < args.part_count; ++i) {
+        blocks += blocks_for(args.parts[i].rows, rows_per_block);
+    }
+    return blocks;
+}
+
+__device__ __forceinline__ int token_count(const ProjectArgs& args, int tokens) {
+    return args.count == nullptr ? tokens : *args.count;
+}
+__device__ __forceinline__ std::int64_t x_row(const ProjectArgs& args, int token) {
+    return args.row_map == nullptr ? token : args.row_map[token];
+}
+
+__device__ __forceinline__ void store(
+    const ProjectPart& part, std::int64_t token, int row, std::int64_t column, float dot) {
+    float value = part.scale * dot;
+    if (part.bias != nullptr) value += part.bias[row];
+    if (part.residual.data != nullptr) {
+        value += part.residual.data[token * part.residual.stride + column];
+    }
+    part.out.data[token * part.out.stride + column] = value;
+}
+
+/// One token; `lanes` lanes per row. Reads the weights once, 40 bytes of activations per chunk from
+/// L1; bound by memory.
+__global__ void __launch_bounds__(kWarps* kWarpLanes)
+    project_one_kernel(ProjectArgs args, int lanes) {
+    if (token_count(args, 1) < 1) return;
+    const int rows_per_warp = kWarpLanes / lanes;
+    const BlockOfPart at = find_part(args, kWarps * rows_per_warp);
+    const ProjectPart& part = args.parts[at.part];
+    const int row = (at.block * kWarps + warp_of_block()) * rows_per_warp + warp_lane() / lanes;
+    const std::int64_t from = x_row(args, 0);
+    const std::int8_t* x = args.x.quants + from * args.x.columns;
+    const Q8Scale* scales = args.x.scales + from * (args.x.columns / kChunkWeights);
+    float sums[1] = {0.0F};
+    with_quantised(part.weight.format, [&](auto tag) {
+        add_row_dots<decltype(tag)::value, 1>(part.weight,
+                                              smaller(row, part.rows - 1),
+                                              part.rows - 1,
+                                              x,
+                                              scales,
+                                              warp_lane() % lanes,
+                                              lanes,
+                                              sums);
+    });
+    const float dot = lane_sum(sums[0], lanes);
+    if (warp_lane() % lanes == 0 && row < part.rows) store(part, 0, row, row, dot);
+}
+
+/// 16 rows by 8 * kGroups tokens; see tile.cuh. Reads the weights once per tile of tokens.
+template <int kGroups>
+__global__ void __launch_bounds__(kTileThreads) project_tile_kernel(ProjectArgs args, int tokens) {
+    constexpr int kTokens = kGroups * kTileGroupTokens;
+    auto* shared = static_cast<float*>(block_memory());
+    int* x_rows = reinterpret_cast<int*>(shared + kTileSums);
+    const int first = static_cast<int>(blockIdx.y) * kTokens;
+    const int count = token_count(args, tokens) - first;
+    if (count <= 0) return;
+    const BlockOfPart at = find_part(args, kTileRows);
+    const ProjectPart& part = args.parts[at.part];
+    const int row = at.block * kTileRows;
+    const int thread = static_cast<int>(threadIdx.x);
+    if (thread < kTokens) {
+        x_rows[thread] = static_cast<int>(x_row(args, first + smaller(thread, count - 1)));
+    }
+    __syncthreads();
+    TileSums<kGroups> sums = {};
+    with_quantised(part.weight.format, [&](auto tag) {
+        add_tile<decltype(tag)::value, kGroups>(
+            part.weight, row, part.rows - 1, args.x, x_rows, sums);
+    });
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+        const float dot = sum_tile(sums, group, shared);
+        const int token = group * kTileGroupTokens + thread % kTileGroupTokens;
+        const int column = row + thread / kTileGroupTokens;
+        if (thread < kTileOutputs && token < count && column < part.rows) {
+            store(part, first + token, column, column, dot);
+        }
+    }
+}
+
+/// `lanes` lanes per row, kTokens tokens. Reads the weights once per kTokens tokens, the
+/// activations from L1; bound by memory for floats, by decoding for quantised weights.
+template <int kTokens>
+__global__ void __launch_bounds__(kWarps* kWarpLanes)
+    project_float_kernel(ProjectArgs args, int tokens, int lanes) {
+    const int first = static_cast<int>(blockIdx.y) * kTokens;
+    const int count = token_count(args, tokens) - first;
+    if (count <= 0) return;
+    const int rows_per_warp = kWarpLanes / lanes;
+    const BlockOfPart at = find_part(args, kWarps * rows_per_warp);
+    const ProjectPart& part = args.parts[at.part];
+    const int row = (at.block * kWarps + warp_of_block()) * rows_per_warp + warp_lane() / lanes;
+    const int sound_row = smaller(row, part.rows - 1);
+    const int head = args.head_rows > 0 ? sound_row / args.head_rows : 0;
+    const float* x[kTokens];
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+        x[t] = args.x_float.data +
+               x_row(args, first + smaller(t, count - 1)) * args.x_float.stride +
+               std::int64_t{head} * args.head_x;
+    }
+    float sums[kTokens] = {};
+    with_format(part.weight.format, [&](auto tag) {
+        add_float_dots<decltype(tag)::value, kTokens>(
+            part.weight, sound_row, x, warp_lane() % lanes, lanes, sums);
+    });
+    const std::int64_t column =
+        args.head_rows > 0 ? std::int64_t{head} * args.head_out + sound_row % args.head_rows
+                           : sound_row;
+#pragma unroll
+    for (int t = 0; t < kTokens; ++t) {
+        const float dot = lane_sum(sums[t], lanes);
+        if (warp_lane() % lanes == 0 && row < part.rows && t < count) {
+            store(part, first + t, row, column, dot);
+        }
+    }
+}
+
+template <int kGroups>
+Result<void> project_tile(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+    constexpr int kTokens = kGroups * kTileGroupTokens;
+    return launch("project_tile",
+                  project_tile_kernel<kGroups>,
+                  {.grid = dim3(block_count(args, kTileRows), blocks_for(tokens, kTokens)),
+                   .block = dim3(kTileThreads),
+                   .shared_bytes = kTileSums * sizeof(float) + kTokens * sizeof(int)},
+                  stream,
+                  args,
+                  tokens);
+}
+
+template <int kTokens>
+Result<void> project_floats(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+    const Matrix& weight = args.parts[0].weight;
+    const int weights = is_quantised(weight.format) ? kChunkWeights : 8;
+    const int lanes = lanes_for((weight.columns + weights - 1) / weights);
+    const int rows_per_block = kWarps * kWarpLanes / lanes;
+    return launch("project_float",
+                  project_float_kernel<kTokens>,
+                  {.grid = dim3(block_count(args, rows_per_block), blocks_for(tokens, kTokens)),
+                   .block = dim3(kWarps * kWarpLanes)},
+                  stream,
+                  args,
+                  tokens,
+                  lanes);
+}
+
+}  // namespace
+
+Result<void> project_q8(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+    constexpr int kFewTokens = kTileGroupTokens;
+    if (tokens > kFewTokens) return project_tile<4>(args, tokens, stream);
+    if (tokens > 1) return project_tile<1>(args, tokens, stream);
+    const int lanes = lanes_for(args.parts[0].weight.columns / kChunkWeights);
+    const int rows_per_block = kWarps * kWarpLanes / lanes;
+    return launch(
+        "project_one",
+        project_one_kernel,
+        {.grid = dim3(block_count(args, rows_per_block)), .block = dim3(kWarps * kWarpLanes)},
+        stream,
+        args,
+        lanes);
+}
+
+Result<void> project_float(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+    if (tokens == 1) return project_floats<1>(args, tokens, stream);
+    return project_floats<kFloatTokens>(args, tokens, stream);
+}
+
+}  // namespace hearth::cuda

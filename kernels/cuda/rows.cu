@@ -1,0 +1,203 @@
+#include "kernels/cuda/chunk.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/rows.h"
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int kRowThreads = 256;
+constexpr int kEmbedThreads = 64;
+
+/// A thread decodes one chunk. Reads a row of the table, writes it as floats; bound by latency.
+__global__ void embed_kernel(EmbedArgs args, StepTables step) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int chunk = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    const std::int64_t row = step.tokens[token];
+    float* out = args.out.data + token * args.out.stride;
+    with_format(args.table.format, [&](auto tag) {
+        constexpr Format kFormat = decltype(tag)::value;
+        constexpr int kCount = kFloatChunk<kFormat>;
+        if (chunk * kCount >= args.table.columns) return;
+        float values[kCount];
+        decode_floats<kFormat>(args.table, row, chunk, values);
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            const int column = chunk * kCount + i;
+            if (column < args.table.columns) out[column] = args.scale * values[i];
+        }
+    });
+}
+
+/// A block per group of columns and token. Reads x twice (the second time from L1), writes it once;
+/// bound by latency.
+__global__ void rms_norm_kernel(RmsNormArgs args) {
+    auto* sums = static_cast<float*>(block_memory());
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int first = static_cast<int>(blockIdx.x) * args.group_dim;
+    const float* x = args.x.data + token * args.x.stride + first;
+    float* out = args.out.data + token * args.out.stride + first;
+    const int threads = static_cast<int>(blockDim.x);
+    const int thread = static_cast<int>(threadIdx.x);
+    float squares = 0.0F;
+    for (int i = thread; i < args.group_dim; i += threads) {
+        squares = __fmaf_rn(x[i], x[i], squares);
+    }
+    const float mean = block_sum(squares, sums) / static_cast<float>(args.group_dim);
+    const float factor = 1.0F / sqrtf(mean + args.epsilon);
+    for (int i = thread; i < args.group_dim; i += threads) {
+        const float value = x[i] * factor * args.weight[i];
+        out[i] = value;
+        // Whole warps: the group's columns are a multiple of 32.
+        if (args.rounded.quants != nullptr) {
+            store_q8(args.rounded, token, (first + i) / kChunkWeights, value);
+        }
+    }
+}
+
+/// A warp per block of 32. Reads 4 bytes a value, writes 1.25; bound by latency.
+__global__ void quantise_kernel(FloatRows x, Q8Rows out) {
+    const auto row = static_cast<std::int64_t>(blockIdx.y);
+    const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (column >= out.columns) return;
+    store_q8(out, row, column / kChunkWeights, x.data[row * x.stride + column]);
+}
+
+/// In double: an angle of a late position has no digits to lose in float.
+__global__ void rope_angles_kernel(RopeAnglesArgs args, StepTables step) {
+    const auto token = static_cast<std::int64_t>(blockIdx.x);
+    const auto position = static_cast<double>(step.positions[token]);
+    for (int i = static_cast<int>(threadIdx.x); i < args.pairs; i += static_cast<int>(blockDim.x)) {
+        const double angle = position * static_cast<double>(args.frequencies[i]);
+        args.angles[token * args.pairs + i] =
+            make_float2(static_cast<float>(cos(angle)) * args.magnitude,
+                        static_cast<float>(sin(angle)) * args.magnitude);
+    }
+}
+
+/// A thread per pair. Reads and writes the rotated columns once; bound by latency.
+__global__ void rope_kernel(RopeArgs args) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int pair = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (pair >= args.heads * args.pairs) return;
+    const int i = pair % args.pairs;
+    float* columns = args.x.data + token * args.x.stride + pair / args.pairs * args.head_dim +
+                     args.rotate_offset;
+    const float2 angle = args.angles[token * args.pairs + i];
+    float& a = columns[args.is_interleaved ? 2 * i : i];
+    float& b = columns[args.is_interleaved ? 2 * i + 1 : i + args.pairs];
+    const float rotated = a * angle.x - b * angle.y;
+    b = a * angle.y + b * angle.x;
+    a = rotated;
+}
+
+/// Reads 4 bytes a value, writes 2; bound by latency.
+__global__ void store_cache_kernel(StoreCacheArgs args, StepTables step) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    const int position = step.positions[token];
+    const CacheLayer& cache = args.cache;
+    if (position < 0 || column >= cache.key_dim + cache.value_dim) return;
+    const std::int32_t block =
+        step.block_tables[step.table_begin[token] + position / compute::kBlockTokens];
+    const std::int64_t slot = position % compute::kBlockTokens;
+    const std::int64_t block_elements =
+        std::int64_t{compute::kBlockTokens} * (cache.key_dim + cache.value_dim);
+    std::uint16_t* memory =
+        step.header->cache +
+        (std::int64_t{cache.layer} * step.header->cache_blocks + block) * block_elements;
+    if (column < cache.key_dim) {
+        memory[slot * cache.key_dim + column] =
+            float_to_half(args.key.data[token * args.key.stride + column]);
+    } else {
+        const int c = column - cache.key_dim;
+        memory[std::int64_t{compute::kBlockTokens} * cache.key_dim + slot * cache.value_dim + c] =
+            float_to_half(args.value.data[token * args.value.stride + c]);
+    }
+}
+
+/// Reads 8 bytes a value, writes 4, and 1.25 where it is rounded; bound by latency.
+template <bool kIsSwiglu>
+__global__ void pairwise_kernel(PairwiseArgs args) {
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (column >= args.dim) return;
+    const float a = args.a.data[token * args.a.stride + column];
+    const float b = args.b.data[token * args.b.stride + column];
+    const float value = kIsSwiglu ? silu(a) * b : a + b;
+    args.out.data[token * args.out.stride + column] = value;
+    // Whole warps: a rounded value's columns are a multiple of 32.
+    if (args.rounded.quants != nullptr) {
+        store_q8(args.rounded, token, column / kChunkWeights, value);
+    }
+}
+
+LaunchShape row_shape(std::int64_t columns, int rows) {
+    return {.grid = dim3(blocks_for(columns, kRowThreads), static_cast<unsigned>(rows)),
+            .block = dim3(kRowThreads)};
+}
+
+}  // namespace
+
+Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, cudaStream_t stream) {
+    const int weights = is_quantised(args.table.format) ? kChunkWeights : 8;
+    const unsigned blocks = blocks_for(args.table.columns, std::int64_t{weights} * kEmbedThreads);
+    return launch("embed",
+                  embed_kernel,
+                  {.grid = dim3(blocks, static_cast<unsigned>(tokens)), .block = kEmbedThreads},
+                  stream,
+                  args,
+                  step);
+}
+
+Result<void> rms_norm(const RmsNormArgs& args, int tokens, cudaStream_t stream) {
+    constexpr int kThreadsMax = 512;
+    const int wanted = (args.group_dim + kWarpLanes - 1) / kWarpLanes * kWarpLanes;
+    const int threads = wanted < kThreadsMax ? wanted : kThreadsMax;
+    return launch("rms_norm",
+                  rms_norm_kernel,
+                  {.grid = dim3(static_cast<unsigned>(args.groups), static_cast<unsigned>(tokens)),
+                   .block = dim3(static_cast<unsigned>(threads)),
+                   .shared_bytes = sizeof(float) * kThreadsMax / kWarpLanes},
+                  stream,
+                  args);
+}
+
+Result<void> quantise(const FloatRows& x, const Q8Rows& out, int rows, cudaStream_t stream) {
+    return launch("quantise", quantise_kernel, row_shape(out.columns, rows), stream, x, out);
+}
+
+Result<void> rope_angles(const RopeAnglesArgs& args,
+                         const StepTables& step,
+                         int tokens,
+                         cudaStream_t stream) {
+    return launch("rope_angles",
+                  rope_angles_kernel,
+                  {.grid = dim3(static_cast<unsigned>(tokens)), .block = dim3(kWarpLanes)},
+                  stream,
+                  args,
+                  step);
+}
+
+Result<void> rope(const RopeArgs& args, int tokens, cudaStream_t stream) {
+    const std::int64_t pairs = std::int64_t{args.heads} * args.pairs;
+    return launch("rope", rope_kernel, row_shape(pairs, tokens), stream, args);
+}
+
+Result<void> store_cache(const StoreCacheArgs& args,
+                         const StepTables& step,
+                         int tokens,
+                         cudaStream_t stream) {
+    const std::int64_t columns = args.cache.key_dim + args.cache.value_dim;
+    return launch(
+        "store_cache", store_cache_kernel, row_shape(columns, tokens), stream, args, step);
+}
+
+Result<void> swiglu(const PairwiseArgs& args, int tokens, cudaStream_t stream) {
+    return launch("swiglu", pairwise_kernel<true>, row_shape(args.dim, tokens), stream, args);
+}
+
+Result<void> add(const PairwiseArgs& args, int tokens, cudaStream_t stream) {
+    return launch("add", pairwise_kernel<false>, row_shape(args.dim, tokens), stream, args);
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,40 @@
+// What a step's kernels read beside weights and activations: small tables in device memory,
+// uploaded once per step. A captured graph holds their addresses, so that it serves any step.
+#pragma once
+
+#include <cstdint>
+
+#include "core/compute/backend.h"
+
+namespace hearth::cuda {
+
+struct StepHeader {
+    std::uint16_t* cache;  ///< the KvStore's memory
+    std::int32_t cache_blocks;
+    std::int32_t logit_count;
+};
+
+/// Device memory; rows beyond the step's tokens are filled up to the graph's bucket.
+struct StepTables {
+    const StepHeader* header = nullptr;
+    const std::int32_t* tokens = nullptr;     ///< 0 in filled rows
+    const std::int32_t* positions = nullptr;  ///< -1 in filled rows
+    const std::int32_t* table_begin =
+        nullptr;  ///< where the block table of the token's sequence is
+    const std::int32_t* logit_rows = nullptr;
+    const std::int32_t* block_tables = nullptr;
+};
+
+/// How a layer's rows lie in the cache: (layer, block, kBlockTokens * key_dim then * value_dim)
+/// halves.
+struct CacheLayer {
+    std::int32_t layer = 0;
+    std::int32_t key_dim = 0;
+    std::int32_t value_dim = 0;  ///< of the cache's row; 0 for latent attention
+};
+
+/// Tokens of one split of attention. Fixed: the order of sums depends on it.
+inline constexpr int kSplitTokens = 64;
+inline constexpr int kBlocksOfSplit = kSplitTokens / compute::kBlockTokens;
+
+}  // namespace hearth::cuda

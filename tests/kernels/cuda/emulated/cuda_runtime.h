@@ -1,0 +1,349 @@
+// Shadows the CUDA Toolkit's header: the names that hearth's CUDA backend uses, on the SIMT machine
+// of simt.h and the host's memory. "Device" memory is the host's heap, poisoned when taken, so that
+// AddressSanitizer sees what a kernel touches beside it. Streams run at once; a captured graph is a
+// list of closures. Static shared memory is left out on purpose: what a kernel shares is launched
+// with it, bounded and poisoned.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/compute/half.h"
+#include "tests/kernels/cuda/emulated/simt.h"
+
+#define __global__ inline
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct alignas(8) int2 {
+    int x, y;
+};
+struct alignas(16) int4 {
+    int x, y, z, w;
+};
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+inline float2 make_float2(float x, float y) {
+    return {x, y};
+}
+
+// --- what device code calls ---
+
+inline void __syncthreads(std::source_location place = std::source_location::current()) {
+    hearth::simt::sync_block(place);
+}
+inline void __syncwarp(unsigned /*mask*/ = ~0U,
+                       std::source_location place = std::source_location::current()) {
+    hearth::simt::exchange("", 1, place);
+}
+template <typename T>
+T __shfl_xor_sync(unsigned /*mask*/,
+                  T value,
+                  int lane_mask,
+                  int /*width*/ = 32,
+                  std::source_location place = std::source_location::current()) {
+    return hearth::simt::value_of_lane(
+        value, static_cast<int>(threadIdx.x % 32) ^ lane_mask, place);
+}
+template <typename T>
+T __shfl_sync(unsigned /*mask*/,
+              T value,
+              int lane,
+              int /*width*/ = 32,
+              std::source_location place = std::source_location::current()) {
+    return hearth::simt::value_of_lane(value, lane & 31, place);
+}
+inline unsigned __ballot_sync(unsigned /*mask*/,
+                              int predicate,
+                              std::source_location place = std::source_location::current()) {
+    const std::byte* all = hearth::simt::exchange(&predicate, sizeof(predicate), place);
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < 32; ++lane) {
+        int value = 0;
+        std::memcpy(&value, all + lane * hearth::simt::kLaneBytes, sizeof(value));
+        bits |= (value != 0 ? 1U : 0U) << lane;
+    }
+    return bits;
+}
+
+template <typename T>
+T atomicAdd(T* address, T value) {
+    return std::exchange(*address, static_cast<T>(*address + value));
+}
+
+inline int __dp4a(int a, int b, int c) {
+    for (int i = 0; i < 32; i += 8) {
+        c += static_cast<int>(static_cast<std::int8_t>(a >> i)) *
+             static_cast<int>(static_cast<std::int8_t>(b >> i));
+    }
+    return c;
+}
+inline float __fmaf_rn(float a, float b, float c) {
+    return std::fma(a, b, c);
+}
+inline int __float2int_rn(float x) {
+    return std::isnan(x) ? 0 : static_cast<int>(std::nearbyint(x));
+}
+inline unsigned __float_as_uint(float x) {
+    return std::bit_cast<unsigned>(x);
+}
+inline float __uint_as_float(unsigned x) {
+    return std::bit_cast<float>(x);
+}
+template <typename T>
+T __ldg(const T* address) {
+    return *address;
+}
+
+// --- what host code calls ---
+
+enum cudaError_t {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorMemoryAllocation = 2,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
+    cudaErrorNoKernelImageForDevice = 209,
+};
+inline const char* cudaGetErrorName(cudaError_t error) {
+    return error == cudaSuccess ? "cudaSuccess" : "cudaErrorEmulated";
+}
+inline const char* cudaGetErrorString(cudaError_t /*error*/) {
+    return "an emulated error";
+}
+
+namespace hearth::simt {
+/// What the tests set and look at.
+struct EmulatedDevice {
+    std::size_t memory_bytes = std::size_t{1} << 30;
+    std::size_t used_bytes = 0;
+    std::size_t launches = 0;  ///< kernels run so far
+    std::size_t graph_launches = 0;
+    int major = 9, minor = 0;
+    int count = 1;  ///< of devices
+};
+inline EmulatedDevice device;
+
+struct Graph {
+    std::vector<std::function<void()>> steps;
+};
+struct Stream {
+    std::unique_ptr<Graph> captured;  ///< set while capturing
+};
+inline void submit(Stream* stream, std::function<void()> step) {
+    if (stream != nullptr && stream->captured) {
+        stream->captured->steps.push_back(std::move(step));
+    } else {
+        step();
+    }
+}
+}  // namespace hearth::simt
+
+using cudaStream_t = hearth::simt::Stream*;
+using cudaGraph_t = hearth::simt::Graph*;
+using cudaGraphExec_t = hearth::simt::Graph*;
+
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+inline constexpr unsigned cudaStreamNonBlocking = 1;
+
+struct cudaDeviceProp {
+    char name[256];
+    int major, minor;
+    std::size_t totalGlobalMem;
+    int multiProcessorCount;
+};
+struct cudaFuncAttributes {
+    int numRegs;
+};
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    std::size_t dynamicSmemBytes;
+    cudaStream_t stream;
+    void* attrs;
+    unsigned numAttrs;
+};
+
+// Each allocation carries its size in front.
+inline cudaError_t cudaMalloc(void** out, std::size_t bytes) {
+    constexpr std::size_t kFront = 256;
+    auto& device = hearth::simt::device;
+    if (device.used_bytes + bytes > device.memory_bytes) return cudaErrorMemoryAllocation;
+    auto* memory = static_cast<std::byte*>(
+        std::aligned_alloc(kFront, (bytes + 2 * kFront - 1) / kFront * kFront));
+    if (memory == nullptr) return cudaErrorMemoryAllocation;
+    std::memset(memory, 0xFF, kFront + bytes);
+    std::memcpy(memory, &bytes, sizeof(bytes));
+    device.used_bytes += bytes;
+    *out = memory + kFront;
+    return cudaSuccess;
+}
+inline cudaError_t cudaFree(void* pointer) {
+    if (pointer == nullptr) return cudaSuccess;
+    std::byte* memory = static_cast<std::byte*>(pointer) - 256;
+    std::size_t bytes = 0;
+    std::memcpy(&bytes, memory, sizeof(bytes));
+    hearth::simt::device.used_bytes -= bytes;
+    std::free(memory);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
+    *out = std::malloc(bytes);
+    return *out == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+inline cudaError_t cudaFreeHost(void* pointer) {
+    std::free(pointer);
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(
+    void* to, const void* from, std::size_t bytes, cudaMemcpyKind /*kind*/, cudaStream_t stream) {
+    hearth::simt::submit(stream, [=] { std::memcpy(to, from, bytes); });
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+    return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+inline cudaError_t cudaMemcpy2DAsync(void* to,
+                                     std::size_t to_pitch,
+                                     const void* from,
+                                     std::size_t from_pitch,
+                                     std::size_t width,
+                                     std::size_t height,
+                                     cudaMemcpyKind /*kind*/,
+                                     cudaStream_t stream) {
+    hearth::simt::submit(stream, [=] {
+        for (std::size_t row = 0; row < height; ++row) {
+            std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
+                        static_cast<const std::byte*>(from) + row * from_pitch,
+                        width);
+        }
+    });
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+    hearth::simt::submit(stream, [=] { std::memset(to, value, bytes); });
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
+    *total_bytes = hearth::simt::device.memory_bytes;
+    *free_bytes = *total_bytes - hearth::simt::device.used_bytes;
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
+    *stream = new hearth::simt::Stream;
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    delete stream;
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t /*stream*/) {
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
+    stream->captured = std::make_unique<hearth::simt::Graph>();
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+    *graph = stream->captured.release();
+    return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec,
+                                        cudaGraph_t graph,
+                                        unsigned long long) {
+    *exec = new hearth::simt::Graph(*graph);
+    return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+    delete graph;
+    return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+    return cudaGraphDestroy(graph);
+}
+inline cudaError_t cudaGraphUpload(cudaGraphExec_t /*graph*/, cudaStream_t /*stream*/) {
+    return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t /*stream*/) {
+    ++hearth::simt::device.graph_launches;
+    for (const auto& step : graph->steps) {
+        step();
+    }
+    return cudaSuccess;
+}
+inline cudaError_t cudaGetDeviceCount(int* count) {
+    *count = hearth::simt::device.count;
+    return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) {
+    *properties = {};
+    std::strcpy(properties->name, "emulated");
+    properties->major = hearth::simt::device.major;
+    properties->minor = hearth::simt::device.minor;
+    properties->totalGlobalMem = hearth::simt::device.memory_bytes;
+    properties->multiProcessorCount = 1;
+    return cudaSuccess;
+}
+inline cudaError_t cudaSetDevice(int /*device*/) {
+    return cudaSuccess;
+}
+inline cudaError_t cudaGetLastError() {
+    return cudaSuccess;
+}
+inline cudaError_t cudaDriverGetVersion(int* version) {
+    *version = 13000;
+    return cudaSuccess;
+}
+template <typename... Expected>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Expected...)) {
+    *attributes = {};
+    return cudaSuccess;
+}
+template <typename... Expected>
+cudaError_t cudaFuncSetAttribute(void (*)(Expected...), cudaFuncAttribute, int bytes) {
+    return bytes <= 227 * 1024 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+/// Beyond 48 KiB of shared memory a kernel has to be told first; none of ours needs it.
+template <typename... Expected, typename... Actual>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
+                               void (*kernel)(Expected...),
+                               Actual&&... arguments) {
+    const dim3 grid = config->gridDim;
+    const std::size_t shared_bytes = config->dynamicSmemBytes;
+    const bool is_sound = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y < 65536 &&
+                          grid.z < 65536 && shared_bytes <= 48 * 1024;
+    if (!is_sound) return cudaErrorInvalidValue;
+    hearth::simt::submit(config->stream,
+                         [kernel,
+                          grid,
+                          shared_bytes,
+                          block = config->blockDim,
+                          all = std::tuple<Expected...>(std::forward<Actual>(arguments)...)] {
+                             ++hearth::simt::device.launches;
+                             hearth::simt::run_grid(
+                                 grid, block, shared_bytes, [&] { std::apply(kernel, all); });
+                         });
+    return cudaSuccess;
+}

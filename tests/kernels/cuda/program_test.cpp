@@ -1,0 +1,139 @@
+// Whole models on the emulated CUDA backend: near the reference, and the same numbers in whatever
+// company.
+#include <cstring>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cuda {
+namespace {
+
+using compute::Dtype;
+using test::ModelRunner;
+using test::TinyModelOptions;
+
+std::unique_ptr<compute::Backend> make_backend(const CudaOptions& options = {}) {
+    auto backend = make_cuda_backend(options);
+    if (!backend) throw std::runtime_error(backend.error().text);
+    return std::move(backend).value();
+}
+
+/// One of each architecture and each fork within it.
+std::vector<TinyModelOptions> every_model(Dtype dtype) {
+    std::vector<TinyModelOptions> models;
+    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+        models.push_back({.architecture = architecture, .dtype = dtype});
+    }
+    models.push_back({.dtype = dtype, .has_unsplit_kv_b = true});
+    models.push_back({.dtype = dtype,
+                      .has_tied_head = true,
+                      .has_selection_groups = true,
+                      .has_softmax_gating = true});
+    return models;
+}
+
+std::vector<std::int32_t> some_tokens(std::size_t count, std::int32_t vocab_size, unsigned seed) {
+    std::mt19937 random(seed);
+    std::vector<std::int32_t> tokens;
+    for (std::size_t i = 0; i < count; ++i) {
+        tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab_size)));
+    }
+    return tokens;
+}
+
+bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+void check_near_reference(const TinyModelOptions& options, bool is_exact, double distance_max) {
+    const auto model = test::tiny_model(options);
+    const auto cuda = make_backend({.device = {}, .is_exact = is_exact});
+    const auto reference = reference::make_reference_backend();
+    const ModelRunner::Limits limits;
+    const auto tokens = some_tokens(19, model->config().vocab_size, 7);
+    const auto found = ModelRunner(model, *cuda, limits).run_chunks(tokens, 19);
+    const auto expected = ModelRunner(model, *reference, limits).run_chunks(tokens, 19);
+    const auto distances = test::relative_l2_rows(found, expected, model->config().vocab_size);
+    INFO(options.architecture << " " << compute::traits(options.dtype).name << " hidden_dim "
+                              << options.hidden_dim << " exact " << is_exact);
+    CHECK(test::median(distances) <= distance_max);
+}
+
+TEST_CASE("float weights give the reference's logits up to the cache's halves", "[cuda][program]") {
+    for (const TinyModelOptions& options : every_model(Dtype::f16)) {
+        check_near_reference(options, false, 0.002);
+    }
+    check_near_reference({.dtype = Dtype::f32}, false, 0.002);
+    check_near_reference({.architecture = "qwen3moe", .dtype = Dtype::bf16}, false, 0.002);
+}
+
+TEST_CASE("quantised weights lose the rounding of activations only", "[cuda][program]") {
+    for (const TinyModelOptions& options : every_model(Dtype::q8_0)) {
+        check_near_reference(options, false, 0.1);
+        check_near_reference(options, true, 0.002);
+    }
+    for (const Dtype dtype : {Dtype::q4_0, Dtype::q5_0, Dtype::q5_1}) {
+        check_near_reference({.dtype = dtype, .layer_count = 2}, false, 0.1);
+        check_near_reference({.dtype = dtype, .layer_count = 2}, true, 0.002);
+    }
+    for (const Dtype dtype : {Dtype::q4_k, Dtype::q5_k, Dtype::q6_k}) {
+        check_near_reference({.dtype = dtype, .hidden_dim = 256, .layer_count = 2}, false, 0.1);
+        check_near_reference({.dtype = dtype, .hidden_dim = 256, .layer_count = 2}, true, 0.002);
+    }
+}
+
+/// Whole and alone, without graphs, is the measure; chunks, company and graphs must not show.
+void check_contract(const TinyModelOptions& options) {
+    const auto model = test::tiny_model(options);
+    const auto plain = make_backend({.device = {}, .has_graphs = false});
+    const auto graphs = make_backend();
+    const ModelRunner::Limits limits{.sequence_count = 3};
+    const auto tokens = some_tokens(21, model->config().vocab_size, 11);
+    const auto expected = ModelRunner(model, *plain, limits).run_chunks(tokens, tokens.size());
+    INFO(options.architecture << " " << compute::traits(options.dtype).name);
+    for (const std::size_t chunk : {1U, 2U, 7U, 21U}) {
+        INFO("chunk " << chunk);
+        CHECK(is_same(ModelRunner(model, *graphs, limits).run_chunks(tokens, chunk), expected));
+    }
+    // In the middle of two others, in uneven pieces.
+    ModelRunner shared(model, *graphs, limits);
+    const auto others = some_tokens(40, model->config().vocab_size, 12);
+    const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
+    std::vector<float> found;
+    for (std::size_t begin = 0; begin < tokens.size();) {
+        const std::size_t count = std::min<std::size_t>(begin == 0 ? 9 : 4, tokens.size() - begin);
+        const auto rows =
+            shared.run({{.sequence = 2, .tokens = {others[begin]}},
+                        {.sequence = 0,
+                         .tokens = {tokens.begin() + static_cast<std::ptrdiff_t>(begin),
+                                    tokens.begin() + static_cast<std::ptrdiff_t>(begin + count)}},
+                        {.sequence = 1, .tokens = {others[begin + 1], others[begin]}}});
+        found.insert(found.end(),
+                     rows.begin() + static_cast<std::ptrdiff_t>(vocab_size),
+                     rows.begin() + static_cast<std::ptrdiff_t>((1 + count) * vocab_size));
+        begin += count;
+    }
+    CHECK(is_same(found, expected));
+}
+
+TEST_CASE("numbers do not depend on chunks, company or graphs", "[cuda][program][contract]") {
+    for (const TinyModelOptions& options : every_model(Dtype::q8_0)) {
+        check_contract(options);
+    }
+    check_contract({.dtype = Dtype::f32, .layer_count = 2});
+    check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1});
+    check_contract(
+        {.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256, .layer_count = 2});
+}
+
+}  // namespace
+}  // namespace hearth::cuda
