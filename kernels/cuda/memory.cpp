@@ -55,4 +55,12 @@ Result<std::shared_ptr<Stream>> Stream::make() {
     return stream;
 }
 
+Result<Event> Event::make() {
+    cudaEvent_t event = nullptr;
+    HEARTH_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    Event made;
+    made.event_.reset(event);
+    return made;
+}
+
 }  // namespace hearth::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include <cuda_runtime.h>
@@ -57,6 +58,20 @@ class Stream {
 
   private:
     cudaStream_t stream_ = nullptr;
+};
+
+/// A place in a stream that the host can wait for.
+class Event {
+  public:
+    static Result<Event> make();
+
+    [[nodiscard]] cudaEvent_t get() const { return event_.get(); }
+
+  private:
+    struct Destroy {
+        void operator()(cudaEvent_t event) const { cudaEventDestroy(event); }
+    };
+    std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, Destroy> event_;
 };
 
 /// Deals out parts of one allocation. Without a base it only counts, so that the same code first

@@ -57,7 +57,10 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
     layout_.positions = layout_.tokens + row_bytes;
     layout_.table_begin = layout_.positions + row_bytes;
     layout_.logit_rows = layout_.table_begin + row_bytes;
-    layout_.block_tables = layout_.logit_rows + row_bytes;
+    layout_.orders = layout_.logit_rows + row_bytes;
+    layout_.block_tables =
+        layout_.orders +
+        align(logit_rows_max_ * static_cast<std::int64_t>(sizeof(compute::PickOrder)));
     layout_.block_tables_max =
         std::max(kTableBlocksMin, kTableBlocksPerToken * std::int64_t{tokens_max_});
     layout_.bytes = layout_.block_tables +
@@ -68,28 +71,40 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
                                          .logit_rows_max = logit_rows_max_};
     Workspace measure;
     measure.take<std::byte>(layout_.bytes);
+    measure.take<compute::Pick>(logit_rows_max_);
+    const int slices = slices_of(static_cast<int>(vocab_size_));
+    measure.take<PickSlice>(logit_rows_max_ * slices);
     HEARTH_TRY(const CompiledPlan counted,
                compile_plan(plan, weights, compile_options, StepTables{}, measure));
     HEARTH_TRY(
         workspace_,
         DeviceBuffer::make(measure.bytes(), "steps of " + std::to_string(tokens_max_) + " tokens"));
-    HEARTH_TRY(staging_, PinnedBuffer::make(layout_.bytes, "the tables of a step"));
+    HEARTH_CHECK(take_slots());
     HEARTH_TRY(
         logits_,
         PinnedBuffer::make(logit_rows_max_ * vocab_size_ * static_cast<std::int64_t>(sizeof(float)),
                            "logits"));
     Workspace place(workspace_.data());
     device_tables_ = place.take<std::byte>(layout_.bytes);
+    auto* picks = place.take<compute::Pick>(logit_rows_max_);
+    auto* pick_slices = place.take<PickSlice>(logit_rows_max_ * slices);
     const auto at = [&](std::int64_t offset) {
         return reinterpret_cast<const std::int32_t*>(device_tables_ + offset);
     };
     const StepTables step{.header = reinterpret_cast<const StepHeader*>(device_tables_),
                           .tokens = at(layout_.tokens),
+                          .picks = picks,
                           .positions = at(layout_.positions),
                           .table_begin = at(layout_.table_begin),
                           .logit_rows = at(layout_.logit_rows),
                           .block_tables = at(layout_.block_tables)};
     HEARTH_TRY(compiled_, compile_plan(plan, weights, compile_options, step, place));
+    pick_args_ = {
+        .logits = compiled_.logit_values,
+        .orders = reinterpret_cast<const compute::PickOrder*>(device_tables_ + layout_.orders),
+        .slices = pick_slices,
+        .picks = picks,
+        .vocab_size = static_cast<int>(vocab_size_)};
     for (const Constant& constant : compiled_.constants) {
         HEARTH_CUDA(cudaMemcpy(constant.device,
                                constant.values.data(),
@@ -98,6 +113,18 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
     }
     all_logits_ = std::make_unique_for_overwrite<float[]>(
         tokens_max_ > logit_rows_max_ ? static_cast<std::size_t>(tokens_max_ * vocab_size_) : 0);
+    return {};
+}
+
+Result<void> CudaProgram::take_slots() {
+    for (StepSlot& slot : slots_) {
+        HEARTH_TRY(slot.tables, PinnedBuffer::make(layout_.bytes, "the tables of a step"));
+        HEARTH_TRY(
+            slot.picks,
+            PinnedBuffer::make(logit_rows_max_ * static_cast<std::int64_t>(sizeof(compute::Pick)),
+                               "the tokens that a step picks"));
+        HEARTH_TRY(slot.end, Event::make());
+    }
     return {};
 }
 
@@ -141,30 +168,87 @@ Result<void> CudaProgram::capture(const Bucket& bucket) {
 Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
                                              compute::KvStore& kv) {
     auto* store = dynamic_cast<CudaKvStore*>(&kv);
-    HEARTH_ASSERT(store != nullptr);
-    check(batch, *store);
+    HEARTH_ASSERT(store != nullptr && in_flight_ == 0);
+    check(batch, *store, 0);
     HEARTH_CHECK(store->state());
     const int tokens = static_cast<int>(batch.tokens.size());
     const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
-    const int splits = *std::ranges::max_element(batch.positions) / kSplitTokens + 1;
-    const int found = find_bucket(buckets_, tokens, splits);
-    const bool is_captured = found >= 0 && logit_rows <= logit_rows_max_;
-    const auto index = static_cast<std::size_t>(is_captured ? found : 0);
-    HEARTH_CHECK(upload_tables(batch, *store, is_captured ? buckets_[index].tokens : tokens));
-    if (!is_captured) return run_eagerly(tokens, logit_rows);
+    const int found = find_graph(batch);
+    const auto index = static_cast<std::size_t>(std::max(found, 0));
+    HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    if (found < 0) return run_eagerly(tokens, logit_rows);
     HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
     return read_logits(logit_rows);
 }
 
-/// What the engine promises; the kernels rely on it.
-void CudaProgram::check(const compute::StepBatch& batch, const CudaKvStore& kv) const {
+int CudaProgram::find_graph(const compute::StepBatch& batch) const {
+    if (static_cast<std::int64_t>(batch.logit_rows.size()) > logit_rows_max_) return -1;
+    const int splits = *std::ranges::max_element(batch.positions) / kSplitTokens + 1;
+    return find_bucket(buckets_, static_cast<int>(batch.tokens.size()), splits);
+}
+
+Result<void> CudaProgram::launch(const compute::StepBatch& batch,
+                                 std::span<const compute::PickOrder> orders,
+                                 compute::KvStore& kv) {
+    auto* store = dynamic_cast<CudaKvStore*>(&kv);
+    const auto rows = static_cast<int>(batch.logit_rows.size());
+    HEARTH_ASSERT(store != nullptr && in_flight_ < kStepsMax);
+    HEARTH_ASSERT(orders.size() == batch.logit_rows.size());
+    StepSlot& last = slots_[(slot_ + kStepsMax - 1) % kStepsMax];
+    check(batch, *store, -static_cast<std::int32_t>(last.rows));
+    HEARTH_CHECK(store->state());
+    if (rows > logit_rows_max_) {
+        return fail(ErrorCode::too_large,
+                    "a step picks " + std::to_string(rows) + " tokens, and at most " +
+                        std::to_string(logit_rows_max_) +
+                        " are picked at once; lower the number of sequences",
+                    "cuda");
+    }
+    StepSlot& slot = slots_[slot_];
+    std::ranges::copy(orders, table<compute::PickOrder>(layout_.orders));
+    const int tokens = static_cast<int>(batch.tokens.size());
+    const int found = find_graph(batch);
+    const auto index = static_cast<std::size_t>(std::max(found, 0));
+    HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    if (found < 0) {
+        HEARTH_CHECK(launch_nodes({.tokens = tokens, .splits = 0, .logit_rows = rows}));
+    } else {
+        HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
+    }
+    if (rows > 0) {
+        HEARTH_CHECK(pick(pick_args_, rows, stream_->get()));
+        HEARTH_CUDA(cudaMemcpyAsync(slot.picks.data(),
+                                    pick_args_.picks,
+                                    static_cast<std::size_t>(rows) * sizeof(compute::Pick),
+                                    cudaMemcpyDeviceToHost,
+                                    stream_->get()));
+    }
+    HEARTH_CUDA(cudaEventRecord(slot.end.get(), stream_->get()));
+    slot.rows = static_cast<std::size_t>(rows);
+    slot_ = (slot_ + 1) % kStepsMax;
+    ++in_flight_;
+    return {};
+}
+
+Result<std::span<const compute::Pick>> CudaProgram::collect() {
+    HEARTH_ASSERT(in_flight_ > 0);
+    const StepSlot& slot = slots_[(slot_ + kStepsMax - in_flight_) % kStepsMax];
+    --in_flight_;
+    HEARTH_CUDA(cudaEventSynchronize(slot.end.get()));
+    return std::span(reinterpret_cast<const compute::Pick*>(slot.picks.data()), slot.rows);
+}
+
+/// What the engine promises; the kernels rely on it. `least` is the lowest name of a token.
+void CudaProgram::check(const compute::StepBatch& batch,
+                        const CudaKvStore& kv,
+                        std::int32_t least) const {
     const std::size_t tokens = batch.tokens.size();
     HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(tokens_max_));
     HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
     HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
     HEARTH_ASSERT(kv.layout() == kv_layout_);
     for (std::size_t t = 0; t < tokens; ++t) {
-        HEARTH_ASSERT(batch.tokens[t] >= 0 && batch.tokens[t] < vocab_size_);
+        HEARTH_ASSERT(batch.tokens[t] >= least && batch.tokens[t] < vocab_size_);
         const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
         HEARTH_ASSERT(sequence < batch.sequences.size());
         HEARTH_ASSERT(batch.positions[t] >= 0);
@@ -227,7 +311,7 @@ Result<void> CudaProgram::upload_tables(const compute::StepBatch& batch,
     const std::int64_t bytes =
         layout_.block_tables + used * static_cast<std::int64_t>(sizeof(std::int32_t));
     HEARTH_CUDA(cudaMemcpyAsync(device_tables_,
-                                staging_.data(),
+                                slots_[slot_].tables.data(),
                                 static_cast<std::size_t>(bytes),
                                 cudaMemcpyHostToDevice,
                                 stream_->get()));

@@ -1,9 +1,13 @@
 // CudaProgram: a Plan's launches, the memory they work in, and a captured graph for each bucket of
 // small steps. A step is one upload of its tables, one graph (or, for prefill, the launches
-// themselves), and one copy back of the logits asked for.
+// themselves), and one copy back: of the logits asked for, or of the tokens picked from them where
+// steps are launched ahead.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <cuda_runtime.h>
@@ -14,6 +18,7 @@
 #include "kernels/cuda/compile.h"
 #include "kernels/cuda/kv_store.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/sample.h"
 #include "kernels/cuda/step.h"
 #include "kernels/cuda/weights.h"
 
@@ -24,7 +29,7 @@ struct ProgramOptions {
     bool has_graphs = true;  ///< small steps are captured
 };
 
-class CudaProgram final : public compute::Program {
+class CudaProgram final : public compute::Program, public compute::StepQueue {
   public:
     /// `weights` outlives the result.   Errors: out_of_memory, unsupported, internal.
     static Result<std::unique_ptr<compute::Program>> make(const compute::Plan& plan,
@@ -35,12 +40,27 @@ class CudaProgram final : public compute::Program {
     Result<compute::StepOutput> run(const compute::StepBatch& batch, compute::KvStore& kv) override;
     [[nodiscard]] std::int64_t bytes_per_token() const override { return bytes_per_token_; }
 
+    compute::StepQueue* step_queue() override { return this; }
+    /// Also: too_large (more rows to pick from than logits are computed at once).
+    Result<void> launch(const compute::StepBatch& batch,
+                        std::span<const compute::PickOrder> orders,
+                        compute::KvStore& kv) override;
+    Result<std::span<const compute::Pick>> collect() override;
+
   private:
     /// Offsets of the step's tables, the same on host and device.
     struct TableLayout {
-        std::int64_t tokens = 0, positions = 0, table_begin = 0, logit_rows = 0, block_tables = 0;
+        std::int64_t tokens = 0, positions = 0, table_begin = 0, logit_rows = 0, orders = 0,
+                     block_tables = 0;
         std::int64_t block_tables_max = 0;  ///< entries
         std::int64_t bytes = 0;
+    };
+    /// What the host keeps of a step until it has ended.
+    struct StepSlot {
+        PinnedBuffer tables;
+        PinnedBuffer picks;  ///< (logit_rows_max_)
+        Event end;
+        std::size_t rows = 0;  ///< picked
     };
     struct GraphFree {
         void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
@@ -59,14 +79,17 @@ class CudaProgram final : public compute::Program {
     Result<void> capture_graphs();
     Result<void> capture(const Bucket& bucket);
     Result<void> launch_nodes(const StepShape& shape);
-    void check(const compute::StepBatch& batch, const CudaKvStore& kv) const;
+    Result<void> take_slots();
+    void check(const compute::StepBatch& batch, const CudaKvStore& kv, std::int32_t least) const;
+    /// The graph that serves a step; none: it is launched kernel by kernel.
+    [[nodiscard]] int find_graph(const compute::StepBatch& batch) const;
     Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);
     Result<compute::StepOutput> read_logits(std::int64_t rows);
     Result<compute::StepOutput> run_eagerly(int tokens, std::int64_t logit_rows);
 
     template <typename T>
     [[nodiscard]] T* table(std::int64_t offset) {
-        return reinterpret_cast<T*>(staging_.data() + offset);
+        return reinterpret_cast<T*>(slots_[slot_].tables.data() + offset);
     }
 
     // Fixed after construction.
@@ -84,8 +107,11 @@ class CudaProgram final : public compute::Program {
 
     // Memory of a step.
     DeviceBuffer workspace_;
-    PinnedBuffer staging_;  ///< the step's tables
-    PinnedBuffer logits_;   ///< (logit_rows_max_, vocab_size)
+    std::array<StepSlot, kStepsMax> slots_;
+    std::size_t slot_ = 0;       ///< of the step that is filled
+    std::size_t in_flight_ = 0;  ///< slots before it that are launched and not collected
+    PickArgs pick_args_;
+    PinnedBuffer logits_;  ///< (logit_rows_max_, vocab_size)
     std::unique_ptr<float[]>
         all_logits_;  ///< (tokens_max, vocab_size), touched where many are wanted
     std::byte* device_tables_ = nullptr;

@@ -12,7 +12,10 @@ constexpr int kEmbedThreads = 64;
 __global__ void embed_kernel(EmbedArgs args, StepTables step) {
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int chunk = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-    const std::int64_t row = step.tokens[token];
+    const std::int32_t named = step.tokens[token];
+    // A pick that is not finite goes on as token 0: nobody will look at what comes of it.
+    const int picked = named < 0 ? step.picks[-1 - named].token : named;
+    const std::int64_t row = picked < 0 ? 0 : picked;
     float* out = args.out.data + token * args.out.stride;
     with_format(args.table.format, [&](auto tag) {
         constexpr Format kFormat = decltype(tag)::value;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/compute/backend.h"
+#include "core/compute/sampling.h"
 
 namespace hearth::cuda {
 
@@ -17,7 +18,8 @@ struct StepHeader {
 /// Device memory; rows beyond the step's tokens are filled up to the graph's bucket.
 struct StepTables {
     const StepHeader* header = nullptr;
-    const std::int32_t* tokens = nullptr;     ///< 0 in filled rows
+    const std::int32_t* tokens = nullptr;     ///< 0 in filled rows; below 0: see StepQueue
+    const compute::Pick* picks = nullptr;     ///< of the step before, for such tokens
     const std::int32_t* positions = nullptr;  ///< -1 in filled rows
     const std::int32_t* table_begin =
         nullptr;  ///< where the block table of the token's sequence is

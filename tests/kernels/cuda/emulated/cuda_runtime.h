@@ -1,14 +1,16 @@
 // Shadows the CUDA Toolkit's header: the names that hearth's CUDA backend uses, on the SIMT machine
 // of simt.h and the host's memory. "Device" memory is the host's heap, poisoned when taken, so that
-// AddressSanitizer sees what a kernel touches beside it. Streams run at once; a captured graph is a
-// list of closures. Static shared memory is left out on purpose: what a kernel shares is launched
-// with it, bounded and poisoned.
+// AddressSanitizer sees what a kernel touches beside it. A stream does nothing before somebody
+// waits for it, so that host code which counts on an early result, or reuses what it sent, is found
+// out; a captured graph is a list of closures. Static shared memory is left out on purpose: what a
+// kernel shares is launched with it, bounded and poisoned.
 #pragma once
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -149,17 +151,35 @@ struct Graph {
 };
 struct Stream {
     std::unique_ptr<Graph> captured;  ///< set while capturing
+    std::deque<std::function<void()>> queued;
 };
+struct Event {
+    Stream* stream = nullptr;
+    std::shared_ptr<bool> is_reached = std::make_shared<bool>(true);
+};
+inline std::vector<Stream*> streams;
+
 inline void submit(Stream* stream, std::function<void()> step) {
-    if (stream != nullptr && stream->captured) {
+    if (stream == nullptr) {
+        step();
+    } else if (stream->captured) {
         stream->captured->steps.push_back(std::move(step));
     } else {
+        stream->queued.push_back(std::move(step));
+    }
+}
+/// Runs what is queued until `is_reached` is set; without it all.
+inline void advance(Stream* stream, const bool* is_reached = nullptr) {
+    while (!stream->queued.empty() && (is_reached == nullptr || !*is_reached)) {
+        const auto step = std::move(stream->queued.front());
+        stream->queued.pop_front();
         step();
     }
 }
 }  // namespace hearth::simt
 
 using cudaStream_t = hearth::simt::Stream*;
+using cudaEvent_t = hearth::simt::Event*;
 using cudaGraph_t = hearth::simt::Graph*;
 using cudaGraphExec_t = hearth::simt::Graph*;
 
@@ -167,6 +187,7 @@ enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpy
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDisableTiming = 2;
 
 struct cudaDeviceProp {
     char name[256];
@@ -201,6 +222,9 @@ inline cudaError_t cudaMalloc(void** out, std::size_t bytes) {
 }
 inline cudaError_t cudaFree(void* pointer) {
     if (pointer == nullptr) return cudaSuccess;
+    for (hearth::simt::Stream* stream : hearth::simt::streams) {
+        hearth::simt::advance(stream);
+    }
     std::byte* memory = static_cast<std::byte*>(pointer) - 256;
     std::size_t bytes = 0;
     std::memcpy(&bytes, memory, sizeof(bytes));
@@ -252,13 +276,35 @@ inline cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_by
 }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*flags*/) {
     *stream = new hearth::simt::Stream;
+    hearth::simt::streams.push_back(*stream);
+    return cudaSuccess;
+}
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    hearth::simt::advance(stream);
     return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    hearth::simt::advance(stream);
+    std::erase(hearth::simt::streams, stream);
     delete stream;
     return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t /*stream*/) {
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned /*flags*/) {
+    *event = new hearth::simt::Event;
+    return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    delete event;
+    return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    event->stream = stream;
+    event->is_reached = std::make_shared<bool>(false);
+    hearth::simt::submit(stream, [is_reached = event->is_reached] { *is_reached = true; });
+    return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    if (event->stream != nullptr) hearth::simt::advance(event->stream, event->is_reached.get());
     return cudaSuccess;
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
@@ -285,11 +331,13 @@ inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
 inline cudaError_t cudaGraphUpload(cudaGraphExec_t /*graph*/, cudaStream_t /*stream*/) {
     return cudaSuccess;
 }
-inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t /*stream*/) {
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
     ++hearth::simt::device.graph_launches;
-    for (const auto& step : graph->steps) {
-        step();
-    }
+    hearth::simt::submit(stream, [graph] {
+        for (const auto& step : graph->steps) {
+            step();
+        }
+    });
     return cudaSuccess;
 }
 inline cudaError_t cudaGetDeviceCount(int* count) {

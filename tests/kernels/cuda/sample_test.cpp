@@ -1,0 +1,118 @@
+// Picking on the device against the host's sampler.
+#include "kernels/cuda/sample.h"
+
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "core/engine/sampler.h"
+
+namespace hearth::cuda {
+namespace {
+
+using compute::Pick;
+using compute::PickOrder;
+using compute::SamplingSettings;
+
+std::vector<float> random_logits(std::size_t count, unsigned seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0.0F, 3.0F);
+    std::vector<float> logits(count);
+    for (float& logit : logits) {
+        logit = normal(random);
+    }
+    return logits;
+}
+
+std::vector<Pick> pick_rows(const std::vector<float>& logits,
+                            const std::vector<PickOrder>& orders,
+                            int vocab_size) {
+    std::vector<PickSlice> slices(orders.size() * static_cast<std::size_t>(slices_of(vocab_size)));
+    std::vector<Pick> picks(orders.size(), Pick{.token = 77, .probability = -1.0F});
+    const PickArgs args{.logits = logits.data(),
+                        .orders = orders.data(),
+                        .slices = slices.data(),
+                        .picks = picks.data(),
+                        .vocab_size = vocab_size};
+    REQUIRE(pick(args, static_cast<int>(orders.size()), nullptr));
+    return picks;
+}
+
+TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
+    const int vocab_size = GENERATE(1, 37, 513, 5000);
+    const SamplingSettings settings[] = {
+        {},
+        {.temperature = 1.0F, .seed = 3},
+        {.temperature = 0.7F, .top_k = 5, .seed = 4},
+        {.temperature = 1.5F, .top_p = 0.8F, .seed = 5},
+        {.temperature = 1.0F, .min_p = 0.2F, .seed = 6},
+        {.temperature = 2.0F, .top_k = 40, .top_p = 0.9F, .min_p = 0.01F, .seed = 7},
+        {.temperature = 1.0F, .top_k = 100000, .top_p = 0.001F, .seed = 8},
+    };
+    std::vector<float> logits;
+    std::vector<PickOrder> orders;
+    for (int position = 0; position < 6; ++position) {
+        for (const SamplingSettings& one : settings) {
+            const auto row = random_logits(static_cast<std::size_t>(vocab_size),
+                                           static_cast<unsigned>(orders.size()));
+            logits.insert(logits.end(), row.begin(), row.end());
+            orders.push_back({one, position});
+        }
+    }
+    const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
+    engine::Sampler sampler(vocab_size);
+    const auto width = static_cast<std::size_t>(vocab_size);
+    for (std::size_t row = 0; row < orders.size(); ++row) {
+        INFO("row " << row << " of " << vocab_size);
+        const Pick expected = sampler.pick(std::span(logits).subspan(row * width, width),
+                                           orders[row].settings,
+                                           orders[row].position);
+        CHECK(picks[row].token == expected.token);
+        CHECK(picks[row].probability == Approx(expected.probability).epsilon(1e-4));
+    }
+}
+
+TEST_CASE("tokens that weigh the same are kept and found in the vocabulary's order",
+          "[cuda][sample]") {
+    constexpr int kVocab = 600;
+    std::vector<float> logits(kVocab, 1.0F);
+    logits[500] = 2.0F;
+    std::vector<PickOrder> orders(300);
+    for (std::size_t i = 0; i < orders.size(); ++i) {
+        orders[i] = {{.temperature = 1.0F, .top_k = 4, .seed = 9}, static_cast<std::int32_t>(i)};
+    }
+    std::vector<float> rows;
+    for (std::size_t i = 0; i < orders.size(); ++i) {
+        rows.insert(rows.end(), logits.begin(), logits.end());
+    }
+    std::vector<int> counts(kVocab);
+    for (const Pick& pick : pick_rows(rows, orders, kVocab)) {
+        ++counts[static_cast<std::size_t>(pick.token)];
+    }
+    CHECK(counts[0] > 20);
+    CHECK(counts[1] > 20);
+    CHECK(counts[2] > 20);
+    CHECK(counts[500] > 80);
+    CHECK(counts[0] + counts[1] + counts[2] + counts[500] == 300);
+    CHECK(pick_rows(std::vector<float>(kVocab, 1.0F), {PickOrder{}}, kVocab)[0].token == 0);
+}
+
+TEST_CASE("a logit that is not finite spoils its own row", "[cuda][sample]") {
+    constexpr int kVocab = 4500;
+    const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(),
+                               std::numeric_limits<float>::infinity(),
+                               -std::numeric_limits<float>::infinity());
+    const std::size_t place = GENERATE(0U, 4095U, 4096U, 4499U);
+    std::vector<float> logits(2 * kVocab, 0.5F);
+    logits[kVocab + place] = bad;
+    logits[17] = 1.0F;
+    const auto picks =
+        pick_rows(logits, {PickOrder{}, PickOrder{{.temperature = 1.0F}, 3}}, kVocab);
+    CHECK(picks[0].token == 17);
+    CHECK(picks[1].token == Pick::kNotFinite);
+}
+
+}  // namespace
+}  // namespace hearth::cuda
