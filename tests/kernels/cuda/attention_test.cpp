@@ -1,0 +1,252 @@
+// Attention over the cache: near the reference across splits, and the same bits whichever way the
+// splits are walked.
+#include "kernels/cuda/attention.h"
+
+#include "core/compute/half.h"
+#include "kernels/cuda/rows.h"
+#include "kernels/reference/operations.h"
+#include "tests/kernels/cuda/device_check.h"
+
+namespace hearth::cuda::test {
+namespace {
+
+constexpr int kBlocks = 96;
+constexpr int kLayers = 2;
+constexpr int kLayer = 1;
+
+/// What is exact as a half.
+std::vector<float> random_halves(std::size_t count, std::mt19937& random) {
+    std::vector<float> values = random_values(count, random);
+    for (float& value : values) {
+        value = compute::half_to_float(compute::float_to_half(value));
+    }
+    return values;
+}
+
+/// The same cache on the device and for the reference, full of random rows.
+struct Caches {
+    Caches(std::int64_t key_dim, std::int64_t value_dim, std::mt19937& random)
+        : layout{kLayers, key_dim, value_dim},
+          reference(require(reference::ReferenceKvStore::make(layout, kBlocks))) {
+        const auto block = static_cast<std::size_t>(compute::kBlockTokens * (key_dim + value_dim));
+        std::vector<std::uint16_t> halves(kLayers * kBlocks * block);
+        for (int layer = 0; layer < kLayers; ++layer) {
+            for (int b = 0; b < kBlocks; ++b) {
+                std::uint16_t* memory =
+                    halves.data() + static_cast<std::size_t>(layer * kBlocks + b) * block;
+                for (std::int32_t slot = 0; slot < compute::kBlockTokens; ++slot) {
+                    fill(reference->key(layer, {b, slot}), memory + slot * key_dim, random);
+                    fill(reference->value(layer, {b, slot}),
+                         memory + compute::kBlockTokens * key_dim + slot * value_dim,
+                         random);
+                }
+            }
+        }
+        device = std::make_unique<DeviceArray<std::uint16_t>>(halves);
+    }
+
+    static void fill(std::span<float> row, std::uint16_t* halves, std::mt19937& random) {
+        const auto values = random_halves(row.size(), random);
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            row[i] = values[i];
+            halves[i] = compute::float_to_half(values[i]);
+        }
+    }
+
+    [[nodiscard]] CacheLayer layer() const {
+        return {kLayer,
+                static_cast<std::int32_t>(layout.key_dim),
+                static_cast<std::int32_t>(layout.value_dim)};
+    }
+
+    compute::KvLayout layout;
+    std::unique_ptr<reference::ReferenceKvStore> reference;
+    std::unique_ptr<DeviceArray<std::uint16_t>> device;
+};
+
+/// Positions on both sides of the borders of blocks and splits.
+const std::vector<std::int32_t> kPositions = {0, 15, 62, 63, 64, 130, 257};
+
+reference::StepPlaces places_of(const TestStep& step) {
+    return {step.positions(), step.sequence_of, step.sequences};
+}
+
+/// Both ways of walking the splits; checks that they agree, and gives the result.
+std::vector<float> attend_both_ways(AttentionArgs args, const StepTables& step, int tokens) {
+    constexpr int kSplits = 5;
+    const auto columns = static_cast<std::size_t>(args.heads * args.value_dim);
+    const auto count = static_cast<std::size_t>(tokens) * columns;
+    const DeviceArray<float> values(count * kSplits);
+    const DeviceArray<float2> sums(static_cast<std::size_t>(tokens * args.heads * kSplits));
+    args.partial_values = values.data();
+    args.partial_sums = sums.data();
+    const TestQ8 rounded(static_cast<std::size_t>(tokens), (columns + 31) / 32 * 32);
+    if (args.value_dim % kChunkWeights == 0) args.rounded = rounded.rows;
+    std::vector<float> results[2];
+    for (const int splits : {0, kSplits}) {
+        const DeviceArray<float> out(count);
+        args.out = {out.data(), static_cast<std::int64_t>(columns)};
+        require(attend(args, step, tokens, splits, kStream));
+        results[splits == 0 ? 0 : 1] = out.read();
+    }
+    CHECK(is_same(results[0], results[1]));
+    if (args.value_dim % kChunkWeights == 0) check_near(rounded.values(), results[0], 0.05);
+    return results[0];
+}
+
+void check_gqa(int heads, int kv_heads, int head_dim, int value_dim) {
+    std::mt19937 random(51);
+    INFO(heads << " heads on " << kv_heads << ", " << head_dim << " and " << value_dim);
+    Caches caches(std::int64_t{kv_heads} * head_dim, std::int64_t{kv_heads} * value_dim, random);
+    const TestStep step(kPositions, false, caches.device->data(), kBlocks);
+    const auto tokens = static_cast<int>(kPositions.size());
+    const auto rows = kPositions.size();
+    auto q = random_values(rows * static_cast<std::size_t>(heads * head_dim), random);
+    auto k = random_halves(rows * static_cast<std::size_t>(kv_heads * head_dim), random);
+    auto v = random_halves(rows * static_cast<std::size_t>(kv_heads * value_dim), random);
+    compute::AttentionGqa op{};
+    op.layer = kLayer;
+    op.heads = heads;
+    op.kv_heads = kv_heads;
+    op.head_dim = head_dim;
+    op.value_dim = value_dim;
+    op.scale = 0.25F;
+    std::vector<float> expected(rows * static_cast<std::size_t>(heads * value_dim));
+    reference::Scratch scratch;
+    scratch.scores = caches.reference->scores();
+    const std::int64_t n = tokens;
+    reference::attention_gqa(op,
+                             {.q = {q.data(), n, heads * head_dim, heads * head_dim},
+                              .k = {k.data(), n, kv_heads * head_dim, kv_heads * head_dim},
+                              .v = {v.data(), n, kv_heads * value_dim, kv_heads * value_dim}},
+                             places_of(step),
+                             *caches.reference,
+                             {expected.data(), n, heads * value_dim, heads * value_dim},
+                             scratch);
+    const DeviceArray<float> device_q(q);
+    const DeviceArray<float> device_k(k);
+    const DeviceArray<float> device_v(v);
+    require(store_cache({.key = {device_k.data(), kv_heads * head_dim},
+                         .value = {device_v.data(), kv_heads * value_dim},
+                         .cache = caches.layer()},
+                        step.device(),
+                        tokens,
+                        kStream));
+    AttentionArgs args;
+    args.query = {device_q.data(), heads * head_dim};
+    args.query_head_stride = args.query_dim = head_dim;
+    args.cache = caches.layer();
+    args.heads = heads;
+    args.kv_heads = kv_heads;
+    args.value_dim = value_dim;
+    args.scale = op.scale;
+    check_near(attend_both_ways(args, step.device(), tokens), expected, 1e-4);
+}
+
+TEST_CASE("grouped queries attend as the reference does", "[cuda][attention]") {
+    check_gqa(4, 2, 16, 16);
+    check_gqa(3, 3, 10, 7);
+    check_gqa(9, 1, 64, 32);
+    check_gqa(5, 1, 66, 130);
+}
+
+/// The reference makes its latent queries by k_up; here the weights are ones on a diagonal, so that
+/// the queries are the same.
+void check_latent(int heads, int latent_dim, int rope_dim) {
+    std::mt19937 random(52);
+    INFO(heads << " heads, latent " << latent_dim << ", rope " << rope_dim);
+    const int key_dim = latent_dim + rope_dim;
+    Caches caches(key_dim, 0, random);
+    const TestStep step({61, 62, 63, 64, 65}, true, caches.device->data(), kBlocks);
+    constexpr int kTokens = 5;
+    auto q = random_values(static_cast<std::size_t>(kTokens * heads * key_dim), random, 0.3F);
+    auto latent = random_halves(static_cast<std::size_t>(kTokens * key_dim), random);
+    std::vector<float> unit(static_cast<std::size_t>(heads * latent_dim * latent_dim));
+    for (int h = 0; h < heads; ++h) {
+        for (int i = 0; i < latent_dim; ++i) {
+            unit[static_cast<std::size_t>((h * latent_dim + i) * latent_dim + i)] = 1.0F;
+        }
+    }
+    const compute::Tensor ones{.name = "unit",
+                               .dtype = compute::Dtype::f32,
+                               .shape = {heads, latent_dim, latent_dim},
+                               .bytes = std::as_bytes(std::span(unit))};
+    compute::AttentionMla op{};
+    op.layer = kLayer;
+    op.heads = heads;
+    op.nope_dim = op.latent_dim = op.value_dim = latent_dim;
+    op.rope_dim = rope_dim;
+    op.scale = 0.2F;
+    std::vector<float> expected(static_cast<std::size_t>(kTokens * heads * latent_dim));
+    std::vector<float> row(static_cast<std::size_t>(latent_dim));
+    std::vector<float> mixed(expected.size());
+    reference::attention_mla(
+        op,
+        {.q = {q.data(), kTokens, heads * key_dim, heads * key_dim},
+         .latent = {latent.data(), kTokens, key_dim, key_dim},
+         .k_up = ones,
+         .v_up = ones},
+        places_of(step),
+        *caches.reference,
+        {expected.data(), kTokens, heads * latent_dim, heads * latent_dim},
+        {.row = row, .hidden = {}, .latent = mixed, .scores = caches.reference->scores()});
+    const DeviceArray<float> device_q(q);
+    const DeviceArray<float> device_latent(latent);
+    require(
+        store_cache({.key = {device_latent.data(), key_dim}, .value = {}, .cache = caches.layer()},
+                    step.device(),
+                    kTokens,
+                    kStream));
+    AttentionArgs args;
+    args.query = {device_q.data(), heads * key_dim};
+    args.query_head_stride = key_dim;
+    args.query_dim = latent_dim;
+    args.rest = {device_q.data() + latent_dim, heads * key_dim};
+    args.rest_head_stride = key_dim;
+    args.rest_dim = rope_dim;
+    args.cache = caches.layer();
+    args.heads = heads;
+    args.kv_heads = 1;
+    args.value_dim = latent_dim;
+    args.values_are_keys = true;
+    args.scale = op.scale;
+    check_near(attend_both_ways(args, step.device(), kTokens), expected, 1e-4);
+}
+
+TEST_CASE("latent queries attend as the reference does", "[cuda][attention]") {
+    check_latent(4, 32, 8);
+    check_latent(6, 150, 10);
+    check_latent(1, 512, 64);
+}
+
+TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {
+    std::mt19937 random(53);
+    Caches caches(8, 8, random);
+    const auto before = caches.device->read();
+    const DeviceArray<float> rows(random_values(3 * 8, random));
+    const DeviceArray<std::int32_t> positions(std::vector<std::int32_t>{-1, -1, -1});
+    const DeviceArray<std::int32_t> zeros(std::vector<std::int32_t>(8));
+    const DeviceArray<StepHeader> header(
+        std::vector<StepHeader>{{caches.device->data(), kBlocks, 0}});
+    StepTables step;
+    step.header = header.data();
+    step.positions = positions.data();
+    step.table_begin = step.block_tables = zeros.data();
+    require(
+        store_cache({.key = {rows.data(), 8}, .value = {rows.data(), 8}, .cache = caches.layer()},
+                    step,
+                    3,
+                    kStream));
+    CHECK(caches.device->read() == before);
+    AttentionArgs args;
+    args.query = {rows.data(), 8};
+    args.query_head_stride = args.query_dim = 8;
+    args.cache = caches.layer();
+    args.heads = args.kv_heads = 1;
+    args.value_dim = 8;
+    args.scale = 1.0F;
+    CHECK(attend_both_ways(args, step, 3) == std::vector<float>(3 * 8));
+}
+
+}  // namespace
+}  // namespace hearth::cuda::test

@@ -1,0 +1,105 @@
+// What only the emulated device can show: absence, age, and memory that ends.
+#include <catch2/catch.hpp>
+
+#include "kernels/cuda/buckets.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "tests/kernels/cuda/emulated/cuda_runtime.h"
+#include "tests/support/model_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cuda {
+namespace {
+
+/// Changes the emulated device for one test.
+class OtherDevice {
+  public:
+    OtherDevice() : before_(simt::device) {}
+    ~OtherDevice() {
+        const auto used = simt::device.used_bytes;
+        simt::device = before_;
+        simt::device.used_bytes = used;
+    }
+
+  private:
+    simt::EmulatedDevice before_;
+};
+
+TEST_CASE("a device is named, or its absence in one sentence", "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto backend = make_cuda_backend({});
+    REQUIRE(backend);
+    CHECK((*backend)->name() == "cuda");
+    CHECK((*backend)->description() ==
+          "emulated, 1 GiB, compute capability 9.0, driver for CUDA 13.0");
+    CHECK(make_cuda_backend({.device = 3}).error().text == "there is no GPU 3, only 0 to 0");
+    simt::device.major = 7;
+    CHECK_THAT(make_cuda_backend({}).error().text,
+               Catch::Contains("7.0") && Catch::Contains("7.5 (Turing) is the oldest"));
+    simt::device.count = 0;
+    const auto absent = make_cuda_backend({});
+    CHECK(absent.error().code == ErrorCode::unavailable);
+    CHECK(absent.error().text == "no NVIDIA GPU was found");
+}
+
+TEST_CASE("memory that ends fails the load with a message and leaks nothing", "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto used = simt::device.used_bytes;
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    const auto plan = model->plan(64);
+    int failures = 0;
+    for (std::size_t more = 0; more < (std::size_t{1} << 30); more = more * 4 + 4096) {
+        simt::device.memory_bytes = used + more;
+        auto weights = (*backend)->upload(model->weights());
+        if (weights) {
+            auto program = (*backend)->compile(plan, **weights);
+            if (program) {
+                auto kv = (*backend)->make_kv_store(plan.kv, 1 << 20);
+                if (kv) break;
+                CHECK_THAT(kv.error().text, Catch::Contains("a cache of 16777216 tokens"));
+                CHECK(kv.error().code == ErrorCode::out_of_memory);
+            } else {
+                CHECK_THAT(program.error().text, Catch::Contains("steps of 64 tokens"));
+                CHECK(program.error().code == ErrorCode::out_of_memory);
+            }
+        } else {
+            CHECK_THAT(weights.error().text, Catch::Contains("the model's weights"));
+        }
+        ++failures;
+    }
+    CHECK(failures > 3);
+    CHECK(simt::device.used_bytes == used);
+}
+
+TEST_CASE("a small step is one graph", "[cuda][backend]") {
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    test::ModelRunner runner(model, **backend, {});
+    const auto before = simt::device.graph_launches;
+    runner.run({{.sequence = 0, .tokens = {1, 2, 3}}});
+    runner.run_last({{.sequence = 0, .tokens = {4}}});
+    CHECK(simt::device.graph_launches == before + 2);
+}
+
+TEST_CASE("a step finds the smallest bucket that holds it", "[cuda][buckets]") {
+    const auto buckets = make_buckets(40, 64);
+    // 1, 2 and 4 tokens have room for 64, 32 and 16 splits.
+    CHECK(buckets[0] == Bucket{1, 4});
+    CHECK(buckets[2] == Bucket{1, 64});
+    CHECK(buckets[3] == Bucket{1, 0});
+    CHECK(buckets.back() == Bucket{32, 0});
+    const auto found = [&](int tokens, int splits) {
+        return buckets[static_cast<std::size_t>(find_bucket(buckets, tokens, splits))];
+    };
+    CHECK(found(1, 1) == Bucket{1, 4});
+    CHECK(found(1, 17) == Bucket{1, 64});
+    CHECK(found(1, 65) == Bucket{1, 0});
+    CHECK(found(3, 16) == Bucket{3, 16});
+    CHECK(found(5, 5) == Bucket{6, 0});
+    CHECK(found(5, 4) == Bucket{6, 4});
+    CHECK(found(20, 1) == Bucket{32, 0});
+    CHECK(find_bucket(buckets, 33, 1) == -1);
+}
+
+}  // namespace
+}  // namespace hearth::cuda
