@@ -20,7 +20,7 @@ define install
 endef
 
 .PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate train format clean \
-        check-gpu-training packages test-packages check-packages
+        check-gpu-training gpu-bundle packages test-packages check-packages
 
 help:
 	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
@@ -31,6 +31,7 @@ help:
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make train    train the default model further on this machine's processor (MINUTES=90 THREADS= CORPUS=build/corpus)"
+	@echo "make gpu-bundle  build/gpu-bundle: what a machine with a GPU needs to test and measure the CUDA backend (run.sh)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
 
@@ -137,6 +138,22 @@ check-gpu-training:
 	@cmake --preset release -DHEARTH_TESTS=ON -DHEARTH_TRAINING=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target hearth hearth-train hearth-make-samples
 	@ctest --test-dir $(BUILD) --output-on-failure -R training_gpu_trainer_test
+
+# Programs that need nothing but a driver, for one architecture unless more are named (75;80;86;89;90a;120).
+GPU_ARCHITECTURES ?= 90a
+GPU_BUNDLE := build/gpu-bundle
+GPU_BUNDLE_MAX_KB := 40960
+gpu-bundle: test-packages
+	@cmake --preset release -B build/gpu -DHEARTH_DAEMON=OFF -DHEARTH_TESTS=ON -DHEARTH_TRAINING=OFF -DHEARTH_CUDA=on \
+	  -DHEARTH_CUDA_ARCHITECTURES="$(GPU_ARCHITECTURES)" -DCMAKE_EXE_LINKER_FLAGS="-static-libstdc++ -static-libgcc" \
+	  -DCMAKE_MODULE_LINKER_FLAGS="-static-libstdc++ -static-libgcc" >/dev/null
+	@cmake --build build/gpu -j $(JOBS) --target hearth-engine hearth-gpu-tests hearth_cuda
+	@rm -rf $(GPU_BUNDLE) && mkdir -p $(GPU_BUNDLE)/bin $(GPU_BUNDLE)/lib/hearth/backends $(GPU_BUNDLE)/models
+	@strip -o $(GPU_BUNDLE)/bin/hearth-engine build/gpu/bin/hearth-engine
+	@strip -o $(GPU_BUNDLE)/bin/hearth-gpu-tests build/gpu/bin/hearth-gpu-tests
+	@strip -o $(GPU_BUNDLE)/lib/hearth/backends/libhearth_cuda.so build/gpu/lib/hearth/backends/libhearth_cuda.so
+	@cp tests/gpu/run.sh $(GPU_BUNDLE)/ && cp models/default.gguf $(GPU_BUNDLE)/models/
+	@kb=$$(du -sk $(GPU_BUNDLE) | cut -f1); echo "$(GPU_BUNDLE): $$kb KiB"; [ $$kb -le $(GPU_BUNDLE_MAX_KB) ]
 
 clean:
 	rm -rf build
