@@ -31,6 +31,8 @@ __device__ __forceinline__ void with_quantised(Format format, Body&& body) {
             return body(FormatTag<Format::q5_k>{});
         case Format::q6_k:
             return body(FormatTag<Format::q6_k>{});
+        case Format::mxfp4:
+            return body(FormatTag<Format::mxfp4>{});
         default:
             return body(FormatTag<Format::q8_0>{});
     }
@@ -65,6 +67,17 @@ constexpr int quant_offset(Format format) {
     return format == Format::q4_0 ? 8 : format == Format::q5_0 ? 16 : 0;
 }
 
+/// Twice the values of four E2M1 codes, one in the low half of each byte, by two look-ups in
+/// registers: the first eight codes are not negative, the others are minus these.
+__device__ __forceinline__ int doubled_e2m1(unsigned codes) {
+    const unsigned selector = (codes & 0x7U) | ((codes >> 4) & 0x70U) | ((codes >> 8) & 0x700U) |
+                              ((codes >> 12) & 0x7000U);
+    const unsigned minus = ((codes >> 3) & 0x01010101U) * 0xFFU;
+    const unsigned up = __byte_perm(0x03020100U, 0x0C080604U, selector);
+    const unsigned down = __byte_perm(0xFDFEFF00U, 0xF4F8FAFCU, selector);
+    return static_cast<int>((up & ~minus) | (down & minus));
+}
+
 /// Four weights each, as bytes: 4 t.. and 16 + 4 t.. of a chunk.
 struct WordPair {
     int low, high;
@@ -76,6 +89,8 @@ __device__ __forceinline__ WordPair
 unpack_words(unsigned quants, unsigned quants_high, unsigned high0, unsigned high1, int t) {
     if constexpr (kFormat == Format::q8_0) {
         return {static_cast<int>(quants), static_cast<int>(quants_high)};
+    } else if constexpr (kFormat == Format::mxfp4) {
+        return {doubled_e2m1(quants & 0x0F0F0F0FU), doubled_e2m1((quants >> 4) & 0x0F0F0F0FU)};
     } else {
         unsigned low = quants & 0x0F0F0F0FU;
         unsigned high = (quants >> 4) & 0x0F0F0F0FU;
@@ -162,6 +177,11 @@ __device__ __forceinline__ ChunkScales header_scales(uint4 header, int j) {
     return {d * static_cast<float>(scale), -dmin * static_cast<float>(minimum), {0, 0}};
 }
 
+/// As compute::half_scale_of_e8m0, which is the host's.
+__device__ __forceinline__ float half_scale_of_e8m0(unsigned exponent) {
+    return __uint_as_float(exponent < 2 ? 0x00200000U << exponent : (exponent - 1U) << 23);
+}
+
 template <Format kFormat>
 __device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t index) {
     constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
@@ -179,6 +199,8 @@ __device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t
         return {half_to_float(static_cast<std::uint16_t>(both & 0xFFFFU)),
                 half_to_float(static_cast<std::uint16_t>(both >> 16)),
                 {0, 0}};
+    } else if constexpr (kFormat == Format::mxfp4) {
+        return {half_scale_of_e8m0(load<std::uint8_t>(m.scales + index)), 0.0F, {0, 0}};
     } else {
         return {half_to_float(load<std::uint16_t>(m.scales + index * 2)), 0.0F, {0, 0}};
     }

@@ -9,6 +9,7 @@
 #include "kernels/cuda/kv_store.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/program.h"
+#include "kernels/cuda/read_rate.h"
 #include "kernels/cuda/weights.h"
 
 namespace hearth::cuda {
@@ -23,6 +24,17 @@ class CudaBackend final : public compute::Backend {
 
     [[nodiscard]] std::string_view name() const override { return "cuda"; }
     [[nodiscard]] std::string description() const override { return device_.description; }
+
+    [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
+        std::size_t free_bytes = 0;
+        std::size_t total_bytes = 0;
+        if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return std::nullopt;
+        return compute::DeviceMemory{static_cast<std::int64_t>(free_bytes),
+                                     static_cast<std::int64_t>(total_bytes)};
+    }
+    double measure_read_rate(std::int64_t bytes) override {
+        return cuda::measure_read_rate(bytes, stream_->get());
+    }
 
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {

@@ -6,8 +6,9 @@
 //   high     the bits above four. Q5: one word, bit 8 b + w is of weight 4 w + b. Q6_K: two words
 //   of
 //            two-bit fields, field at bit 8 b + 2 t of word h is of weight 16 h + 4 t + b
-//   scales   Q4_0, Q5_0, Q8_0: half d; Q5_1: half d, half m; Q6_K: two int8, one per 16 weights
-//   supers   one per 256 weights. Q4_K, Q5_K: the 16 bytes d, dmin, scales as in the file; Q6_K:
+//   scales   MXFP4: the exponent, one byte; Q4_0, Q5_0, Q8_0: half d; Q5_1: half d, half m; Q6_K:
+//   two int8, one per 16 weights supers   one per 256 weights. Q4_K, Q5_K: the 16 bytes d, dmin,
+//   scales as in the file; Q6_K:
 //            half d
 //
 // No type grows. Each plane is row-major and starts at a multiple of kPlaneAlignment.
@@ -17,7 +18,19 @@
 
 namespace hearth::cuda {
 
-enum class Format : std::uint8_t { f32, f16, bf16, q8_0, q4_0, q5_0, q5_1, q4_k, q5_k, q6_k };
+enum class Format : std::uint8_t {
+    f32,
+    f16,
+    bf16,
+    q8_0,
+    q4_0,
+    q5_0,
+    q5_1,
+    q4_k,
+    q5_k,
+    q6_k,
+    mxfp4
+};
 
 inline constexpr int kChunkWeights = 32;
 inline constexpr int kSuperWeights = 256;

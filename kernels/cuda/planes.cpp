@@ -8,6 +8,7 @@
 namespace hearth::cuda {
 namespace {
 
+using compute::BlockMxfp4;
 using compute::BlockQ40;
 using compute::BlockQ4K;
 using compute::BlockQ50;
@@ -46,6 +47,11 @@ void repack_block(const BlockQ80& block, Cursor at) {
 void repack_block(const BlockQ40& block, Cursor at) {
     std::memcpy(at.quants, block.quants, sizeof(block.quants));
     std::memcpy(at.scales, &block.d, sizeof(block.d));
+}
+
+void repack_block(const BlockMxfp4& block, Cursor at) {
+    std::memcpy(at.quants, block.quants, sizeof(block.quants));
+    *at.scales = block.exponent;
 }
 
 std::uint32_t fifth_bits_of(const std::uint8_t (&high)[4]) {
@@ -169,6 +175,8 @@ Format to_format(compute::Dtype dtype) {
             return Format::q5_k;
         case compute::Dtype::q6_k:
             return Format::q6_k;
+        case compute::Dtype::mxfp4:
+            return Format::mxfp4;
         case compute::Dtype::i32:
             break;
     }
@@ -201,6 +209,8 @@ RowBytes row_bytes(Format format, std::int64_t columns) {
                     .high = chunks * 8,
                     .scales = chunks * 2,
                     .supers = supers * 2};
+        case Format::mxfp4:
+            return {.quants = columns / 2, .scales = chunks};
     }
     return {};
 }
@@ -243,6 +253,8 @@ void repack(Format format, std::span<const std::byte> blocks, const PlaneRows& o
             return repack_rows<BlockQ5K>(format, blocks, out, kSuperWeights);
         case Format::q6_k:
             return repack_rows<BlockQ6K>(format, blocks, out, kSuperWeights);
+        case Format::mxfp4:
+            return repack_rows<BlockMxfp4>(format, blocks, out, kChunkWeights);
     }
 }
 

@@ -160,6 +160,9 @@ Result<void> CudaProgram::capture(const Bucket& bucket) {
     cudaGraphExec_t exec = nullptr;
     HEARTH_CUDA(cudaGraphInstantiate(&exec, graph, 0));
     graphs_.emplace_back(exec);
+    std::size_t kernels = 0;
+    HEARTH_CUDA(cudaGraphGetNodes(graph, nullptr, &kernels));
+    kernels_.push_back(static_cast<std::int64_t>(kernels));
     buckets_.push_back(bucket);
     HEARTH_CUDA(cudaGraphUpload(exec, stream));
     return {};
@@ -176,6 +179,7 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    last_kernels_ = found < 0 ? 0 : kernels_[index];
     if (found < 0) return run_eagerly(tokens, logit_rows);
     HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
     return read_logits(logit_rows);
@@ -210,6 +214,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    last_kernels_ = found < 0 ? 0 : kernels_[index];
     if (found < 0) {
         HEARTH_CHECK(launch_nodes({.tokens = tokens, .splits = 0, .logit_rows = rows}));
     } else {

@@ -39,6 +39,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
 
     Result<compute::StepOutput> run(const compute::StepBatch& batch, compute::KvStore& kv) override;
     [[nodiscard]] std::int64_t bytes_per_token() const override { return bytes_per_token_; }
+    [[nodiscard]] std::int64_t kernels_per_run() const override { return last_kernels_; }
 
     compute::StepQueue* step_queue() override { return this; }
     /// Also: too_large (more rows to pick from than logits are computed at once).
@@ -103,13 +104,15 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     TableLayout layout_;
     CompiledPlan compiled_;
     std::vector<Bucket> buckets_;
-    std::vector<Graph> graphs_;  ///< by bucket
+    std::vector<Graph> graphs_;          ///< by bucket
+    std::vector<std::int64_t> kernels_;  ///< of each graph
 
     // Memory of a step.
     DeviceBuffer workspace_;
     std::array<StepSlot, kStepsMax> slots_;
-    std::size_t slot_ = 0;       ///< of the step that is filled
-    std::size_t in_flight_ = 0;  ///< slots before it that are launched and not collected
+    std::size_t slot_ = 0;           ///< of the step that is filled
+    std::size_t in_flight_ = 0;      ///< slots before it that are launched and not collected
+    std::int64_t last_kernels_ = 0;  ///< 0: the last step had no graph
     PickArgs pick_args_;
     PinnedBuffer logits_;  ///< (logit_rows_max_, vocab_size)
     std::unique_ptr<float[]>

@@ -52,7 +52,7 @@ class DeviceArray {
     }
     static T poison() {
         T value;
-        std::memset(&value, 0xFF, sizeof(value));
+        std::memset(static_cast<void*>(&value), 0xFF, sizeof(value));
         return value;
     }
 
@@ -76,7 +76,8 @@ inline const std::vector<compute::Dtype> kQuantised = {compute::Dtype::q8_0,
                                                        compute::Dtype::q5_1,
                                                        compute::Dtype::q4_k,
                                                        compute::Dtype::q5_k,
-                                                       compute::Dtype::q6_k};
+                                                       compute::Dtype::q6_k,
+                                                       compute::Dtype::mxfp4};
 inline const std::vector<compute::Dtype> kFloats = {
     compute::Dtype::f32, compute::Dtype::f16, compute::Dtype::bf16};
 

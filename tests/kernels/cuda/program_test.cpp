@@ -30,7 +30,7 @@ std::unique_ptr<compute::Backend> make_backend(const CudaOptions& options = {}) 
 /// One of each architecture and each fork within it.
 std::vector<TinyModelOptions> every_model(Dtype dtype) {
     std::vector<TinyModelOptions> models;
-    for (const char* architecture : {"deepseek2", "qwen3moe", "llama", "qwen2"}) {
+    for (const char* architecture : {"deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2"}) {
         models.push_back({.architecture = architecture, .dtype = dtype});
     }
     models.push_back({.dtype = dtype, .has_unsplit_kv_b = true});
@@ -81,7 +81,7 @@ TEST_CASE("quantised weights lose the rounding of activations only", "[cuda][pro
         check_near_reference(options, false, 0.1);
         check_near_reference(options, true, 0.002);
     }
-    for (const Dtype dtype : {Dtype::q4_0, Dtype::q5_0, Dtype::q5_1}) {
+    for (const Dtype dtype : {Dtype::q4_0, Dtype::q5_0, Dtype::q5_1, Dtype::mxfp4}) {
         check_near_reference({.dtype = dtype, .layer_count = 2}, false, 0.1);
         check_near_reference({.dtype = dtype, .layer_count = 2}, true, 0.002);
     }

@@ -5,11 +5,10 @@
 #include <random>
 #include <vector>
 
-#include <catch2/catch.hpp>
-
 #include "core/engine/sampler.h"
+#include "tests/kernels/cuda/device_check.h"
 
-namespace hearth::cuda {
+namespace hearth::cuda::test {
 namespace {
 
 using compute::Pick;
@@ -29,15 +28,18 @@ std::vector<float> random_logits(std::size_t count, unsigned seed) {
 std::vector<Pick> pick_rows(const std::vector<float>& logits,
                             const std::vector<PickOrder>& orders,
                             int vocab_size) {
-    std::vector<PickSlice> slices(orders.size() * static_cast<std::size_t>(slices_of(vocab_size)));
-    std::vector<Pick> picks(orders.size(), Pick{.token = 77, .probability = -1.0F});
-    const PickArgs args{.logits = logits.data(),
-                        .orders = orders.data(),
+    const DeviceArray<float> device_logits(logits);
+    const DeviceArray<PickOrder> device_orders(orders);
+    const DeviceArray<PickSlice> slices(orders.size() *
+                                        static_cast<std::size_t>(slices_of(vocab_size)));
+    const DeviceArray<Pick> picks(orders.size());
+    const PickArgs args{.logits = device_logits.data(),
+                        .orders = device_orders.data(),
                         .slices = slices.data(),
                         .picks = picks.data(),
                         .vocab_size = vocab_size};
-    REQUIRE(pick(args, static_cast<int>(orders.size()), nullptr));
-    return picks;
+    require(pick(args, static_cast<int>(orders.size()), kStream));
+    return picks.read();
 }
 
 TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
@@ -115,4 +117,4 @@ TEST_CASE("a logit that is not finite spoils its own row", "[cuda][sample]") {
 }
 
 }  // namespace
-}  // namespace hearth::cuda
+}  // namespace hearth::cuda::test

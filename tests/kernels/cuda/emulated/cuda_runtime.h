@@ -100,6 +100,15 @@ inline int __dp4a(int a, int b, int c) {
     }
     return c;
 }
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+    const std::uint64_t bytes = (std::uint64_t{y} << 32) | x;
+    unsigned out = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        out |= static_cast<unsigned>((bytes >> (8 * ((selector >> (4 * i)) & 7))) & 0xFF)
+               << (8 * i);
+    }
+    return out;
+}
 inline float __fmaf_rn(float a, float b, float c) {
     return std::fma(a, b, c);
 }
@@ -319,6 +328,10 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec,
                                         cudaGraph_t graph,
                                         unsigned long long) {
     *exec = new hearth::simt::Graph(*graph);
+    return cudaSuccess;
+}
+inline cudaError_t cudaGraphGetNodes(cudaGraph_t graph, void* /*nodes*/, std::size_t* count) {
+    *count = graph->steps.size();
     return cudaSuccess;
 }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
