@@ -1,8 +1,10 @@
 #include <cmath>
 
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/chunk.cuh"
+#include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/project.h"
+#include "kernels/cuda/rows.h"
 
 namespace hearth::cuda {
 namespace {
@@ -211,25 +213,74 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
-/// A block per (head, token): merges its splits in order. Reads what the splits wrote; bound by
-/// latency.
+/// One column of a head, its splits merged in order.
+__device__ __forceinline__ float merged_value(
+    const AttentionArgs& args, std::int64_t token, int head, int length, int splits, int column) {
+    const int count = (length + kSplitTokens - 1) / kSplitTokens;
+    const std::int64_t place = (token * args.heads + head) * splits;
+    Merged merged;
+    float value = 0.0F;
+    for (int split = 0; split < count; ++split) {
+        merged.add(args.partial_sums[place + split]);
+        value = merged.value(value, args.partial_values[(place + split) * args.value_dim + column]);
+    }
+    // A filled row sees nothing.
+    return count > 0 ? value / merged.sum : 0.0F;
+}
+
+/// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
 __global__ void __launch_bounds__(kThreads)
     merge_kernel(AttentionArgs args, StepTables step, int splits) {
     const int head = static_cast<int>(blockIdx.x);
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int length = step.positions[token] + 1;
-    const int count = (length + kSplitTokens - 1) / kSplitTokens;
-    const std::int64_t place = (token * args.heads + head) * splits;
     for (int column = static_cast<int>(threadIdx.x); column < args.value_dim; column += kThreads) {
-        Merged merged;
-        float value = 0.0F;
-        for (int split = 0; split < count; ++split) {
-            merged.add(args.partial_sums[place + split]);
-            value =
-                merged.value(value, args.partial_values[(place + split) * args.value_dim + column]);
-        }
-        // A filled row sees nothing.
-        store_value(args, token, head, column, count > 0 ? value / merged.sum : 0.0F);
+        store_value(
+            args, token, head, column, merged_value(args, token, head, length, splits, column));
+    }
+}
+
+constexpr int kValueWarps = 8;
+
+/// A block per (32 values of a head, head, token): merges the head's splits, then multiplies by
+/// v_up. Reads what the splits wrote, and 32 rows of v_up; bound by latency.
+__global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
+    AttentionArgs args, LatentValues values, StepTables step, int splits, int lanes) {
+    auto* results = static_cast<float*>(block_memory());
+    float* mixed = results + kWarpLanes;
+    const int first = static_cast<int>(blockIdx.x) * kWarpLanes;
+    const int head = static_cast<int>(blockIdx.y);
+    const auto token = static_cast<std::int64_t>(blockIdx.z);
+    const int length = step.positions[token] + 1;
+    for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
+         column += kValueWarps * kWarpLanes) {
+        mixed[column] = merged_value(args, token, head, length, splits, column);
+    }
+    __syncthreads();
+    const int rows_per_warp = kWarpLanes / lanes;
+    const float* x[1] = {mixed};
+    // Whole warps go on or stop.
+    for (int i = warp_of_block() * rows_per_warp; i < kWarpLanes;
+         i += kValueWarps * rows_per_warp) {
+        const int column = i + warp_lane() / lanes;
+        const int row = head * values.value_dim + smaller(first + column, values.value_dim - 1);
+        float sum[1] = {0.0F};
+        with_format(values.v_up.format, [&](auto tag) {
+            add_float_dots<decltype(tag)::value, 1>(
+                values.v_up, row, x, warp_lane() % lanes, lanes, sum);
+        });
+        const float dot = lane_sum(sum[0], lanes);
+        if (warp_lane() % lanes == 0) results[column] = dot;
+    }
+    __syncthreads();
+    if (warp_of_block() != 0) return;
+    const int column = first + warp_lane();
+    const float value = results[warp_lane()];
+    if (column < values.value_dim) {
+        values.out.data[token * values.out.stride + head * values.value_dim + column] = value;
+    }
+    if (values.rounded.quants != nullptr) {
+        store_q8(values.rounded, token, (head * values.value_dim + first) / kChunkWeights, value);
     }
 }
 
@@ -269,6 +320,21 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
+struct Shapes {
+    LaunchShape walk, splits;
+};
+Shapes shapes_of(const AttentionArgs& args, int tokens, int splits) {
+    const int group = args.heads / args.kv_heads;
+    const unsigned tiles = static_cast<unsigned>(args.kv_heads) * blocks_for(group, kHeads);
+    const auto rows = static_cast<unsigned>(tokens);
+    const std::size_t shared_bytes =
+        sizeof(float) *
+        static_cast<std::size_t>(kHeads * (args.query_dim + args.rest_dim + kSplitTokens + 2));
+    return {
+        .walk = {dim3(tiles, rows), dim3(kThreads), shared_bytes},
+        .splits = {dim3(tiles, rows, static_cast<unsigned>(splits)), dim3(kThreads), shared_bytes}};
+}
+
 }  // namespace
 
 Result<void> attend(const AttentionArgs& args,
@@ -276,34 +342,58 @@ Result<void> attend(const AttentionArgs& args,
                     int tokens,
                     int splits,
                     cudaStream_t stream) {
-    const int group = args.heads / args.kv_heads;
-    const unsigned tiles = static_cast<unsigned>(args.kv_heads) * blocks_for(group, kHeads);
-    const auto rows = static_cast<unsigned>(tokens);
-    const std::size_t shared_bytes =
-        sizeof(float) *
-        static_cast<std::size_t>(kHeads * (args.query_dim + args.rest_dim + kSplitTokens + 2));
+    const Shapes shapes = shapes_of(args, tokens, splits);
     if (splits == 0) {
-        return launch("attend_walk",
-                      attend_walk_kernel,
-                      {dim3(tiles, rows), dim3(kThreads), shared_bytes},
-                      stream,
-                      args,
-                      step);
+        return launch("attend_walk", attend_walk_kernel, shapes.walk, stream, args, step);
     }
-    HEARTH_CHECK(
-        launch("attend_split",
-               attend_split_kernel,
-               {dim3(tiles, rows, static_cast<unsigned>(splits)), dim3(kThreads), shared_bytes},
-               stream,
-               args,
-               step));
-    return launch("merge",
-                  merge_kernel,
-                  {dim3(static_cast<unsigned>(args.heads), rows), dim3(kThreads)},
-                  stream,
-                  args,
-                  step,
-                  splits);
+    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, stream, args, step));
+    return launch(
+        "merge",
+        merge_kernel,
+        {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)), dim3(kThreads)},
+        stream,
+        args,
+        step,
+        splits);
+}
+
+Result<void> attend_latent(const AttentionArgs& args,
+                           const LatentValues& values,
+                           const StepTables& step,
+                           int tokens,
+                           int splits,
+                           cudaStream_t stream) {
+    if (splits == 0) {
+        HEARTH_CHECK(attend(args, step, tokens, 0, stream));
+        ProjectArgs up;
+        up.parts[0] = {
+            .weight = values.v_up, .rows = args.heads * values.value_dim, .out = values.out};
+        up.part_count = 1;
+        up.x_float = args.out;
+        up.head_rows = up.head_out = values.value_dim;
+        up.head_x = args.value_dim;
+        HEARTH_CHECK(project_float(up, tokens, stream));
+        if (values.rounded.quants == nullptr) return {};
+        return quantise(values.out, values.rounded, tokens, stream);
+    }
+    const Shapes shapes = shapes_of(args, tokens, splits);
+    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, stream, args, step));
+    const int weights = is_quantised(values.v_up.format) ? kChunkWeights : 8;
+    const int lanes = lanes_for((values.v_up.columns + weights - 1) / weights);
+    return launch(
+        "merge_values",
+        merge_values_kernel,
+        {.grid = dim3(blocks_for(values.value_dim, kWarpLanes),
+                      static_cast<unsigned>(args.heads),
+                      static_cast<unsigned>(tokens)),
+         .block = dim3(kValueWarps * kWarpLanes),
+         .shared_bytes = sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim)},
+        stream,
+        args,
+        values,
+        step,
+        splits,
+        lanes);
 }
 
 }  // namespace hearth::cuda

@@ -36,4 +36,20 @@ struct AttentionArgs {
 Result<void> attend(
     const AttentionArgs& args, const StepTables& step, int tokens, int splits, cudaStream_t stream);
 
+/// What latent attention does with a head's mixed latents: value[h] = latent * transpose(v_up[h]).
+struct LatentValues {
+    Matrix v_up;  ///< (heads, value_dim, latent_dim)
+    int value_dim = 0;
+    FloatRows out;        ///< (tokens, heads * value_dim)
+    Q8Rows rounded = {};  ///< also the result, where quants is not null; value_dim a multiple of 32
+};
+/// As attend(), for latent attention, and then the values. args.out: room for mixed latents, which
+/// the kernels for splits keep to themselves.
+Result<void> attend_latent(const AttentionArgs& args,
+                           const LatentValues& values,
+                           const StepTables& step,
+                           int tokens,
+                           int splits,
+                           cudaStream_t stream);
+
 }  // namespace hearth::cuda

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/compile_experts.h"
+#include "kernels/cuda/head_jobs.h"
+#include "kernels/cuda/heads.h"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/values.h"
@@ -39,6 +42,7 @@ class Compiler {
 
     Result<CompiledPlan> run() && {
         while (next_ < plan_.operations.size()) {
+            if (const auto run = find_heads_run(plan_, next_)) prepare(*run);
             const compute::Operation& operation = plan_.operations[next_++];
             HEARTH_CHECK(std::visit([this](const auto& op) { return add(op); }, operation));
         }
@@ -60,7 +64,9 @@ class Compiler {
 
     template <typename Launch>
     void push(std::string name, Launch launch) {
-        out_.nodes.push_back({std::move(name), std::move(launch)});
+        out_.nodes.push_back({.name = std::move(name),
+                              .launch = std::move(launch),
+                              .serves_one = next_ > joined_until_});
     }
     [[nodiscard]] bool is_rounding(WeightId id) const {
         return !options_.is_exact && is_quantised(weights_.matrix(id).format);
@@ -76,9 +82,10 @@ class Compiler {
     [[nodiscard]] bool joins(const std::vector<const compute::Project*>& group,
                              const compute::Project& next) const;
     const float2* angles_of(const compute::Rope& op);
+    void prepare(const HeadsRun& run);
+    std::size_t join_shared(ExpertsNode& node) const;
     void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
     void push_attend(const std::shared_ptr<AttentionArgs>& args);
-    void push_heads(const std::string& name, const ProjectArgs& args);
     [[nodiscard]] CacheLayer cache_of(std::int32_t layer) const {
         return {layer,
                 static_cast<std::int32_t>(plan_.kv.key_dim),
@@ -93,7 +100,9 @@ class Compiler {
     Values values_;
     float* partial_values_;
     float2* partial_sums_;
-    std::size_t next_ = 0;  ///< operation
+    std::size_t next_ = 0;          ///< operation
+    std::size_t joined_until_ = 0;  ///< operations that an expert block has taken in, for one token
+    bool is_prepared_ = false;      ///< the next attention's rows are in the cache
     CompiledPlan out_;
 
     struct Angles {
@@ -218,7 +227,42 @@ Result<void> Compiler::add(const compute::Rope& op) {
     return {};
 }
 
+/// One kernel for the run; its attention comes next.
+void Compiler::prepare(const HeadsRun& run) {
+    HeadsArgs args;
+    for (const PlannedHeads& planned : run.jobs) {
+        HeadJob& job = args.jobs[args.job_count++];
+        job.x = values_.floats(planned.x);
+        job.heads = static_cast<int>(planned.heads);
+        job.head_dim = static_cast<int>(planned.head_dim);
+        if (planned.norm != nullptr) {
+            job.norm = weights_.vector(planned.norm->weight);
+            job.epsilon = planned.norm->epsilon;
+        }
+        if (planned.rope != nullptr) {
+            job.angles = angles_of(*planned.rope);
+            job.pairs = static_cast<int>(planned.rope->frequencies.size());
+            job.rotate_offset = static_cast<int>(planned.rope->rotate_offset);
+            job.is_interleaved = planned.rope->style == compute::RopeStyle::interleaved;
+        }
+        if (planned.stores_key) job.store = HeadJob::Store::key;
+        if (planned.stores_value) job.store = HeadJob::Store::value;
+        job.store_column = static_cast<int>(planned.store_column);
+        if (planned.norm != nullptr || planned.rope != nullptr) values_.wrote(planned.x);
+    }
+    const compute::Operation& attention = plan_.operations[run.attention];
+    const auto* gqa = std::get_if<compute::AttentionGqa>(&attention);
+    args.cache =
+        cache_of(gqa != nullptr ? gqa->layer : std::get<compute::AttentionMla>(attention).layer);
+    push("prepare_heads", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
+        return prepare_heads(args, step, shape.tokens, stream);
+    });
+    next_ = run.attention;
+    is_prepared_ = true;
+}
+
 void Compiler::store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer) {
+    if (std::exchange(is_prepared_, false)) return;
     const StoreCacheArgs args{.key = key, .value = value, .cache = cache_of(layer)};
     push("store_cache", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
         return store_cache(args, step, shape.tokens, stream);
@@ -266,13 +310,6 @@ Result<void> Compiler::add(const compute::AttentionGqa& op) {
     return {};
 }
 
-/// A product for each head with its own weights.
-void Compiler::push_heads(const std::string& name, const ProjectArgs& args) {
-    push(name, [args](const StepShape& shape, cudaStream_t stream) {
-        return project_float(args, shape.tokens, stream);
-    });
-}
-
 Result<void> Compiler::add(const compute::AttentionMla& op) {
     HEARTH_CHECK(check_dims(op.latent_dim, op.latent_dim));
     HEARTH_CHECK(check_dims(op.rope_dim, 0));
@@ -293,7 +330,9 @@ Result<void> Compiler::add(const compute::AttentionMla& op) {
     absorb.x_float = q;
     absorb.head_rows = absorb.head_out = latent_dim;
     absorb.head_x = query_dim;
-    push_heads("absorb", absorb);
+    push("absorb", [absorb](const StepShape& shape, cudaStream_t stream) {
+        return project_float(absorb, shape.tokens, stream);
+    });
 
     auto args = std::make_shared<AttentionArgs>();
     args->query = queries;
@@ -308,18 +347,17 @@ Result<void> Compiler::add(const compute::AttentionMla& op) {
     args->values_are_keys = true;
     args->scale = op.scale;
     args->out = mixed;
-    push_attend(args);
-
-    ProjectArgs up;
-    up.parts[0] = {.weight = weights_.matrix(op.v_up),
-                   .rows = static_cast<std::int32_t>(op.heads * op.value_dim),
-                   .out = values_.floats(op.out)};
-    up.part_count = 1;
-    up.x_float = mixed;
-    up.head_rows = up.head_out = static_cast<std::int32_t>(op.value_dim);
-    up.head_x = latent_dim;
-    push_heads("values_up", up);
-    values_.wrote(op.out);
+    args->partial_values = partial_values_;
+    args->partial_sums = partial_sums_;
+    auto values = std::make_shared<LatentValues>();
+    values->v_up = weights_.matrix(op.v_up);
+    values->value_dim = static_cast<int>(op.value_dim);
+    values->out = values_.floats(op.out);
+    push("attend_latent",
+         [args, values, step = step_](const StepShape& shape, cudaStream_t stream) {
+             return attend_latent(*args, *values, step, shape.tokens, shape.splits, stream);
+         });
+    values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &values->rounded : nullptr);
     return {};
 }
 
@@ -368,11 +406,30 @@ Result<void> Compiler::add(const compute::Experts& op) {
     node.rounds_up = is_rounding(op.gate) && is_rounding(op.up);
     node.rounds_down = is_rounding(op.down);
     if (node.rounds_up) node.x_rounded = rounded(op.x);
+    const std::size_t joined = join_shared(node);
     push("experts", [node](const StepShape& shape, cudaStream_t stream) {
         return run_experts(node, shape.tokens, stream);
     });
+    joined_until_ = joined;
     values_.wrote(op.out);
     return {};
+}
+
+/// Takes the shared expert that follows into the one-token kernels, where its types allow it. Gives
+/// the place behind its operations, or 0.
+std::size_t Compiler::join_shared(ExpertsNode& node) const {
+    const auto pattern = find_shared_expert(plan_, next_ - 1);
+    if (!pattern || !node.rounds_up || !node.rounds_down) return 0;
+    for (const compute::Project* each : {pattern->gate, pattern->up, pattern->down}) {
+        if (!is_rounding(each->weight)) return 0;
+    }
+    const auto ffn_dim = static_cast<std::int32_t>(pattern->gate->out.dim);
+    node.shared = {.gate = weights_.matrix(pattern->gate->weight),
+                   .up = weights_.matrix(pattern->up->weight),
+                   .down = weights_.matrix(pattern->down->weight),
+                   .hidden = {node.room.shared_quants, node.room.shared_scales, ffn_dim},
+                   .ffn_dim = ffn_dim};
+    return next_ + pattern->operations;
 }
 
 Result<void> Compiler::add(const compute::Swiglu& op) {

@@ -29,6 +29,7 @@ struct StepShape {
 struct Node {
     std::string name;
     std::function<Result<void>(const StepShape&, cudaStream_t)> launch;
+    bool serves_one = true;  ///< false: another node does its work where there is one token
 };
 
 struct CompileOptions {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <variant>
+#include <vector>
 
 #include "kernels/cuda/rows.h"
+#include "kernels/cuda/values.h"
 
 namespace hearth::cuda {
 namespace {
@@ -19,6 +21,7 @@ ExpertsUpArgs up_args(const ExpertsNode& node, const Q8Rows& hidden, const PairT
                        .hidden = {node.room.hidden, node.ffn_dim},
                        .tiles = tiles};
     if (node.rounds_down) args.rounded = hidden;
+    args.shared = node.shared;
     return args;
 }
 
@@ -32,11 +35,88 @@ ExpertsDownArgs down_args(const ExpertsNode& node, const Q8Rows& hidden, const P
             .experts_per_token = node.experts_per_token,
             .residual = node.residual,
             .out = node.out,
+            .shared = node.shared,
             .products = {node.room.products, node.rows},
             .tiles = tiles};
 }
 
+using compute::Slice;
+
+bool is_same(const Slice& a, const Slice& b) {
+    return a.id == b.id && a.offset == b.offset && a.dim == b.dim;
+}
+
+/// What an operation reads; slices without a value among them.
+struct Reads {
+    std::vector<Slice> operator()(const compute::Embed& /*op*/) const { return {}; }
+    std::vector<Slice> operator()(const compute::RmsNorm& op) const { return {op.x}; }
+    std::vector<Slice> operator()(const compute::Project& op) const { return {op.x, op.residual}; }
+    std::vector<Slice> operator()(const compute::Rope& op) const { return {op.x}; }
+    std::vector<Slice> operator()(const compute::AttentionGqa& op) const {
+        return {op.q, op.k, op.v};
+    }
+    std::vector<Slice> operator()(const compute::AttentionMla& op) const {
+        return {op.q, op.latent};
+    }
+    std::vector<Slice> operator()(const compute::RouteTopK& op) const { return {op.logits}; }
+    std::vector<Slice> operator()(const compute::Experts& op) const {
+        return {op.x, op.experts, op.weights, op.residual};
+    }
+    std::vector<Slice> operator()(const compute::Swiglu& op) const { return {op.gate, op.up}; }
+    std::vector<Slice> operator()(const compute::Add& op) const { return {op.a, op.b}; }
+    std::vector<Slice> operator()(const compute::Logits& op) const { return {op.x}; }
+};
+
+/// Whether the contents of a slice may be read from operation `first` on. Only whole products that
+/// are written to it count as new contents.
+bool is_read_from(const compute::Plan& plan, std::size_t first, const Slice& slice) {
+    for (std::size_t i = first; i < plan.operations.size(); ++i) {
+        const compute::Operation& operation = plan.operations[i];
+        const auto reads = std::visit(Reads{}, operation);
+        if (std::ranges::any_of(reads, [&](const Slice& each) { return overlap(each, slice); })) {
+            return true;
+        }
+        const auto* project = std::get_if<compute::Project>(&operation);
+        if (project != nullptr && project->out.id == slice.id &&
+            project->out.offset <= slice.offset &&
+            project->out.offset + project->out.dim >= slice.offset + slice.dim) {
+            return false;
+        }
+    }
+    return false;
+}
+
 }  // namespace
+
+std::optional<SharedPattern> find_shared_expert(const compute::Plan& plan, std::size_t experts) {
+    constexpr std::size_t kOperations = 5;
+    if (experts + kOperations > plan.operations.size()) return std::nullopt;
+    const compute::Operation* at = &plan.operations[experts];
+    const auto* routed = std::get_if<compute::Experts>(at);
+    const auto* gate = std::get_if<compute::Project>(at + 1);
+    const auto* up = std::get_if<compute::Project>(at + 2);
+    const auto* swiglu = std::get_if<compute::Swiglu>(at + 3);
+    const auto* down = std::get_if<compute::Project>(at + 4);
+    if (routed == nullptr || gate == nullptr || up == nullptr || swiglu == nullptr ||
+        down == nullptr) {
+        return std::nullopt;
+    }
+    const auto is_plain = [](const compute::Project* op) { return op->bias == compute::kNone; };
+    const auto has_no_residual = [](const compute::Project* op) {
+        return op->residual.id == compute::kNone;
+    };
+    const bool fits = is_same(gate->x, routed->x) && is_same(up->x, routed->x) &&
+                      is_same(swiglu->gate, gate->out) && is_same(swiglu->up, up->out) &&
+                      is_same(down->x, swiglu->out) && is_same(down->out, routed->out) &&
+                      is_same(down->residual, routed->out) && is_plain(gate) && is_plain(up) &&
+                      is_plain(down) && has_no_residual(gate) && has_no_residual(up) &&
+                      !overlap(routed->out, routed->x);
+    if (!fits) return std::nullopt;
+    for (const Slice& slice : {gate->out, up->out, swiglu->out}) {
+        if (is_read_from(plan, experts + kOperations, slice)) return std::nullopt;
+    }
+    return SharedPattern{.gate = gate, .up = up, .down = down};
+}
 
 ExpertsRoom make_experts_room(const compute::Plan& plan,
                               const CudaWeights& weights,
@@ -45,7 +125,11 @@ ExpertsRoom make_experts_room(const compute::Plan& plan,
     std::int64_t hidden = 0;
     std::int64_t products = 0;
     std::int64_t tiles = 0;
+    std::int64_t shared = 0;
     for (const compute::Operation& operation : plan.operations) {
+        if (const auto* swiglu = std::get_if<compute::Swiglu>(&operation)) {
+            shared = std::max(shared, swiglu->out.dim);
+        }
         const auto* op = std::get_if<compute::Experts>(&operation);
         if (op == nullptr) continue;
         const compute::Shape& gate = weights.tensor(op->gate).shape;
@@ -59,6 +143,8 @@ ExpertsRoom make_experts_room(const compute::Plan& plan,
     return {.hidden = workspace.take<float>(hidden),
             .hidden_quants = workspace.take<std::int8_t>(hidden),
             .hidden_scales = workspace.take<Q8Scale>(hidden / kChunkWeights + 1),
+            .shared_quants = workspace.take<std::int8_t>(shared),
+            .shared_scales = workspace.take<Q8Scale>(shared / kChunkWeights + 1),
             .products = workspace.take<float>(products),
             .tiles = {.tiles = workspace.take<PairTile>(tiles),
                       .tile_count = workspace.take<std::int32_t>(1),

@@ -2,6 +2,9 @@
 // of tokens.
 #pragma once
 
+#include <cstddef>
+#include <optional>
+
 #include <cuda_runtime.h>
 
 #include "core/base/result.h"
@@ -17,6 +20,8 @@ struct ExpertsRoom {
     float* hidden = nullptr;               ///< (tokens * experts_per_token, ffn_dim)
     std::int8_t* hidden_quants = nullptr;  ///< the same, rounded
     Q8Scale* hidden_scales = nullptr;
+    std::int8_t* shared_quants = nullptr;  ///< the shared expert's hidden row
+    Q8Scale* shared_scales = nullptr;
     float* products = nullptr;  ///< (tokens * experts_per_token, out.dim)
     PairTiles tiles;
 };
@@ -35,8 +40,19 @@ struct ExpertsNode {
     int experts_per_token = 0;
     bool rounds_up = false;    ///< gate and up take rounded activations
     bool rounds_down = false;  ///< down does
+    SharedExpert shared = {};  ///< joins in where there is one token
     ExpertsRoom room;
 };
 Result<void> run_experts(const ExpertsNode& node, int tokens, cudaStream_t stream);
+
+/// The shared expert that follows an Experts operation in the Plan: gate, up, SwiGLU and down onto
+/// the same output, of whose intermediate values nothing else is read.
+struct SharedPattern {
+    const compute::Project* gate;
+    const compute::Project* up;
+    const compute::Project* down;
+    std::size_t operations = 4;
+};
+std::optional<SharedPattern> find_shared_expert(const compute::Plan& plan, std::size_t experts);
 
 }  // namespace hearth::cuda

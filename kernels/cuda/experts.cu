@@ -43,15 +43,19 @@ __device__ __forceinline__ void row_dots(const Matrix& m,
 __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(ExpertsUpArgs args) {
     auto* results = static_cast<float*>(block_memory());
     const int slot = static_cast<int>(blockIdx.y);
-    const int expert = expert_of(args.experts, slot, args.experts_per_token);
-    if (expert < 0) return;
+    const bool is_shared = slot == args.experts_per_token;
+    const int ffn_dim = is_shared ? args.shared.ffn_dim : args.ffn_dim;
+    const int expert = is_shared ? 0 : expert_of(args.experts, slot, args.experts_per_token);
     const int first = static_cast<int>(blockIdx.x) * kChunkWeights;
-    const std::int64_t begin = std::int64_t{expert} * args.ffn_dim;
+    if (expert < 0 || first >= ffn_dim) return;
+    const std::int64_t begin = std::int64_t{expert} * ffn_dim;
     const std::int64_t row = begin + first + warp_of_block() * kRowsOfWarp;
+    const Matrix gate = is_shared ? args.shared.gate : args.gate;
+    const Matrix up = is_shared ? args.shared.up : args.up;
     float gates[kRowsOfWarp] = {};
     float ups[kRowsOfWarp] = {};
-    row_dots(args.gate, row, begin + args.ffn_dim - 1, args.x, 0, gates);
-    row_dots(args.up, row, begin + args.ffn_dim - 1, args.x, 0, ups);
+    row_dots(gate, row, begin + ffn_dim - 1, args.x, 0, gates);
+    row_dots(up, row, begin + ffn_dim - 1, args.x, 0, ups);
 #pragma unroll
     for (int i = 0; i < kRowsOfWarp; ++i) {
         if (warp_lane() == i) {
@@ -62,6 +66,7 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(Expe
     if (warp_of_block() != 0) return;
     const int column = first + warp_lane();
     const float value = results[warp_lane()];
+    if (is_shared) return store_q8(args.shared.hidden, 0, first / kChunkWeights, value);
     if (args.hidden.data != nullptr && column < args.ffn_dim) {
         args.hidden.data[slot * args.hidden.stride + column] = value;
     }
@@ -189,6 +194,20 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
             }
         }
     });
+    if (args.shared.ffn_dim > 0) {
+        float sum[1] = {0.0F};
+        with_quantised(args.shared.down.format, [&](auto tag) {
+            add_row_dots<decltype(tag)::value, 1>(args.shared.down,
+                                                  row,
+                                                  row,
+                                                  args.shared.hidden.quants,
+                                                  args.shared.hidden.scales,
+                                                  warp_lane(),
+                                                  kWarpLanes,
+                                                  sum);
+        });
+        total = lane_sum(sum[0]) + total;
+    }
     if (warp_lane() == 0) args.out.data[row] = total;
 }
 
@@ -275,14 +294,17 @@ LaunchShape warp_shape(int rows, int columns) {
 }  // namespace
 
 Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream) {
-    return launch("experts_up_one",
-                  experts_up_one_kernel,
-                  {.grid = dim3(blocks_for(args.ffn_dim, kChunkWeights),
-                                static_cast<unsigned>(args.experts_per_token)),
-                   .block = dim3(kWarps * kWarpLanes),
-                   .shared_bytes = kChunkWeights * sizeof(float)},
-                  stream,
-                  args);
+    const bool has_shared = args.shared.ffn_dim > 0;
+    const int widest = args.shared.ffn_dim > args.ffn_dim ? args.shared.ffn_dim : args.ffn_dim;
+    return launch(
+        "experts_up_one",
+        experts_up_one_kernel,
+        {.grid = dim3(blocks_for(widest, kChunkWeights),
+                      static_cast<unsigned>(args.experts_per_token + (has_shared ? 1 : 0))),
+         .block = dim3(kWarps * kWarpLanes),
+         .shared_bytes = kChunkWeights * sizeof(float)},
+        stream,
+        args);
 }
 
 Result<void> experts_up_tile(const ExpertsUpArgs& args, cudaStream_t stream) {

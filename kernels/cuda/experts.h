@@ -13,6 +13,15 @@
 
 namespace hearth::cuda {
 
+/// An expert that serves every token, computed with the chosen ones where there is one token. Its
+/// result is added last, with weight 1.
+struct SharedExpert {
+    Matrix gate, up;  ///< (ffn_dim, columns)
+    Matrix down;      ///< (rows, ffn_dim)
+    Q8Rows hidden;    ///< (1, ffn_dim)
+    int ffn_dim = 0;  ///< 0: none
+};
+
 struct ExpertsUpArgs {
     Matrix gate, up;  ///< (experts, ffn_dim, columns)
     IntRows experts;
@@ -22,8 +31,9 @@ struct ExpertsUpArgs {
     int experts_per_token = 0;
     FloatRows hidden;  ///< (pairs, ffn_dim) out, where data is not null
     Q8Rows rounded =
-        {};           ///< (pairs, ffn_dim) out of the one-token kernel, where quants is not null
-    PairTiles tiles;  ///< of the tile kernel
+        {};  ///< (pairs, ffn_dim) out of the one-token kernel, where quants is not null
+    SharedExpert shared = {};  ///< of the one-token kernel
+    PairTiles tiles;           ///< of the tile kernel
     int tiles_max = 0;
     int tile_pairs = 0;
 };
@@ -41,7 +51,8 @@ struct ExpertsDownArgs {
     int experts_per_token = 0;
     FloatRows residual = {};  ///< data null: none
     FloatRows out;
-    FloatRows products;  ///< (pairs, rows) room of the tile kernel
+    SharedExpert shared = {};  ///< of the one-token kernel
+    FloatRows products;        ///< (pairs, rows) room of the tile kernel
     PairTiles tiles;
     int tiles_max = 0;
     int tile_pairs = 0;

@@ -131,6 +131,7 @@ Result<void> CudaProgram::take_slots() {
 Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
     for (const auto* nodes : {&compiled_.nodes, &compiled_.logits}) {
         for (const Node& node : *nodes) {
+            if (shape.tokens == 1 && !node.serves_one) continue;
             HEARTH_CHECK(node.launch(shape, stream_->get()));
         }
     }

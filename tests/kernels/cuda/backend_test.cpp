@@ -81,6 +81,29 @@ TEST_CASE("a small step is one graph", "[cuda][backend]") {
     CHECK(simt::device.graph_launches == before + 2);
 }
 
+/// Kernels that a layer adds to a step of `tokens` tokens.
+std::size_t kernels_per_layer(test::TinyModelOptions options, std::size_t tokens) {
+    const auto launches = [&](int layers) {
+        options.layer_count = layers;
+        const auto model = test::tiny_model(options);
+        const auto backend = make_cuda_backend({});
+        test::ModelRunner runner(model, **backend, {});
+        const auto before = simt::device.launches;
+        runner.run_last({{.sequence = 0, .tokens = std::vector<std::int32_t>(tokens, 5)}});
+        return simt::device.launches - before;
+    };
+    return launches(3) - launches(2);
+}
+
+TEST_CASE("a layer is a dozen kernels for one token", "[cuda][backend]") {
+    // Norm, query and latent, heads, absorption, splits, merge and values, output; norm, router,
+    // choice, experts up, experts down: the shared expert is in these.
+    CHECK(kernels_per_layer({.hidden_dim = 128, .has_unsplit_kv_b = true}, 1) == 12);
+    // Norm, q k v, heads, splits, merge, output; the same expert block.
+    CHECK(kernels_per_layer({.architecture = "qwen3moe", .hidden_dim = 128}, 1) == 11);
+    CHECK(kernels_per_layer({.hidden_dim = 128, .has_unsplit_kv_b = true}, 3) < 20);
+}
+
 TEST_CASE("a step finds the smallest bucket that holds it", "[cuda][buckets]") {
     const auto buckets = make_buckets(40, 64);
     // 1, 2 and 4 tokens have room for 64, 32 and 16 splits.

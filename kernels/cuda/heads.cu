@@ -1,0 +1,113 @@
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/heads.h"
+#include "kernels/cuda/launch.cuh"
+
+namespace hearth::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+/// Where the token's row of the cache is; null in filled rows.
+__device__ __forceinline__ std::uint16_t* cache_row(const CacheLayer& cache,
+                                                    const StepTables& step,
+                                                    std::int64_t token,
+                                                    bool is_key) {
+    const int position = step.positions[token];
+    if (position < 0) return nullptr;
+    const std::int32_t block =
+        step.block_tables[step.table_begin[token] + position / compute::kBlockTokens];
+    const std::int64_t slot = position % compute::kBlockTokens;
+    const std::int64_t block_elements =
+        std::int64_t{compute::kBlockTokens} * (cache.key_dim + cache.value_dim);
+    std::uint16_t* memory =
+        step.header->cache +
+        (std::int64_t{cache.layer} * step.header->cache_blocks + block) * block_elements;
+    return is_key ? memory + slot * cache.key_dim
+                  : memory + std::int64_t{compute::kBlockTokens} * cache.key_dim +
+                        slot * cache.value_dim;
+}
+
+__device__ __forceinline__ void normalise(const HeadJob& job, float* row, float* sums) {
+    float squares = 0.0F;
+    for (int i = static_cast<int>(threadIdx.x); i < job.head_dim; i += kThreads) {
+        squares = __fmaf_rn(row[i], row[i], squares);
+    }
+    const float mean = block_sum(squares, sums) / static_cast<float>(job.head_dim);
+    const float factor = 1.0F / sqrtf(mean + job.epsilon);
+    for (int i = static_cast<int>(threadIdx.x); i < job.head_dim; i += kThreads) {
+        row[i] = row[i] * factor * job.norm[i];
+    }
+}
+
+__device__ __forceinline__ void rotate(const HeadJob& job, float* row, std::int64_t token) {
+    float* columns = row + job.rotate_offset;
+    for (int i = static_cast<int>(threadIdx.x); i < job.pairs; i += kThreads) {
+        const float2 angle = job.angles[token * job.pairs + i];
+        float& a = columns[job.is_interleaved ? 2 * i : i];
+        float& b = columns[job.is_interleaved ? 2 * i + 1 : i + job.pairs];
+        const float rotated = a * angle.x - b * angle.y;
+        b = a * angle.y + b * angle.x;
+        a = rotated;
+    }
+}
+
+/// A block per head and token. Reads and writes each column once, and 2 bytes of the cache for
+/// those that are stored; bound by latency.
+__global__ void __launch_bounds__(kThreads) prepare_heads_kernel(HeadsArgs args, StepTables step) {
+    auto* sums = static_cast<float*>(block_memory());
+    float* row = sums + kThreads / kWarpLanes;
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    int head = static_cast<int>(blockIdx.x);
+    int number = 0;
+    while (number + 1 < args.job_count && head >= args.jobs[number].heads) {
+        head -= args.jobs[number].heads;
+        ++number;
+    }
+    const HeadJob& job = args.jobs[number];
+    float* x = job.x.data + token * job.x.stride + std::int64_t{head} * job.head_dim;
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int i = thread; i < job.head_dim; i += kThreads) {
+        row[i] = x[i];
+    }
+    __syncthreads();
+    if (job.norm != nullptr) normalise(job, row, sums);
+    __syncthreads();
+    if (job.angles != nullptr) rotate(job, row, token);
+    __syncthreads();
+    std::uint16_t* cache = nullptr;
+    if (job.store != HeadJob::Store::none) {
+        cache = cache_row(args.cache, step, token, job.store == HeadJob::Store::key);
+    }
+    const bool has_changed = job.norm != nullptr || job.angles != nullptr;
+    for (int i = thread; i < job.head_dim; i += kThreads) {
+        if (has_changed) x[i] = row[i];
+        if (cache != nullptr) {
+            cache[job.store_column + head * job.head_dim + i] = float_to_half(row[i]);
+        }
+    }
+}
+
+}  // namespace
+
+Result<void> prepare_heads(const HeadsArgs& args,
+                           const StepTables& step,
+                           int tokens,
+                           cudaStream_t stream) {
+    unsigned heads = 0;
+    int widest = 0;
+    for (int i = 0; i < args.job_count; ++i) {
+        heads += static_cast<unsigned>(args.jobs[i].heads);
+        widest = args.jobs[i].head_dim > widest ? args.jobs[i].head_dim : widest;
+    }
+    return launch(
+        "prepare_heads",
+        prepare_heads_kernel,
+        {.grid = dim3(heads, static_cast<unsigned>(tokens)),
+         .block = dim3(kThreads),
+         .shared_bytes = sizeof(float) * static_cast<std::size_t>(kThreads / kWarpLanes + widest)},
+        stream,
+        args,
+        step);
+}
+
+}  // namespace hearth::cuda
