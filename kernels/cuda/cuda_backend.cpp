@@ -28,16 +28,19 @@ class CudaBackend final : public compute::Backend {
     [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
         std::size_t free_bytes = 0;
         std::size_t total_bytes = 0;
-        if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) return std::nullopt;
+        if (!stream_->enter() || cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess)
+            return std::nullopt;
         return compute::DeviceMemory{static_cast<std::int64_t>(free_bytes),
                                      static_cast<std::int64_t>(total_bytes)};
     }
     double measure_read_rate(std::int64_t bytes) override {
+        if (!stream_->enter()) return 0.0;
         return cuda::measure_read_rate(bytes, stream_->get());
     }
 
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
+        HEARTH_CHECK(stream_->enter());
         HEARTH_TRY(auto uploaded, CudaWeights::make(weights));
         return std::unique_ptr<compute::DeviceWeights>(std::move(uploaded));
     }

@@ -10,6 +10,7 @@ namespace hearth::cuda {
 Result<std::unique_ptr<compute::KvStore>> CudaKvStore::make(const compute::KvLayout& layout,
                                                             std::int32_t block_count,
                                                             std::shared_ptr<Stream> stream) {
+    HEARTH_CHECK(stream->enter());
     if (block_count < 1) {
         return fail(ErrorCode::invalid_argument, "a cache needs at least one block", "cuda");
     }
@@ -34,6 +35,7 @@ std::int64_t CudaKvStore::size_bytes() const {
 
 void CudaKvStore::copy_block(std::int32_t from, std::int32_t to) {
     HEARTH_ASSERT(from >= 0 && from < block_count_ && to >= 0 && to < block_count_);
+    if (state_) state_ = stream_->enter();
     if (!state_) return;
     const auto bytes = static_cast<std::size_t>(block_bytes());
     const std::size_t pitch = bytes * static_cast<std::size_t>(block_count_);

@@ -51,8 +51,13 @@ Result<PinnedBuffer> PinnedBuffer::make(std::int64_t bytes, const std::string& p
 
 Result<std::shared_ptr<Stream>> Stream::make() {
     auto stream = std::make_shared<Stream>();
+    HEARTH_CUDA(cudaGetDevice(&stream->device_));
     HEARTH_CUDA(cudaStreamCreateWithFlags(&stream->stream_, cudaStreamNonBlocking));
     return stream;
+}
+
+Result<void> Stream::enter() const {
+    return check(cudaSetDevice(device_), "cudaSetDevice", __FILE__, __LINE__);
 }
 
 Result<Event> Event::make() {

@@ -55,9 +55,12 @@ class Stream {
     }
 
     [[nodiscard]] cudaStream_t get() const { return stream_; }
+    /// Makes the stream's device that of the calling thread: each thread starts with device 0.
+    [[nodiscard]] Result<void> enter() const;
 
   private:
     cudaStream_t stream_ = nullptr;
+    int device_ = 0;
 };
 
 /// A place in a stream that the host can wait for.

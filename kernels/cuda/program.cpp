@@ -40,6 +40,7 @@ Result<std::unique_ptr<compute::Program>> CudaProgram::make(const compute::Plan&
                                                             const CudaWeights& weights,
                                                             const ProgramOptions& options,
                                                             std::shared_ptr<Stream> stream) {
+    HEARTH_CHECK(stream->enter());
     std::unique_ptr<CudaProgram> program(new CudaProgram(plan, std::move(stream)));
     program->bytes_per_token_ = compute::weight_bytes_per_token(plan, weights.tensors());
     HEARTH_CHECK(program->take_memory(plan, weights, options));
@@ -173,6 +174,7 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
                                              compute::KvStore& kv) {
     auto* store = dynamic_cast<CudaKvStore*>(&kv);
     HEARTH_ASSERT(store != nullptr && in_flight_ == 0);
+    HEARTH_CHECK(stream_->enter());
     check(batch, *store, 0);
     HEARTH_CHECK(store->state());
     const int tokens = static_cast<int>(batch.tokens.size());
@@ -199,6 +201,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     const auto rows = static_cast<int>(batch.logit_rows.size());
     HEARTH_ASSERT(store != nullptr && in_flight_ < kStepsMax);
     HEARTH_ASSERT(orders.size() == batch.logit_rows.size());
+    HEARTH_CHECK(stream_->enter());
     StepSlot& last = slots_[(slot_ + kStepsMax - 1) % kStepsMax];
     check(batch, *store, -static_cast<std::int32_t>(last.rows));
     HEARTH_CHECK(store->state());

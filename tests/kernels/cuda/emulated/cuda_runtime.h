@@ -366,7 +366,11 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*dev
     properties->multiProcessorCount = 1;
     return cudaSuccess;
 }
-inline cudaError_t cudaSetDevice(int /*device*/) {
+inline cudaError_t cudaSetDevice(int device) {
+    return device < hearth::simt::device.count ? cudaSuccess : cudaErrorInvalidValue;
+}
+inline cudaError_t cudaGetDevice(int* device) {
+    *device = 0;
     return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() {
