@@ -153,7 +153,8 @@ CompletionGate::CompletionGate(const CompletionGateOptions& options)
       lines_max_(line_after_.empty() ? options.lines_max : 1),
       copies_(options.copies.begin(), options.copies.end()),
       probability_min_(options.probability_min),
-      has_checks_(options.has_checks) {
+      has_checks_(options.has_checks),
+      written_anew_(options.written_anew) {
     std::string_view below = options.after.substr(0, kBelowBytesMax);
     take_line(below);
     while (!below.empty() && line_below_.empty()) {
@@ -303,6 +304,10 @@ bool CompletionGate::end_inside_line() {
 }
 
 GateAnswer CompletionGate::take(std::string_view text) {
+    if (!text.empty() && !written_anew_.empty()) {
+        if (text.starts_with(written_anew_)) text.remove_prefix(written_anew_.size());
+        written_anew_.clear();
+    }
     bool is_enough = false;
     for (const char c : text) {
         if (c == '\r') continue;

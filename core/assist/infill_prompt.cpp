@@ -89,7 +89,8 @@ Result<Tokens> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
                         " tokens leaves no room for the text before the cursor; raise the limit",
                     "assist");
     }
-    const PlainLines before(source.before);
+    const PlainLines before(
+        source.before.substr(0, source.before.size() - format.written_anew(source.before).size()));
     HEARTH_TRY(const Tokens prefix, encode_tail(tokenizer, before.text(), room));
     parts.suffix = suffix;
     parts.prefix = prefix;

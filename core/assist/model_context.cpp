@@ -301,14 +301,16 @@ CallStatus ModelContext::infill(const DocumentView& document,
         request.sampling.seed = seed;
         request.tokens_max = static_cast<std::int32_t>(tokens_max);
         request.priority = engine::Priority::keystroke;
-        auto gate = std::make_unique<CompletionGate>(
-            CompletionGateOptions{.before = document.text.substr(0, document.cursor_byte),
-                                  .after = document.text.substr(document.cursor_byte),
-                                  .language = document.language,
-                                  .lines_max = options.lines_max,
-                                  .copies = copies,
-                                  .probability_min = options_.probability_min,
-                                  .has_checks = options_.probability_min > 0.0});
+        auto gate = std::make_unique<CompletionGate>(CompletionGateOptions{
+            .before = document.text.substr(0, document.cursor_byte),
+            .after = document.text.substr(document.cursor_byte),
+            .written_anew =
+                access_->format.written_anew(document.text.substr(0, document.cursor_byte)),
+            .language = document.language,
+            .lines_max = options.lines_max,
+            .copies = copies,
+            .probability_min = options_.probability_min,
+            .has_checks = options_.probability_min > 0.0});
         auto generation = start(std::move(request), std::move(gate));
         if (generation) {
             generations.push_back(std::move(generation).value());

@@ -164,6 +164,12 @@ void PromptFormat::write_context(Writer& out, const InfillParts& parts) const {
     }
 }
 
+std::string_view PromptFormat::written_anew(std::string_view before) const {
+    const bool has_blank = before.ends_with(' ') || before.ends_with('\t');
+    return special_.continues_prefix && has_blank ? before.substr(before.size() - 1)
+                                                  : std::string_view();
+}
+
 Result<Tokens> PromptFormat::infill(const InfillParts& parts) const {
     HEARTH_ASSERT(can_infill());
     Writer out(tokenizer_);
@@ -176,6 +182,7 @@ Result<Tokens> PromptFormat::infill(const InfillParts& parts) const {
         out.special(special_.fim_prefix).tokens(parts.prefix);
         out.special(special_.fim_suffix).tokens(parts.suffix);
     }
+    if (special_.continues_prefix) return out.finish();
     return out.special(special_.fim_middle).finish();
 }
 

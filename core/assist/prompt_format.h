@@ -40,6 +40,11 @@ class PromptFormat {
     [[nodiscard]] bool can_infill() const;
     [[nodiscard]] bool can(plugin_host::GenerateTask task) const;
 
+    /// The end of the text before the cursor that a prompt leaves out, since the model writes it
+    /// anew: a blank, which belongs to the token of the word behind it. Empty for models that are
+    /// told where the middle begins.
+    [[nodiscard]] std::string_view written_anew(std::string_view before) const;
+
     /// Stable text first: context, then suffix and prefix in the model's order.
     ///
     /// Errors: those of Tokenizer::encode. Calls where can_infill() is false are a mistake of ours.

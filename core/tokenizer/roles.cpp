@@ -78,6 +78,7 @@ Roles find_roles(const formats::GgufFile& file, const Vocabulary& vocabulary) {
     const SpecialTokens& special = roles.special;
     roles.special.adds_begin_of_text =
         special.begin_of_text.has_value() && file.find_bool("tokenizer.ggml.add_bos_token") == true;
+    roles.special.continues_prefix = file.find_bool("hearth.continues_prefix") == true;
     const auto add = [&roles](std::optional<TokenId> id) {
         auto& tokens = roles.end_tokens;
         if (id && std::find(tokens.begin(), tokens.end(), *id) == tokens.end())
@@ -86,6 +87,7 @@ Roles find_roles(const formats::GgufFile& file, const Vocabulary& vocabulary) {
     add(special.end_of_text);
     add(special.end_of_turn);
     add(finder.find({"eom_token_id"}, {"<|eom_id|>"}));
+    if (special.continues_prefix) add(special.fim_middle);
     add(special.fim_pad);
     add(special.repo_name);
     add(special.file_sep);

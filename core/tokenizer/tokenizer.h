@@ -24,6 +24,8 @@ struct SpecialTokens {
     std::optional<TokenId> end_of_turn;
     std::optional<TokenId> fim_prefix, fim_suffix, fim_middle, fim_pad;
     std::optional<TokenId> repo_name, file_sep;
+    /// The model fills in by going on behind the prefix, without fim_middle.
+    bool continues_prefix = false;
     bool adds_begin_of_text = false;  ///< the model expects begin_of_text at position 0
 };
 

@@ -125,6 +125,7 @@ Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
     LineAnswer answer = copy_line(cursor);
     CompletionGateOptions options = {.before = cursor.prefix,
                                      .after = cursor.suffix,
+                                     .written_anew = format_->written_anew(cursor.prefix),
                                      .language = cursor.language,
                                      .lines_max = cursor.lines_max,
                                      .has_checks = false};

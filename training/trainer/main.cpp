@@ -34,6 +34,7 @@ constexpr const char* kUsage =
   --from FILE.gguf      start from the weights of a model file, with fresh moments
 hearth-train export --checkpoint DIR --tokenizer FILE --out FILE.gguf [options]
   --name, --description TEXT    for the file's metadata
+  --infill continue|middle      how readers ask it to fill in (middle): behind the prefix, or told
   --matrices, --embedding TYPE  Q6_K (default), Q8_0 or F32
 hearth-train tokenizer --model FILE.gguf --out FILE
   the tokenizer of a model file, to cut new shards for it
@@ -191,8 +192,14 @@ Result<void> export_model(Arguments arguments) {
     options.context_length = static_cast<std::uint32_t>(arguments.whole("window", 512));
     HEARTH_TRY(options.matrix_dtype, parse_type(arguments.text("matrices", "Q6_K")));
     HEARTH_TRY(options.embedding_dtype, parse_type(arguments.text("embedding", "Q6_K")));
+    const std::string infill = arguments.text("infill", "middle");
+    options.continues_prefix = infill == "continue";
     const std::string out = arguments.text("out");
     HEARTH_CHECK(arguments.finish());
+    if (infill != "continue" && infill != "middle")
+        return fail(ErrorCode::invalid_argument,
+                    "--infill wants continue or middle, found '" + infill + "'",
+                    "trainer");
     return write_model(state.shape, state.weights, tokenizer, options, out);
 }
 

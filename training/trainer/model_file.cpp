@@ -182,6 +182,7 @@ Result<void> write_model(const ModelShape& shape,
     writer.add_string("general.description", options.description);
     writer.add_string("general.license", "apache-2.0");
     writer.add_u32("general.quantization_version", 2);
+    if (options.continues_prefix) writer.add_bool("hearth.continues_prefix", true);
     add_shape(shape, options.context_length, writer);
     HEARTH_CHECK(add_tokenizer(tokenizer, writer));
     const ParameterLayout layout(shape);

@@ -16,6 +16,9 @@ struct ModelFileOptions {
     std::string name = "hearth default";
     std::string description;
     std::uint32_t context_length = 512;  // the window that was trained
+    /// Readers ask it to go on behind the prefix instead of telling it where the middle begins:
+    /// what little training teaches first.
+    bool continues_prefix = false;
     /// Type of matrices that are neither routed experts (Q4_0) nor router and norms (F32), where
     /// their rows allow it; else Q8_0, else F32.
     compute::Dtype matrix_dtype = compute::Dtype::q6_k;

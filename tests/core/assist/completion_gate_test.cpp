@@ -65,6 +65,26 @@ TEST_CASE("one line ends with the line", "[assist][completion_gate]") {
     });
 }
 
+TEST_CASE("a blank before the cursor that the model writes anew is not shown twice",
+          "[assist][completion_gate]") {
+    const auto shown = [](std::string_view model) {
+        CompletionGate gate({.before = "int a =\n    ",
+                             .after = "\n",
+                             .written_anew = " ",
+                             .language = "cpp",
+                             .lines_max = 1});
+        std::string text;
+        for (const char c : model) {
+            text += gate.feed(std::string_view(&c, 1), 1.0F).text;
+        }
+        return text + gate.finish(FinishReason::stop_token);
+    };
+    CHECK(shown(" b;") == "b;");
+    CHECK(shown("  b;") == " b;");
+    CHECK(shown("b;") == "b;");
+    CHECK(shown("") == "");
+}
+
 TEST_CASE("code right of the cursor makes it one line", "[assist][completion_gate]") {
     check_cases({
         {"int a = ^ + c;\n", "b\n  + d\n", "b"},

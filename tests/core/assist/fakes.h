@@ -45,6 +45,8 @@ class FakeTokenizer final : public tokenizer::Tokenizer {
         if (special_.end_of_text) ends_.push_back(*special_.end_of_text);
     }
 
+    void set_continues_prefix() { special_.continues_prefix = true; }
+
     static std::shared_ptr<const FakeTokenizer> own() {
         return std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>",
                                                                         "<|fim_prefix|>",

@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/assist/infill_prompt.h"
 #include "tests/core/assist/fakes.h"
 
 namespace hearth::assist {
@@ -54,6 +55,34 @@ TEST_CASE("hearth's own model reads the suffix first", "[assist][prompt_format]"
     CHECK(infill(*tokenizer, {"b.c\nint b;\n", "c.c\nint c;\n"}) ==
           "[<|repo_name|>]demo[<|file_sep|>]b.c\nint b;\n[<|file_sep|>]c.c\nint c;\n"
           "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P[<|fim_middle|>]");
+}
+
+TEST_CASE("a model that goes on behind the prefix is not told where the middle begins",
+          "[assist][prompt_format]") {
+    FakeTokenizer tokenizer({"<|endoftext|>",
+                             "<|fim_prefix|>",
+                             "<|fim_suffix|>",
+                             "<|fim_middle|>",
+                             "<|file_sep|>",
+                             "<|explain|>",
+                             "<|fix|>",
+                             "<|bug|>"});
+    CHECK(PromptFormat(tokenizer).written_anew("int a = ") == "");
+    tokenizer.set_continues_prefix();
+    CHECK(infill(tokenizer, {}) == "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P");
+    const PromptFormat format(tokenizer);
+    CHECK(format.written_anew("int a = ") == " ");
+    CHECK(format.written_anew("if (a) {\n\t\t") == "\t");
+    CHECK(format.written_anew("int a =") == "");
+    CHECK(format.written_anew("a;\n") == "");
+    CHECK(format.written_anew("") == "");
+    const auto prompt = make_infill_prompt(
+        tokenizer,
+        format,
+        {.repository = {}, .path = "a.c", .before = "int a = ", .after = "\n", .context = {}},
+        100);
+    REQUIRE(prompt);
+    CHECK(tokenizer.show(*prompt).ends_with("[<|fim_prefix|>]int a ="));
 }
 
 TEST_CASE("other models read the prefix first, each in its own words", "[assist][prompt_format]") {
