@@ -190,6 +190,7 @@ __device__ __forceinline__ void store_value(
 /// read).
 __global__ void __launch_bounds__(kThreads)
     attend_split_kernel(AttentionArgs args, StepTables step) {
+    wait_for_predecessor();
     const Block b = make_block(args, step);
     const int split = static_cast<int>(blockIdx.z);
     if (split * kSplitTokens >= b.length) return;
@@ -231,6 +232,7 @@ __device__ __forceinline__ float merged_value(
 /// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
 __global__ void __launch_bounds__(kThreads)
     merge_kernel(AttentionArgs args, StepTables step, int splits) {
+    wait_for_predecessor();
     const int head = static_cast<int>(blockIdx.x);
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int length = step.positions[token] + 1;
@@ -246,6 +248,7 @@ constexpr int kValueWarps = 8;
 /// v_up. Reads what the splits wrote, and 32 rows of v_up; bound by latency.
 __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
     AttentionArgs args, LatentValues values, StepTables step, int splits, int lanes) {
+    wait_for_predecessor();
     auto* results = static_cast<float*>(block_memory());
     float* mixed = results + kWarpLanes;
     const int first = static_cast<int>(blockIdx.x) * kWarpLanes;
@@ -287,6 +290,7 @@ __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
 /// A block per (key head and up to four of its query heads, token) walks all splits.
 __global__ void __launch_bounds__(kThreads)
     attend_walk_kernel(AttentionArgs args, StepTables step) {
+    wait_for_predecessor();
     const Block b = make_block(args, step);
     load_queries(args, b);
     float values[kValues][kHeads] = {};
@@ -337,21 +341,18 @@ Shapes shapes_of(const AttentionArgs& args, int tokens, int splits) {
 
 }  // namespace
 
-Result<void> attend(const AttentionArgs& args,
-                    const StepTables& step,
-                    int tokens,
-                    int splits,
-                    cudaStream_t stream) {
+Result<void> attend(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
     const Shapes shapes = shapes_of(args, tokens, splits);
     if (splits == 0) {
-        return launch("attend_walk", attend_walk_kernel, shapes.walk, stream, args, step);
+        return launch("attend_walk", attend_walk_kernel, shapes.walk, queue, args, step);
     }
-    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, stream, args, step));
+    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, queue, args, step));
     return launch(
         "merge",
         merge_kernel,
         {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)), dim3(kThreads)},
-        stream,
+        queue,
         args,
         step,
         splits);
@@ -362,9 +363,9 @@ Result<void> attend_latent(const AttentionArgs& args,
                            const StepTables& step,
                            int tokens,
                            int splits,
-                           cudaStream_t stream) {
+                           Queue queue) {
     if (splits == 0) {
-        HEARTH_CHECK(attend(args, step, tokens, 0, stream));
+        HEARTH_CHECK(attend(args, step, tokens, 0, queue));
         ProjectArgs up;
         up.parts[0] = {
             .weight = values.v_up, .rows = args.heads * values.value_dim, .out = values.out};
@@ -372,12 +373,12 @@ Result<void> attend_latent(const AttentionArgs& args,
         up.x_float = args.out;
         up.head_rows = up.head_out = values.value_dim;
         up.head_x = args.value_dim;
-        HEARTH_CHECK(project_float(up, tokens, stream));
+        HEARTH_CHECK(project_float(up, tokens, queue));
         if (values.rounded.quants == nullptr) return {};
-        return quantise(values.out, values.rounded, tokens, stream);
+        return quantise(values.out, values.rounded, tokens, queue);
     }
     const Shapes shapes = shapes_of(args, tokens, splits);
-    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, stream, args, step));
+    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, queue, args, step));
     const int weights = is_quantised(values.v_up.format) ? kChunkWeights : 8;
     const int lanes = lanes_for((values.v_up.columns + weights - 1) / weights);
     return launch(
@@ -388,7 +389,7 @@ Result<void> attend_latent(const AttentionArgs& args,
                       static_cast<unsigned>(tokens)),
          .block = dim3(kValueWarps * kWarpLanes),
          .shared_bytes = sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim)},
-        stream,
+        queue,
         args,
         values,
         step,

@@ -8,6 +8,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
@@ -34,7 +35,7 @@ struct AttentionArgs {
 
 /// One block per split for up to `splits` splits; 0: a block walks them all and needs no room.
 Result<void> attend(
-    const AttentionArgs& args, const StepTables& step, int tokens, int splits, cudaStream_t stream);
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue);
 
 /// What latent attention does with a head's mixed latents: value[h] = latent * transpose(v_up[h]).
 struct LatentValues {
@@ -50,6 +51,6 @@ Result<void> attend_latent(const AttentionArgs& args,
                            const StepTables& step,
                            int tokens,
                            int splits,
-                           cudaStream_t stream);
+                           Queue queue);
 
 }  // namespace hearth::cuda

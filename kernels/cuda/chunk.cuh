@@ -235,6 +235,30 @@ __device__ __forceinline__ float float_weight(const Matrix& m, std::int64_t inde
     }
 }
 
+/// Eight floats from a place whose row is a whole number of eights.
+template <Format kFormat>
+__device__ __forceinline__ void read_floats(const Matrix& m, std::int64_t index, float (&out)[8]) {
+    if constexpr (kFormat == Format::f32) {
+        const auto first = load<float4>(m.quants + index * 4);
+        const auto second = load<float4>(m.quants + index * 4 + 16);
+        const float values[8] = {
+            first.x, first.y, first.z, first.w, second.x, second.y, second.z, second.w};
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            out[i] = values[i];
+        }
+    } else {
+        const auto words = load<uint4>(m.quants + index * 2);
+        const unsigned pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            const auto bits =
+                static_cast<std::uint16_t>((pairs[i / 2] >> (16 * (i % 2))) & 0xFFFFU);
+            out[i] = kFormat == Format::f16 ? half_to_float(bits) : bf16_to_float(bits);
+        }
+    }
+}
+
 __device__ __forceinline__ float signed_byte(int word, int i) {
     return static_cast<float>(static_cast<std::int8_t>(static_cast<unsigned>(word) >> (8 * i)));
 }
@@ -247,6 +271,10 @@ __device__ __forceinline__ void decode_floats(const Matrix& m,
                                               float (&out)[kFloatChunk<kFormat>]) {
     if constexpr (!is_quantised(kFormat)) {
         const int first = chunk * kFloatChunk<kFormat>;
+        if (m.columns % kFloatChunk<kFormat> == 0) {
+            read_floats<kFormat>(m, row * m.columns + first, out);
+            return;
+        }
 #pragma unroll
         for (int i = 0; i < kFloatChunk<kFormat>; ++i) {
             const bool is_inside = first + i < m.columns;

@@ -73,8 +73,8 @@ class Compiler {
     }
     Q8Rows rounded(const Slice& slice) {
         return values_.rounded(slice, [this](const FloatRows& x, const Q8Rows& rows) {
-            push("quantise", [x, rows](const StepShape& shape, cudaStream_t stream) {
-                return quantise(x, rows, shape.tokens, stream);
+            push("quantise", [x, rows](const StepShape& shape, Queue queue) {
+                return quantise(x, rows, shape.tokens, queue);
             });
         });
     }
@@ -115,8 +115,8 @@ class Compiler {
 
 Result<void> Compiler::add(const compute::Embed& op) {
     const EmbedArgs args{weights_.matrix(op.table), values_.floats(op.out), op.scale};
-    push("embed", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return embed(args, step, shape.tokens, stream);
+    push("embed", [args, step = step_](const StepShape& shape, Queue queue) {
+        return embed(args, step, shape.tokens, queue);
     });
     values_.wrote(op.out);
     return {};
@@ -130,8 +130,8 @@ Result<void> Compiler::add(const compute::RmsNorm& op) {
     args->groups = static_cast<int>(op.x.dim / op.group_dim);
     args->group_dim = static_cast<int>(op.group_dim);
     args->epsilon = op.epsilon;
-    push("rms_norm", [args](const StepShape& shape, cudaStream_t stream) {
-        return rms_norm(*args, shape.tokens, stream);
+    push("rms_norm", [args](const StepShape& shape, Queue queue) {
+        return rms_norm(*args, shape.tokens, queue);
     });
     values_.wrote(op.out, op.group_dim % kChunkWeights == 0 ? &args->rounded : nullptr);
     return {};
@@ -176,13 +176,13 @@ Result<void> Compiler::add(const compute::Project& op) {
     }
     if (is_rounding(op.weight)) {
         args.x = rounded(op.x);
-        push("project_q8", [args](const StepShape& shape, cudaStream_t stream) {
-            return project_q8(args, shape.tokens, stream);
+        push("project_q8", [args](const StepShape& shape, Queue queue) {
+            return project_q8(args, shape.tokens, queue);
         });
     } else {
         args.x_float = values_.floats(op.x);
-        push("project_float", [args](const StepShape& shape, cudaStream_t stream) {
-            return project_float(args, shape.tokens, stream);
+        push("project_float", [args](const StepShape& shape, Queue queue) {
+            return project_float(args, shape.tokens, queue);
         });
     }
     for (const compute::Project* each : group) {
@@ -205,8 +205,8 @@ const float2* Compiler::angles_of(const compute::Rope& op) {
                               .angles = workspace_.take<float2>(plan_.tokens_max * pairs),
                               .pairs = static_cast<int>(pairs),
                               .magnitude = op.magnitude};
-    push("rope_angles", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return rope_angles(args, step, shape.tokens, stream);
+    push("rope_angles", [args, step = step_](const StepShape& shape, Queue queue) {
+        return rope_angles(args, step, shape.tokens, queue);
     });
     angles_.push_back({&op, args.angles});
     return args.angles;
@@ -220,9 +220,8 @@ Result<void> Compiler::add(const compute::Rope& op) {
                         .head_dim = static_cast<int>(op.head_dim),
                         .rotate_offset = static_cast<int>(op.rotate_offset),
                         .is_interleaved = op.style == compute::RopeStyle::interleaved};
-    push("rope", [args](const StepShape& shape, cudaStream_t stream) {
-        return rope(args, shape.tokens, stream);
-    });
+    push("rope",
+         [args](const StepShape& shape, Queue queue) { return rope(args, shape.tokens, queue); });
     values_.wrote(op.x);
     return {};
 }
@@ -254,8 +253,8 @@ void Compiler::prepare(const HeadsRun& run) {
     const auto* gqa = std::get_if<compute::AttentionGqa>(&attention);
     args.cache =
         cache_of(gqa != nullptr ? gqa->layer : std::get<compute::AttentionMla>(attention).layer);
-    push("prepare_heads", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return prepare_heads(args, step, shape.tokens, stream);
+    push("prepare_heads", [args, step = step_](const StepShape& shape, Queue queue) {
+        return prepare_heads(args, step, shape.tokens, queue);
     });
     next_ = run.attention;
     is_prepared_ = true;
@@ -264,16 +263,16 @@ void Compiler::prepare(const HeadsRun& run) {
 void Compiler::store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer) {
     if (std::exchange(is_prepared_, false)) return;
     const StoreCacheArgs args{.key = key, .value = value, .cache = cache_of(layer)};
-    push("store_cache", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return store_cache(args, step, shape.tokens, stream);
+    push("store_cache", [args, step = step_](const StepShape& shape, Queue queue) {
+        return store_cache(args, step, shape.tokens, queue);
     });
 }
 
 void Compiler::push_attend(const std::shared_ptr<AttentionArgs>& args) {
     args->partial_values = partial_values_;
     args->partial_sums = partial_sums_;
-    push("attend", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return attend(*args, step, shape.tokens, shape.splits, stream);
+    push("attend", [args, step = step_](const StepShape& shape, Queue queue) {
+        return attend(*args, step, shape.tokens, shape.splits, queue);
     });
 }
 
@@ -330,8 +329,8 @@ Result<void> Compiler::add(const compute::AttentionMla& op) {
     absorb.x_float = q;
     absorb.head_rows = absorb.head_out = latent_dim;
     absorb.head_x = query_dim;
-    push("absorb", [absorb](const StepShape& shape, cudaStream_t stream) {
-        return project_float(absorb, shape.tokens, stream);
+    push("absorb", [absorb](const StepShape& shape, Queue queue) {
+        return project_float(absorb, shape.tokens, queue);
     });
 
     auto args = std::make_shared<AttentionArgs>();
@@ -353,10 +352,9 @@ Result<void> Compiler::add(const compute::AttentionMla& op) {
     values->v_up = weights_.matrix(op.v_up);
     values->value_dim = static_cast<int>(op.value_dim);
     values->out = values_.floats(op.out);
-    push("attend_latent",
-         [args, values, step = step_](const StepShape& shape, cudaStream_t stream) {
-             return attend_latent(*args, *values, step, shape.tokens, shape.splits, stream);
-         });
+    push("attend_latent", [args, values, step = step_](const StepShape& shape, Queue queue) {
+        return attend_latent(*args, *values, step, shape.tokens, shape.splits, queue);
+    });
     values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &values->rounded : nullptr);
     return {};
 }
@@ -379,8 +377,8 @@ Result<void> Compiler::add(const compute::RouteTopK& op) {
                          .scale = op.scale,
                          .is_softmax = op.gating == compute::Gating::softmax,
                          .normalises = op.normalise};
-    push("route_top_k", [args, step = step_](const StepShape& shape, cudaStream_t stream) {
-        return route_top_k(args, step, shape.tokens, stream);
+    push("route_top_k", [args, step = step_](const StepShape& shape, Queue queue) {
+        return route_top_k(args, step, shape.tokens, queue);
     });
     values_.wrote(op.experts);
     values_.wrote(op.weights);
@@ -407,8 +405,8 @@ Result<void> Compiler::add(const compute::Experts& op) {
     node.rounds_down = is_rounding(op.down);
     if (node.rounds_up) node.x_rounded = rounded(op.x);
     const std::size_t joined = join_shared(node);
-    push("experts", [node](const StepShape& shape, cudaStream_t stream) {
-        return run_experts(node, shape.tokens, stream);
+    push("experts", [node](const StepShape& shape, Queue queue) {
+        return run_experts(node, shape.tokens, queue);
     });
     joined_until_ = joined;
     values_.wrote(op.out);
@@ -438,8 +436,8 @@ Result<void> Compiler::add(const compute::Swiglu& op) {
     args->b = values_.floats(op.up);
     args->out = values_.floats(op.out);
     args->dim = static_cast<int>(op.out.dim);
-    push("swiglu", [args](const StepShape& shape, cudaStream_t stream) {
-        return swiglu(*args, shape.tokens, stream);
+    push("swiglu", [args](const StepShape& shape, Queue queue) {
+        return swiglu(*args, shape.tokens, queue);
     });
     values_.wrote(op.out, op.out.dim % kChunkWeights == 0 ? &args->rounded : nullptr);
     return {};
@@ -450,8 +448,8 @@ Result<void> Compiler::add(const compute::Add& op) {
                             .b = values_.floats(op.b),
                             .out = values_.floats(op.out),
                             .dim = static_cast<int>(op.out.dim)};
-    push("add", [args](const StepShape& shape, cudaStream_t stream) {
-        return cuda::add(args, shape.tokens, stream);
+    push("add", [args](const StepShape& shape, Queue queue) {
+        return cuda::add(args, shape.tokens, queue);
     });
     values_.wrote(op.out);
     return {};
@@ -471,13 +469,13 @@ Result<void> Compiler::add(const compute::Logits& op) {
         args.x_float = values_.floats(op.x);
     }
     out_.logits.push_back(
-        {"logits", [args, is_rounded, step = step_](const StepShape& shape, cudaStream_t stream) {
+        {"logits", [args, is_rounded, step = step_](const StepShape& shape, Queue queue) {
              if (shape.logit_rows == 0) return Result<void>();
              ProjectArgs now = args;
              now.row_map = step.logit_rows + shape.logit_first;
              now.count = shape.counts_logits ? &step.header->logit_count : nullptr;
-             return is_rounded ? project_q8(now, shape.logit_rows, stream)
-                               : project_float(now, shape.logit_rows, stream);
+             return is_rounded ? project_q8(now, shape.logit_rows, queue)
+                               : project_float(now, shape.logit_rows, queue);
          }});
     return {};
 }

@@ -11,6 +11,7 @@
 #include "core/base/result.h"
 #include "core/compute/plan.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/step.h"
 #include "kernels/cuda/weights.h"
 
@@ -28,7 +29,7 @@ struct StepShape {
 /// One or more kernels of a step, in their order.
 struct Node {
     std::string name;
-    std::function<Result<void>(const StepShape&, cudaStream_t)> launch;
+    std::function<Result<void>(const StepShape&, Queue)> launch;
     bool serves_one = true;  ///< false: another node does its work where there is one token
 };
 

@@ -151,7 +151,7 @@ ExpertsRoom make_experts_room(const compute::Plan& plan,
                       .pairs = workspace.take<std::int32_t>(pairs)}};
 }
 
-Result<void> run_experts(const ExpertsNode& node, int tokens, cudaStream_t stream) {
+Result<void> run_experts(const ExpertsNode& node, int tokens, Queue queue) {
     const Q8Rows hidden{node.room.hidden_quants, node.room.hidden_scales, node.ffn_dim};
     ExpertsUpArgs up = up_args(node, hidden, node.room.tiles);
     ExpertsDownArgs down = down_args(node, hidden, node.room.tiles);
@@ -166,21 +166,21 @@ Result<void> run_experts(const ExpertsNode& node, int tokens, cudaStream_t strea
                                   .tile_pairs = up.tile_pairs,
                                   .out = node.room.tiles},
                                  tokens,
-                                 stream));
+                                 queue));
     }
     if (!node.rounds_up) {
-        HEARTH_CHECK(experts_up_float(up, tokens, stream));
+        HEARTH_CHECK(experts_up_float(up, tokens, queue));
     } else if (is_one) {
-        HEARTH_CHECK(experts_up_one(up, stream));
+        HEARTH_CHECK(experts_up_one(up, queue));
     } else {
-        HEARTH_CHECK(experts_up_tile(up, stream));
+        HEARTH_CHECK(experts_up_tile(up, queue));
     }
-    if (!node.rounds_down) return experts_down_float(down, tokens, stream);
+    if (!node.rounds_down) return experts_down_float(down, tokens, queue);
     // The one-token kernel has rounded its result already.
     if (!is_one || !node.rounds_up) {
-        HEARTH_CHECK(quantise(up.hidden, hidden, pairs, stream));
+        HEARTH_CHECK(quantise(up.hidden, hidden, pairs, queue));
     }
-    return is_one ? experts_down_one(down, stream) : experts_down_tile(down, tokens, stream);
+    return is_one ? experts_down_one(down, queue) : experts_down_tile(down, tokens, queue);
 }
 
 }  // namespace hearth::cuda

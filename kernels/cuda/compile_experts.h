@@ -43,7 +43,7 @@ struct ExpertsNode {
     SharedExpert shared = {};  ///< joins in where there is one token
     ExpertsRoom room;
 };
-Result<void> run_experts(const ExpertsNode& node, int tokens, cudaStream_t stream);
+Result<void> run_experts(const ExpertsNode& node, int tokens, Queue queue);
 
 /// The shared expert that follows an Experts operation in the Plan: gate, up, SwiGLU and down onto
 /// the same output, of whose intermediate values nothing else is read.

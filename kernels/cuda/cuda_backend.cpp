@@ -73,16 +73,19 @@ bool is_set(const char* name, bool otherwise) {
 Result<std::unique_ptr<compute::Backend>> make_cuda_backend(const CudaOptions& options) {
     HEARTH_TRY(Device device, choose_device(options.device));
     HEARTH_TRY(auto stream, Stream::make());
-    return std::unique_ptr<compute::Backend>(std::make_unique<CudaBackend>(
-        std::move(device),
-        ProgramOptions{.is_exact = options.is_exact, .has_graphs = options.has_graphs},
-        std::move(stream)));
+    const ProgramOptions program_options{
+        .is_exact = options.is_exact,
+        .has_graphs = options.has_graphs,
+        .has_overlap = options.has_overlap && device.can_overlap_kernels};
+    return std::unique_ptr<compute::Backend>(
+        std::make_unique<CudaBackend>(std::move(device), program_options, std::move(stream)));
 }
 
 Result<CudaOptions> cuda_options_of_environment() {
     CudaOptions options{.device = std::nullopt,
                         .is_exact = is_set("HEARTH_CUDA_EXACT", false),
-                        .has_graphs = is_set("HEARTH_CUDA_GRAPHS", true)};
+                        .has_graphs = is_set("HEARTH_CUDA_GRAPHS", true),
+                        .has_overlap = is_set("HEARTH_CUDA_OVERLAP", false)};
     if (const char* value = std::getenv("HEARTH_CUDA_DEVICE")) {
         char* end = nullptr;
         const long index = std::strtol(value, &end, 10);

@@ -10,6 +10,8 @@ namespace {
 /// Turing: the oldest that CUDA 13 compiles for.
 constexpr int kMajorMin = 7;
 constexpr int kMinorMin = 5;
+/// Hopper: the oldest whose kernels may start before their predecessor has ended.
+constexpr int kMajorOverlap = 9;
 
 Failure unavailable(const std::string& why) {
     return fail(ErrorCode::unavailable, why, "cuda");
@@ -84,6 +86,7 @@ Result<Device> choose_device(std::optional<int> wanted) {
                            " (compute capability " + capability_text(best_properties) + ")");
     }
     return Device{best,
+                  best_properties.major >= kMajorOverlap,
                   std::string(best_properties.name) + ", " + std::to_string(gibibytes) +
                       " GiB, compute capability " + capability_text(best_properties) +
                       ", driver for CUDA " + version_text(driver)};

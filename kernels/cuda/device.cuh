@@ -29,6 +29,17 @@ __device__ __forceinline__ std::uint16_t float_to_half(float value) {
     return __half_as_ushort(__float2half_rn(value));
 }
 
+/// The first statement of every kernel, in all its threads: waits until the kernel before has
+/// ended, where this one was started early (launch.cuh), and lets the next one start early. Nothing
+/// a kernel before has written may be touched in front of it, and no thread may leave in front of
+/// it: the kernel after relies on this one having waited.
+__device__ __forceinline__ void wait_for_predecessor() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 /// c += a * b for 16 x 32 and 32 x 8 signed bytes. Lane 4 g + t holds rows g and g + 8 of `a` (a0,
 /// a1: columns 4 t..; a2, a3: 16 + 4 t..), column g of `b` likewise, and of `c` rows g (c0, c1) and
 /// g + 8 (c2, c3), columns 2 t and 2 t + 1.
@@ -51,6 +62,7 @@ __device__ __forceinline__ void mma_s8(int (&c)[4], const int (&a)[4], const int
 #endif
 }
 #else
+inline void wait_for_predecessor() {}
 inline void* block_memory() {
     return simt::shared_memory();
 }

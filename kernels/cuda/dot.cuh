@@ -54,6 +54,27 @@ inline int lanes_for(std::int64_t chunks) {
     return lanes;
 }
 
+/// Whether pieces of four floats can be read at once.
+__device__ __forceinline__ bool is_aligned(const float* x) {
+    return reinterpret_cast<std::uintptr_t>(x) % sizeof(float4) == 0;
+}
+
+/// Adds the products of `kCount` weights in order.
+template <int kCount>
+__device__ __forceinline__ float add_products(const float (&weights)[kCount],
+                                              const float* x,
+                                              float sum) {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(x + i);
+        sum = __fmaf_rn(weights[i], four.x, sum);
+        sum = __fmaf_rn(weights[i + 1], four.y, sum);
+        sum = __fmaf_rn(weights[i + 2], four.z, sum);
+        sum = __fmaf_rn(weights[i + 3], four.w, sum);
+    }
+    return sum;
+}
+
 /// One lane's part of the dot products of a weight row with `kTokens` rows of floats.
 ///   x   kTokens pointers to `columns` floats
 template <Format kFormat, int kTokens>
@@ -71,6 +92,10 @@ __device__ __forceinline__ void add_float_dots(const Matrix& m,
         const int count = smaller(kCount, m.columns - first);
 #pragma unroll
         for (int t = 0; t < kTokens; ++t) {
+            if (count == kCount && is_aligned(x[t])) {
+                sums[t] = add_products(weights, x[t] + first, sums[t]);
+                continue;
+            }
 #pragma unroll
             for (int i = 0; i < kCount; ++i) {
                 if (i < count) sums[t] = __fmaf_rn(weights[i], x[t][first + i], sums[t]);

@@ -41,6 +41,7 @@ __device__ __forceinline__ void row_dots(const Matrix& m,
 /// One token: a block per (32 rows, slot), a warp per 4 rows of gate and of up. Reads their weights
 /// once and the token's activations from L1; bound by memory.
 __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(ExpertsUpArgs args) {
+    wait_for_predecessor();
     auto* results = static_cast<float*>(block_memory());
     const int slot = static_cast<int>(blockIdx.y);
     const bool is_shared = slot == args.experts_per_token;
@@ -95,6 +96,7 @@ __device__ __forceinline__ TilePairs load_pairs(const PairTiles& tiles, int* pai
 /// 16 rows of gate and up for the pairs of a tile. Reads the weights once per tile; see tile.cuh.
 template <int kGroups>
 __global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUpArgs args) {
+    wait_for_predecessor();
     constexpr int kPairs = kGroups * kTileGroupTokens;
     auto* shared = static_cast<float*>(block_memory());
     int* pairs = reinterpret_cast<int*>(shared + kTileSums);
@@ -130,6 +132,7 @@ __global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUp
 
 /// One row of gate and up per warp, one pair. Reads the weights once per pair; bound by decoding.
 __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_float_kernel(ExpertsUpArgs args) {
+    wait_for_predecessor();
     const int pair = static_cast<int>(blockIdx.y);
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
     const int expert = expert_of(args.experts, pair, args.experts_per_token);
@@ -159,6 +162,7 @@ __device__ __forceinline__ float residual_of(const ExpertsDownArgs& args,
 /// memory.
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
     experts_down_one_kernel(ExpertsDownArgs args) {
+    wait_for_predecessor();
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
     if (row >= args.rows) return;
     float total = residual_of(args, 0, row);
@@ -214,6 +218,7 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
 /// 16 rows of down for the pairs of a tile; the products are summed by sum_pairs_kernel.
 template <int kGroups>
 __global__ void __launch_bounds__(kTileThreads) experts_down_tile_kernel(ExpertsDownArgs args) {
+    wait_for_predecessor();
     constexpr int kPairs = kGroups * kTileGroupTokens;
     auto* shared = static_cast<float*>(block_memory());
     int* pairs = reinterpret_cast<int*>(shared + kTileSums);
@@ -241,6 +246,7 @@ __global__ void __launch_bounds__(kTileThreads) experts_down_tile_kernel(Experts
 
 /// Reads and writes each product once; bound by memory.
 __global__ void sum_pairs_kernel(ExpertsDownArgs args) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int row = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (row >= args.rows) return;
@@ -259,6 +265,7 @@ __global__ void sum_pairs_kernel(ExpertsDownArgs args) {
 /// decoding.
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
     experts_down_float_kernel(ExpertsDownArgs args) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
     if (row >= args.rows) return;
@@ -293,7 +300,7 @@ LaunchShape warp_shape(int rows, int columns) {
 
 }  // namespace
 
-Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream) {
+Result<void> experts_up_one(const ExpertsUpArgs& args, Queue queue) {
     const bool has_shared = args.shared.ffn_dim > 0;
     const int widest = args.shared.ffn_dim > args.ffn_dim ? args.shared.ffn_dim : args.ffn_dim;
     return launch(
@@ -303,53 +310,53 @@ Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream) {
                       static_cast<unsigned>(args.experts_per_token + (has_shared ? 1 : 0))),
          .block = dim3(kWarps * kWarpLanes),
          .shared_bytes = kChunkWeights * sizeof(float)},
-        stream,
+        queue,
         args);
 }
 
-Result<void> experts_up_tile(const ExpertsUpArgs& args, cudaStream_t stream) {
+Result<void> experts_up_tile(const ExpertsUpArgs& args, Queue queue) {
     const LaunchShape shape = tile_shape(args.ffn_dim, args.tiles_max, args.tile_pairs);
     if (args.tile_pairs == kTileGroupTokens) {
-        return launch("experts_up_tile", experts_up_tile_kernel<1>, shape, stream, args);
+        return launch("experts_up_tile", experts_up_tile_kernel<1>, shape, queue, args);
     }
-    return launch("experts_up_tile", experts_up_tile_kernel<kTileGroupsMany>, shape, stream, args);
+    return launch("experts_up_tile", experts_up_tile_kernel<kTileGroupsMany>, shape, queue, args);
 }
 
-Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, cudaStream_t stream) {
+Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, Queue queue) {
     return launch("experts_up_float",
                   experts_up_float_kernel,
                   warp_shape(args.ffn_dim, tokens * args.experts_per_token),
-                  stream,
+                  queue,
                   args);
 }
 
-Result<void> experts_down_one(const ExpertsDownArgs& args, cudaStream_t stream) {
+Result<void> experts_down_one(const ExpertsDownArgs& args, Queue queue) {
     return launch(
-        "experts_down_one", experts_down_one_kernel, warp_shape(args.rows, 1), stream, args);
+        "experts_down_one", experts_down_one_kernel, warp_shape(args.rows, 1), queue, args);
 }
 
-Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, cudaStream_t stream) {
+Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue queue) {
     const LaunchShape shape = tile_shape(args.rows, args.tiles_max, args.tile_pairs);
     if (args.tile_pairs == kTileGroupTokens) {
-        HEARTH_CHECK(launch("experts_down_tile", experts_down_tile_kernel<1>, shape, stream, args));
+        HEARTH_CHECK(launch("experts_down_tile", experts_down_tile_kernel<1>, shape, queue, args));
     } else {
         HEARTH_CHECK(launch(
-            "experts_down_tile", experts_down_tile_kernel<kTileGroupsMany>, shape, stream, args));
+            "experts_down_tile", experts_down_tile_kernel<kTileGroupsMany>, shape, queue, args));
     }
     constexpr int kThreads = 256;
     return launch("sum_pairs",
                   sum_pairs_kernel,
                   {.grid = dim3(blocks_for(args.rows, kThreads), static_cast<unsigned>(tokens)),
                    .block = dim3(kThreads)},
-                  stream,
+                  queue,
                   args);
 }
 
-Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, cudaStream_t stream) {
+Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, Queue queue) {
     return launch("experts_down_float",
                   experts_down_float_kernel,
                   warp_shape(args.rows, tokens),
-                  stream,
+                  queue,
                   args);
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/route.h"
 
 namespace hearth::cuda {
@@ -37,9 +38,9 @@ struct ExpertsUpArgs {
     int tiles_max = 0;
     int tile_pairs = 0;
 };
-Result<void> experts_up_one(const ExpertsUpArgs& args, cudaStream_t stream);
-Result<void> experts_up_tile(const ExpertsUpArgs& args, cudaStream_t stream);
-Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, cudaStream_t stream);
+Result<void> experts_up_one(const ExpertsUpArgs& args, Queue queue);
+Result<void> experts_up_tile(const ExpertsUpArgs& args, Queue queue);
+Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, Queue queue);
 
 struct ExpertsDownArgs {
     Matrix down;  ///< (experts, rows, ffn_dim)
@@ -57,10 +58,10 @@ struct ExpertsDownArgs {
     int tiles_max = 0;
     int tile_pairs = 0;
 };
-Result<void> experts_down_one(const ExpertsDownArgs& args, cudaStream_t stream);
+Result<void> experts_down_one(const ExpertsDownArgs& args, Queue queue);
 /// Two kernels: products, then their sum.
-Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, cudaStream_t stream);
-Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, cudaStream_t stream);
+Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue queue);
+Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, Queue queue);
 
 /// Pairs of a tile: more where the experts have enough of them to fill it.
 constexpr int tile_pairs_for(int pairs, int expert_count) {

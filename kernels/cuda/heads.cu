@@ -54,6 +54,7 @@ __device__ __forceinline__ void rotate(const HeadJob& job, float* row, std::int6
 /// A block per head and token. Reads and writes each column once, and 2 bytes of the cache for
 /// those that are stored; bound by latency.
 __global__ void __launch_bounds__(kThreads) prepare_heads_kernel(HeadsArgs args, StepTables step) {
+    wait_for_predecessor();
     auto* sums = static_cast<float*>(block_memory());
     float* row = sums + kThreads / kWarpLanes;
     const auto token = static_cast<std::int64_t>(blockIdx.y);
@@ -89,10 +90,7 @@ __global__ void __launch_bounds__(kThreads) prepare_heads_kernel(HeadsArgs args,
 
 }  // namespace
 
-Result<void> prepare_heads(const HeadsArgs& args,
-                           const StepTables& step,
-                           int tokens,
-                           cudaStream_t stream) {
+Result<void> prepare_heads(const HeadsArgs& args, const StepTables& step, int tokens, Queue queue) {
     unsigned heads = 0;
     int widest = 0;
     for (int i = 0; i < args.job_count; ++i) {
@@ -105,7 +103,7 @@ Result<void> prepare_heads(const HeadsArgs& args,
         {.grid = dim3(heads, static_cast<unsigned>(tokens)),
          .block = dim3(kThreads),
          .shared_bytes = sizeof(float) * static_cast<std::size_t>(kThreads / kWarpLanes + widest)},
-        stream,
+        queue,
         args,
         step);
 }

@@ -6,6 +6,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
@@ -34,9 +35,6 @@ struct HeadsArgs {
     CacheLayer cache;
 };
 
-Result<void> prepare_heads(const HeadsArgs& args,
-                           const StepTables& step,
-                           int tokens,
-                           cudaStream_t stream);
+Result<void> prepare_heads(const HeadsArgs& args, const StepTables& step, int tokens, Queue queue);
 
 }  // namespace hearth::cuda

@@ -8,6 +8,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/queue.h"
 
 namespace hearth::cuda {
 
@@ -21,13 +22,20 @@ template <typename... Expected, typename... Actual>
 Result<void> launch(const char* name,
                     void (*kernel)(Expected...),
                     const LaunchShape& shape,
-                    cudaStream_t stream,
+                    const Queue& queue,
                     Actual&&... arguments) {
     cudaLaunchConfig_t config{};
     config.gridDim = shape.grid;
     config.blockDim = shape.block;
     config.dynamicSmemBytes = shape.shared_bytes;
-    config.stream = stream;
+    config.stream = queue.stream;
+    // The next kernel's blocks may start while this one's last ones run; see
+    // wait_for_predecessor().
+    cudaLaunchAttribute overlap{};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    config.attrs = &overlap;
+    config.numAttrs = queue.overlaps ? 1 : 0;
     return check(cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(arguments)...),
                  name,
                  __FILE__,

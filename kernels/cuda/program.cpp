@@ -41,7 +41,7 @@ Result<std::unique_ptr<compute::Program>> CudaProgram::make(const compute::Plan&
                                                             const ProgramOptions& options,
                                                             std::shared_ptr<Stream> stream) {
     HEARTH_CHECK(stream->enter());
-    std::unique_ptr<CudaProgram> program(new CudaProgram(plan, std::move(stream)));
+    std::unique_ptr<CudaProgram> program(new CudaProgram(plan, options, std::move(stream)));
     program->bytes_per_token_ = compute::weight_bytes_per_token(plan, weights.tensors());
     HEARTH_CHECK(program->take_memory(plan, weights, options));
     if (options.has_graphs) HEARTH_CHECK(program->capture_graphs());
@@ -133,7 +133,7 @@ Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
     for (const auto* nodes : {&compiled_.nodes, &compiled_.logits}) {
         for (const Node& node : *nodes) {
             if (shape.tokens == 1 && !node.serves_one) continue;
-            HEARTH_CHECK(node.launch(shape, stream_->get()));
+            HEARTH_CHECK(node.launch(shape, queue_));
         }
     }
     return {};
@@ -225,7 +225,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
         HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
     }
     if (rows > 0) {
-        HEARTH_CHECK(pick(pick_args_, rows, stream_->get()));
+        HEARTH_CHECK(pick(pick_args_, rows, queue_));
         HEARTH_CUDA(cudaMemcpyAsync(slot.picks.data(),
                                     pick_args_.picks,
                                     static_cast<std::size_t>(rows) * sizeof(compute::Pick),
@@ -358,7 +358,7 @@ Result<compute::StepOutput> CudaProgram::run_eagerly(int tokens, std::int64_t lo
         shape.logit_first = static_cast<int>(done);
         shape.logit_rows = static_cast<int>(std::min(logit_rows - done, logit_rows_max_));
         for (const Node& node : compiled_.logits) {
-            HEARTH_CHECK(node.launch(shape, stream_->get()));
+            HEARTH_CHECK(node.launch(shape, queue_));
         }
         HEARTH_TRY(const compute::StepOutput piece, read_logits(shape.logit_rows));
         HEARTH_ASSERT(piece.logits.size() ==

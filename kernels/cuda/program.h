@@ -25,8 +25,9 @@
 namespace hearth::cuda {
 
 struct ProgramOptions {
-    bool is_exact = false;   ///< activations stay floats
-    bool has_graphs = true;  ///< small steps are captured
+    bool is_exact = false;     ///< activations stay floats
+    bool has_graphs = true;    ///< small steps are captured
+    bool has_overlap = false;  ///< kernels start before their predecessors have ended
 };
 
 class CudaProgram final : public compute::Program, public compute::StepQueue {
@@ -68,11 +69,14 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     };
     using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, GraphFree>;
 
-    CudaProgram(const compute::Plan& plan, std::shared_ptr<Stream> stream)
+    CudaProgram(const compute::Plan& plan,
+                const ProgramOptions& options,
+                std::shared_ptr<Stream> stream)
         : tokens_max_(plan.tokens_max),
           vocab_size_(plan.vocab_size),
           kv_layout_(plan.kv),
-          stream_(std::move(stream)) {}
+          stream_(std::move(stream)),
+          queue_(stream_->get(), options.has_overlap) {}
 
     Result<void> take_memory(const compute::Plan& plan,
                              const CudaWeights& weights,
@@ -98,6 +102,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     const std::int64_t vocab_size_;
     const compute::KvLayout kv_layout_;
     const std::shared_ptr<Stream> stream_;
+    const Queue queue_;
     std::int64_t bytes_per_token_ = 0;
     std::int64_t split_rows_max_ = 0;
     std::int64_t logit_rows_max_ = 0;  ///< computed at once

@@ -54,6 +54,7 @@ __device__ __forceinline__ void store(
 /// L1; bound by memory.
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
     project_one_kernel(ProjectArgs args, int lanes) {
+    wait_for_predecessor();
     if (token_count(args, 1) < 1) return;
     const int rows_per_warp = kWarpLanes / lanes;
     const BlockOfPart at = find_part(args, kWarps * rows_per_warp);
@@ -80,6 +81,7 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
 /// 16 rows by 8 * kGroups tokens; see tile.cuh. Reads the weights once per tile of tokens.
 template <int kGroups>
 __global__ void __launch_bounds__(kTileThreads) project_tile_kernel(ProjectArgs args, int tokens) {
+    wait_for_predecessor();
     constexpr int kTokens = kGroups * kTileGroupTokens;
     auto* shared = static_cast<float*>(block_memory());
     int* x_rows = reinterpret_cast<int*>(shared + kTileSums);
@@ -115,6 +117,7 @@ __global__ void __launch_bounds__(kTileThreads) project_tile_kernel(ProjectArgs 
 template <int kTokens>
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
     project_float_kernel(ProjectArgs args, int tokens, int lanes) {
+    wait_for_predecessor();
     const int first = static_cast<int>(blockIdx.y) * kTokens;
     const int count = token_count(args, tokens) - first;
     if (count <= 0) return;
@@ -149,20 +152,20 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
 }
 
 template <int kGroups>
-Result<void> project_tile(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+Result<void> project_tile(const ProjectArgs& args, int tokens, Queue queue) {
     constexpr int kTokens = kGroups * kTileGroupTokens;
     return launch("project_tile",
                   project_tile_kernel<kGroups>,
                   {.grid = dim3(block_count(args, kTileRows), blocks_for(tokens, kTokens)),
                    .block = dim3(kTileThreads),
                    .shared_bytes = kTileSums * sizeof(float) + kTokens * sizeof(int)},
-                  stream,
+                  queue,
                   args,
                   tokens);
 }
 
 template <int kTokens>
-Result<void> project_floats(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+Result<void> project_floats(const ProjectArgs& args, int tokens, Queue queue) {
     const Matrix& weight = args.parts[0].weight;
     const int weights = is_quantised(weight.format) ? kChunkWeights : 8;
     const int lanes = lanes_for((weight.columns + weights - 1) / weights);
@@ -171,7 +174,7 @@ Result<void> project_floats(const ProjectArgs& args, int tokens, cudaStream_t st
                   project_float_kernel<kTokens>,
                   {.grid = dim3(block_count(args, rows_per_block), blocks_for(tokens, kTokens)),
                    .block = dim3(kWarps * kWarpLanes)},
-                  stream,
+                  queue,
                   args,
                   tokens,
                   lanes);
@@ -179,24 +182,24 @@ Result<void> project_floats(const ProjectArgs& args, int tokens, cudaStream_t st
 
 }  // namespace
 
-Result<void> project_q8(const ProjectArgs& args, int tokens, cudaStream_t stream) {
+Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue) {
     constexpr int kFewTokens = kTileGroupTokens;
-    if (tokens > kFewTokens) return project_tile<4>(args, tokens, stream);
-    if (tokens > 1) return project_tile<1>(args, tokens, stream);
+    if (tokens > kFewTokens) return project_tile<4>(args, tokens, queue);
+    if (tokens > 1) return project_tile<1>(args, tokens, queue);
     const int lanes = lanes_for(args.parts[0].weight.columns / kChunkWeights);
     const int rows_per_block = kWarps * kWarpLanes / lanes;
     return launch(
         "project_one",
         project_one_kernel,
         {.grid = dim3(block_count(args, rows_per_block)), .block = dim3(kWarps * kWarpLanes)},
-        stream,
+        queue,
         args,
         lanes);
 }
 
-Result<void> project_float(const ProjectArgs& args, int tokens, cudaStream_t stream) {
-    if (tokens == 1) return project_floats<1>(args, tokens, stream);
-    return project_floats<kFloatTokens>(args, tokens, stream);
+Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue) {
+    if (tokens == 1) return project_floats<1>(args, tokens, queue);
+    return project_floats<kFloatTokens>(args, tokens, queue);
 }
 
 }  // namespace hearth::cuda

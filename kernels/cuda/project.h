@@ -8,6 +8,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 
 namespace hearth::cuda {
 
@@ -39,9 +40,9 @@ struct ProjectArgs {
 };
 
 /// Weights are quantised, activations rounded.
-Result<void> project_q8(const ProjectArgs& args, int tokens, cudaStream_t stream);
+Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue);
 
 /// Any weights, activations as floats. Parts share a format.
-Result<void> project_float(const ProjectArgs& args, int tokens, cudaStream_t stream);
+Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue);
 
 }  // namespace hearth::cuda

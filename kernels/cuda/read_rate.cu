@@ -16,6 +16,7 @@ constexpr int kSweeps = 5;
 /// Reads 16 bytes a thread at a time, writes nothing that anybody wants; bound by memory.
 __global__ void __launch_bounds__(kThreads)
     read_kernel(const uint4* words, std::int64_t count, unsigned* out) {
+    wait_for_predecessor();
     const std::int64_t first = std::int64_t{blockIdx.x} * kThreads * kWordsPerThread +
                                static_cast<std::int64_t>(threadIdx.x);
     unsigned all = 0;

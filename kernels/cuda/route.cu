@@ -103,6 +103,7 @@ __device__ __forceinline__ void drop_groups(const RouteArgs& args,
 
 /// A warp per token. Reads expert_count floats, writes the choice; bound by latency.
 __global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepTables step) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.x);
     const int count = args.expert_count;
     auto* scores = static_cast<float*>(block_memory());
@@ -150,6 +151,7 @@ __global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepT
 /// One block: counts, begins and places. Reads the choices twice; bound by latency.
 __global__ void __launch_bounds__(kGroupThreads)
     group_pairs_kernel(GroupPairsArgs args, int tokens) {
+    wait_for_predecessor();
     auto* counts = static_cast<int*>(block_memory());
     int* begins = counts + args.expert_count;
     const int thread = static_cast<int>(threadIdx.x);
@@ -190,26 +192,23 @@ __global__ void __launch_bounds__(kGroupThreads)
 
 }  // namespace
 
-Result<void> route_top_k(const RouteArgs& args,
-                         const StepTables& step,
-                         int tokens,
-                         cudaStream_t stream) {
+Result<void> route_top_k(const RouteArgs& args, const StepTables& step, int tokens, Queue queue) {
     const std::size_t words = 3 * static_cast<std::size_t>(args.expert_count) +
                               static_cast<std::size_t>(args.group_count);
     return launch("route_top_k",
                   route_kernel,
                   {dim3(static_cast<unsigned>(tokens)), dim3(kWarpLanes), words * sizeof(float)},
-                  stream,
+                  queue,
                   args,
                   step);
 }
 
-Result<void> group_pairs(const GroupPairsArgs& args, int tokens, cudaStream_t stream) {
+Result<void> group_pairs(const GroupPairsArgs& args, int tokens, Queue queue) {
     const std::size_t words = 2 * static_cast<std::size_t>(args.expert_count);
     return launch("group_pairs",
                   group_pairs_kernel,
                   {dim3(1), dim3(kGroupThreads), words * sizeof(int)},
-                  stream,
+                  queue,
                   args,
                   tokens);
 }

@@ -5,6 +5,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
@@ -28,10 +29,7 @@ struct RouteArgs {
     bool normalises = false;
 };
 /// As compute::RouteTopK.
-Result<void> route_top_k(const RouteArgs& args,
-                         const StepTables& step,
-                         int tokens,
-                         cudaStream_t stream);
+Result<void> route_top_k(const RouteArgs& args, const StepTables& step, int tokens, Queue queue);
 
 /// Up to `tile_pairs` (token, slot) pairs of one expert.
 struct PairTile {
@@ -57,6 +55,6 @@ struct GroupPairsArgs {
     int experts_per_token = 0, expert_count = 0, tile_pairs = 0;
     PairTiles out;
 };
-Result<void> group_pairs(const GroupPairsArgs& args, int tokens, cudaStream_t stream);
+Result<void> group_pairs(const GroupPairsArgs& args, int tokens, Queue queue);
 
 }  // namespace hearth::cuda

@@ -10,6 +10,7 @@ constexpr int kEmbedThreads = 64;
 
 /// A thread decodes one chunk. Reads a row of the table, writes it as floats; bound by latency.
 __global__ void embed_kernel(EmbedArgs args, StepTables step) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int chunk = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     const std::int32_t named = step.tokens[token];
@@ -34,6 +35,7 @@ __global__ void embed_kernel(EmbedArgs args, StepTables step) {
 /// A block per group of columns and token. Reads x twice (the second time from L1), writes it once;
 /// bound by latency.
 __global__ void rms_norm_kernel(RmsNormArgs args) {
+    wait_for_predecessor();
     auto* sums = static_cast<float*>(block_memory());
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int first = static_cast<int>(blockIdx.x) * args.group_dim;
@@ -59,6 +61,7 @@ __global__ void rms_norm_kernel(RmsNormArgs args) {
 
 /// A warp per block of 32. Reads 4 bytes a value, writes 1.25; bound by latency.
 __global__ void quantise_kernel(FloatRows x, Q8Rows out) {
+    wait_for_predecessor();
     const auto row = static_cast<std::int64_t>(blockIdx.y);
     const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (column >= out.columns) return;
@@ -67,6 +70,7 @@ __global__ void quantise_kernel(FloatRows x, Q8Rows out) {
 
 /// In double: an angle of a late position has no digits to lose in float.
 __global__ void rope_angles_kernel(RopeAnglesArgs args, StepTables step) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.x);
     const auto position = static_cast<double>(step.positions[token]);
     for (int i = static_cast<int>(threadIdx.x); i < args.pairs; i += static_cast<int>(blockDim.x)) {
@@ -79,6 +83,7 @@ __global__ void rope_angles_kernel(RopeAnglesArgs args, StepTables step) {
 
 /// A thread per pair. Reads and writes the rotated columns once; bound by latency.
 __global__ void rope_kernel(RopeArgs args) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int pair = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (pair >= args.heads * args.pairs) return;
@@ -95,6 +100,7 @@ __global__ void rope_kernel(RopeArgs args) {
 
 /// Reads 4 bytes a value, writes 2; bound by latency.
 __global__ void store_cache_kernel(StoreCacheArgs args, StepTables step) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     const int position = step.positions[token];
@@ -121,6 +127,7 @@ __global__ void store_cache_kernel(StoreCacheArgs args, StepTables step) {
 /// Reads 8 bytes a value, writes 4, and 1.25 where it is rounded; bound by latency.
 template <bool kIsSwiglu>
 __global__ void pairwise_kernel(PairwiseArgs args) {
+    wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (column >= args.dim) return;
@@ -141,18 +148,18 @@ LaunchShape row_shape(std::int64_t columns, int rows) {
 
 }  // namespace
 
-Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, cudaStream_t stream) {
+Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, Queue queue) {
     const int weights = is_quantised(args.table.format) ? kChunkWeights : 8;
     const unsigned blocks = blocks_for(args.table.columns, std::int64_t{weights} * kEmbedThreads);
     return launch("embed",
                   embed_kernel,
                   {.grid = dim3(blocks, static_cast<unsigned>(tokens)), .block = kEmbedThreads},
-                  stream,
+                  queue,
                   args,
                   step);
 }
 
-Result<void> rms_norm(const RmsNormArgs& args, int tokens, cudaStream_t stream) {
+Result<void> rms_norm(const RmsNormArgs& args, int tokens, Queue queue) {
     constexpr int kThreadsMax = 512;
     const int wanted = (args.group_dim + kWarpLanes - 1) / kWarpLanes * kWarpLanes;
     const int threads = wanted < kThreadsMax ? wanted : kThreadsMax;
@@ -161,46 +168,45 @@ Result<void> rms_norm(const RmsNormArgs& args, int tokens, cudaStream_t stream) 
                   {.grid = dim3(static_cast<unsigned>(args.groups), static_cast<unsigned>(tokens)),
                    .block = dim3(static_cast<unsigned>(threads)),
                    .shared_bytes = sizeof(float) * kThreadsMax / kWarpLanes},
-                  stream,
+                  queue,
                   args);
 }
 
-Result<void> quantise(const FloatRows& x, const Q8Rows& out, int rows, cudaStream_t stream) {
-    return launch("quantise", quantise_kernel, row_shape(out.columns, rows), stream, x, out);
+Result<void> quantise(const FloatRows& x, const Q8Rows& out, int rows, Queue queue) {
+    return launch("quantise", quantise_kernel, row_shape(out.columns, rows), queue, x, out);
 }
 
 Result<void> rope_angles(const RopeAnglesArgs& args,
                          const StepTables& step,
                          int tokens,
-                         cudaStream_t stream) {
+                         Queue queue) {
     return launch("rope_angles",
                   rope_angles_kernel,
                   {.grid = dim3(static_cast<unsigned>(tokens)), .block = dim3(kWarpLanes)},
-                  stream,
+                  queue,
                   args,
                   step);
 }
 
-Result<void> rope(const RopeArgs& args, int tokens, cudaStream_t stream) {
+Result<void> rope(const RopeArgs& args, int tokens, Queue queue) {
     const std::int64_t pairs = std::int64_t{args.heads} * args.pairs;
-    return launch("rope", rope_kernel, row_shape(pairs, tokens), stream, args);
+    return launch("rope", rope_kernel, row_shape(pairs, tokens), queue, args);
 }
 
 Result<void> store_cache(const StoreCacheArgs& args,
                          const StepTables& step,
                          int tokens,
-                         cudaStream_t stream) {
+                         Queue queue) {
     const std::int64_t columns = args.cache.key_dim + args.cache.value_dim;
-    return launch(
-        "store_cache", store_cache_kernel, row_shape(columns, tokens), stream, args, step);
+    return launch("store_cache", store_cache_kernel, row_shape(columns, tokens), queue, args, step);
 }
 
-Result<void> swiglu(const PairwiseArgs& args, int tokens, cudaStream_t stream) {
-    return launch("swiglu", pairwise_kernel<true>, row_shape(args.dim, tokens), stream, args);
+Result<void> swiglu(const PairwiseArgs& args, int tokens, Queue queue) {
+    return launch("swiglu", pairwise_kernel<true>, row_shape(args.dim, tokens), queue, args);
 }
 
-Result<void> add(const PairwiseArgs& args, int tokens, cudaStream_t stream) {
-    return launch("add", pairwise_kernel<false>, row_shape(args.dim, tokens), stream, args);
+Result<void> add(const PairwiseArgs& args, int tokens, Queue queue) {
+    return launch("add", pairwise_kernel<false>, row_shape(args.dim, tokens), queue, args);
 }
 
 }  // namespace hearth::cuda

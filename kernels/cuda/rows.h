@@ -6,6 +6,7 @@
 
 #include "core/base/result.h"
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/queue.h"
 #include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
@@ -15,7 +16,7 @@ struct EmbedArgs {
     FloatRows out;
     float scale = 1.0F;
 };
-Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, cudaStream_t stream);
+Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, Queue queue);
 
 struct RmsNormArgs {
     FloatRows x;
@@ -27,10 +28,10 @@ struct RmsNormArgs {
     int group_dim = 0;
     float epsilon = 0.0F;
 };
-Result<void> rms_norm(const RmsNormArgs& args, int tokens, cudaStream_t stream);
+Result<void> rms_norm(const RmsNormArgs& args, int tokens, Queue queue);
 
 /// out = x rounded; out.columns is a multiple of 32.
-Result<void> quantise(const FloatRows& x, const Q8Rows& out, int rows, cudaStream_t stream);
+Result<void> quantise(const FloatRows& x, const Q8Rows& out, int rows, Queue queue);
 
 /// Cosine and sine of every position of the step, times magnitude.
 ///   frequencies (pairs)   angles (tokens, pairs)
@@ -43,7 +44,7 @@ struct RopeAnglesArgs {
 Result<void> rope_angles(const RopeAnglesArgs& args,
                          const StepTables& step,
                          int tokens,
-                         cudaStream_t stream);
+                         Queue queue);
 
 struct RopeArgs {
     FloatRows x;
@@ -54,7 +55,7 @@ struct RopeArgs {
     int rotate_offset = 0;
     bool is_interleaved = false;
 };
-Result<void> rope(const RopeArgs& args, int tokens, cudaStream_t stream);
+Result<void> rope(const RopeArgs& args, int tokens, Queue queue);
 
 /// Stores the step's keys and values, rounded to halves.
 struct StoreCacheArgs {
@@ -65,7 +66,7 @@ struct StoreCacheArgs {
 Result<void> store_cache(const StoreCacheArgs& args,
                          const StepTables& step,
                          int tokens,
-                         cudaStream_t stream);
+                         Queue queue);
 
 struct PairwiseArgs {
     FloatRows a, b, out;
@@ -73,8 +74,8 @@ struct PairwiseArgs {
     int dim = 0;
 };
 /// out = silu(a) * b
-Result<void> swiglu(const PairwiseArgs& args, int tokens, cudaStream_t stream);
+Result<void> swiglu(const PairwiseArgs& args, int tokens, Queue queue);
 /// out = a + b; nothing rounded
-Result<void> add(const PairwiseArgs& args, int tokens, cudaStream_t stream);
+Result<void> add(const PairwiseArgs& args, int tokens, Queue queue);
 
 }  // namespace hearth::cuda

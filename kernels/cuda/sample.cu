@@ -29,6 +29,7 @@ __device__ __forceinline__ void take_better(float& best, int& token, float other
 
 /// A block per (slice of the vocabulary, row). Reads its logits once; bound by memory.
 __global__ void __launch_bounds__(kSliceThreads) pick_slices_kernel(PickArgs args) {
+    wait_for_predecessor();
     auto* sums = static_cast<float*>(block_memory());
     auto* bests = sums + kSliceThreads / kWarpLanes;
     auto* tokens = reinterpret_cast<int*>(bests + kSliceThreads / kWarpLanes);
@@ -252,6 +253,7 @@ __device__ __forceinline__ int draw(const Row& row,
 /// A block per row. Greedy: reads the slices, bound by latency. Else reads the logits once per
 /// pass, four passes for each of top-k and top-p; bound by the second-level cache.
 __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
+    wait_for_predecessor();
     auto& shared = *static_cast<Shared*>(block_memory());
     const auto number = static_cast<std::int64_t>(blockIdx.x);
     const PickSlice all = merge_slices(args, number);
@@ -289,7 +291,7 @@ __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
 
 }  // namespace
 
-Result<void> pick(const PickArgs& args, int rows, cudaStream_t stream) {
+Result<void> pick(const PickArgs& args, int rows, Queue queue) {
     constexpr int kWarps = kSliceThreads / kWarpLanes;
     HEARTH_CHECK(launch("pick_slices",
                         pick_slices_kernel,
@@ -297,14 +299,14 @@ Result<void> pick(const PickArgs& args, int rows, cudaStream_t stream) {
                                       static_cast<unsigned>(rows)),
                          .block = dim3(kSliceThreads),
                          .shared_bytes = kWarps * (2 * sizeof(float) + sizeof(int))},
-                        stream,
+                        queue,
                         args));
     return launch("pick",
                   pick_kernel,
                   {.grid = dim3(static_cast<unsigned>(rows)),
                    .block = dim3(kPickThreads),
                    .shared_bytes = sizeof(Shared)},
-                  stream,
+                  queue,
                   args);
 }
 

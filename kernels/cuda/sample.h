@@ -2,11 +2,9 @@
 // taken in fixed order or in whole numbers, so that a pick depends on its row and order alone.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include "core/base/result.h"
 #include "core/compute/sampling.h"
-#include "kernels/cuda/memory.h"
+#include "kernels/cuda/queue.h"
 
 namespace hearth::cuda {
 
@@ -32,6 +30,6 @@ constexpr int slices_of(int vocab_size) {
 }
 
 /// Two kernels; greedy rows read their logits once, others up to ten times.
-Result<void> pick(const PickArgs& args, int rows, cudaStream_t stream);
+Result<void> pick(const PickArgs& args, int rows, Queue queue);
 
 }  // namespace hearth::cuda

@@ -91,8 +91,11 @@ TEST_CASE("a model file gives the reference's logits", "[gpu][parity]") {
     const ModelRunner::Limits limits{.tokens_max = 256, .sequence_tokens_max = 256};
     const auto reference = reference::make_reference_backend();
     const auto expected = ModelRunner(model, *reference, limits).run_chunks(tokens, 192);
-    const auto exact = make_backend({.device = {}, .is_exact = true});
-    const auto rounding = make_backend();
+    const CudaOptions options = require(cuda_options_of_environment());
+    CudaOptions exact_options = options;
+    exact_options.is_exact = true;
+    const auto exact = make_backend(exact_options);
+    const auto rounding = make_backend(options);
     const auto found_exact = ModelRunner(model, *exact, limits).run_chunks(tokens, 192);
     const auto found = ModelRunner(model, *rounding, limits).run_chunks(tokens, 192);
     const Agreement of_exact = compare(found_exact, expected, vocab);

@@ -65,6 +65,7 @@ check kernels 180 "$tests" "[cuda]~[program]"
 check parity 180 "$tests" "[parity]"
 grep '^parity' "$results/parity.log" || true
 check models 240 "$tests" "[program]"
+HEARTH_CUDA_OVERLAP=1 check parity_with_overlap 180 "$tests" "[parity]"
 if ! $quick; then check long_context 180 "$tests" "[long]"; fi
 
 sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
@@ -102,11 +103,13 @@ bench() {
 tables=()
 bench default --model "$HEARTH_GPU_MODEL" -r 5
 HEARTH_CUDA_GRAPHS=0 bench default_without_graphs --model "$HEARTH_GPU_MODEL" -r 3
+HEARTH_CUDA_OVERLAP=1 bench default_with_overlap --model "$HEARTH_GPU_MODEL" -r 5
 if $quick; then
     bench deepseek-v2-lite --synthetic deepseek-v2-lite:Q4_K_M -p 2048 -n 128 -d 0 -r 3
 else
     for model in deepseek-v2-lite:Q4_K_M qwen3-30b-a3b:Q4_K_M granite-1b:Q8_0 deepseek-v3-slice:Q4_K_M; do
         bench "${model%:*}" --synthetic "$model" -p 2048 -n 128 -d 0,4096,16384 --sequences 1,2,4,8,16,32,64 -r 3
+        HEARTH_CUDA_OVERLAP=1 bench "${model%:*}_with_overlap" --synthetic "$model" -p 0 -n 128 -d 0 -r 3
     done
 fi
 
