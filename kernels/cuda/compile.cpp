@@ -22,6 +22,9 @@ using compute::Plan;
 using compute::Slice;
 using compute::WeightId;
 
+/// Tokens for which the router's weights may be read once each.
+constexpr int kRouterTokensMax = 8;
+
 class Compiler {
   public:
     Compiler(const Plan& plan,
@@ -83,6 +86,8 @@ class Compiler {
                              const compute::Project& next) const;
     const float2* angles_of(const compute::Rope& op);
     void prepare(const HeadsRun& run);
+    [[nodiscard]] RouteArgs route_args(const compute::RouteTopK& op) const;
+    bool join_router(const compute::Project& op);
     std::size_t join_shared(ExpertsNode& node) const;
     void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
     void push_attend(const std::shared_ptr<AttentionArgs>& args);
@@ -102,7 +107,9 @@ class Compiler {
     float2* partial_sums_;
     std::size_t next_ = 0;          ///< operation
     std::size_t joined_until_ = 0;  ///< operations that an expert block has taken in, for one token
-    bool is_prepared_ = false;      ///< the next attention's rows are in the cache
+    bool is_router_joined_ = false;  ///< the next choice is made with the router's product
+    std::int32_t* router_done_ = nullptr;
+    bool is_prepared_ = false;  ///< the next attention's rows are in the cache
     CompiledPlan out_;
 
     struct Angles {
@@ -163,6 +170,7 @@ bool Compiler::joins(const std::vector<const compute::Project*>& group,
 }
 
 Result<void> Compiler::add(const compute::Project& op) {
+    if (join_router(op)) return {};
     std::vector<const compute::Project*> group{&op};
     while (next_ < plan_.operations.size()) {
         const auto* following = std::get_if<compute::Project>(&plan_.operations[next_]);
@@ -359,6 +367,20 @@ Result<void> Compiler::add(const compute::AttentionMla& op) {
     return {};
 }
 
+RouteArgs Compiler::route_args(const compute::RouteTopK& op) const {
+    return {.logits = values_.floats(op.logits),
+            .bias = op.bias == kNone ? nullptr : weights_.vector(op.bias),
+            .experts = values_.ints(op.experts),
+            .weights = values_.floats(op.weights),
+            .expert_count = static_cast<int>(op.logits.dim),
+            .experts_per_token = static_cast<int>(op.experts.dim),
+            .group_count = static_cast<int>(op.group_count),
+            .groups_used = static_cast<int>(op.groups_used),
+            .scale = op.scale,
+            .is_softmax = op.gating == compute::Gating::softmax,
+            .normalises = op.normalise};
+}
+
 Result<void> Compiler::add(const compute::RouteTopK& op) {
     if (op.logits.dim > kExpertsMax) {
         return fail(ErrorCode::unsupported,
@@ -366,23 +388,48 @@ Result<void> Compiler::add(const compute::RouteTopK& op) {
                         " experts, this model has " + std::to_string(op.logits.dim),
                     "cuda");
     }
-    const RouteArgs args{.logits = values_.floats(op.logits),
-                         .bias = op.bias == kNone ? nullptr : weights_.vector(op.bias),
-                         .experts = values_.ints(op.experts),
-                         .weights = values_.floats(op.weights),
-                         .expert_count = static_cast<int>(op.logits.dim),
-                         .experts_per_token = static_cast<int>(op.experts.dim),
-                         .group_count = static_cast<int>(op.group_count),
-                         .groups_used = static_cast<int>(op.groups_used),
-                         .scale = op.scale,
-                         .is_softmax = op.gating == compute::Gating::softmax,
-                         .normalises = op.normalise};
-    push("route_top_k", [args, step = step_](const StepShape& shape, Queue queue) {
-        return route_top_k(args, step, shape.tokens, queue);
-    });
+    push("route_top_k",
+         [args = route_args(op), is_joined = std::exchange(is_router_joined_, false), step = step_](
+             const StepShape& shape, Queue queue) {
+             if (is_joined && shape.tokens <= kRouterTokensMax) return Result<void>();
+             return route_top_k(args, step, shape.tokens, queue);
+         });
     values_.wrote(op.experts);
     values_.wrote(op.weights);
     return {};
+}
+
+/// A router of floats whose choice comes next: one kernel for few tokens.
+bool Compiler::join_router(const compute::Project& op) {
+    const auto* route = next_ < plan_.operations.size()
+                            ? std::get_if<compute::RouteTopK>(&plan_.operations[next_])
+                            : nullptr;
+    const bool fits = route != nullptr && route->logits.id == op.out.id &&
+                      route->logits.offset == op.out.offset && route->logits.dim == op.out.dim &&
+                      route->logits.dim <= kExpertsMax && !is_rounding(op.weight) &&
+                      op.bias == kNone && op.residual.id == kNone;
+    if (!fits) return false;
+    if (router_done_ == nullptr) {
+        router_done_ = workspace_.take<std::int32_t>(kRouterTokensMax);
+        // Zeros, as floats and as integers.
+        out_.constants.push_back({router_done_, std::vector<float>(kRouterTokensMax)});
+    }
+    const RouterArgs args{.route = route_args(*route),
+                          .weight = weights_.matrix(op.weight),
+                          .x = values_.floats(op.x),
+                          .done = router_done_};
+    ProjectArgs many;
+    many.parts[0] = part_of(op);
+    many.part_count = 1;
+    many.x_float = args.x;
+    push("router", [args, many, step = step_](const StepShape& shape, Queue queue) {
+        return shape.tokens <= kRouterTokensMax
+                   ? route_from_weights(args, step, shape.tokens, queue)
+                   : project_float(many, shape.tokens, queue);
+    });
+    values_.wrote(op.out);
+    is_router_joined_ = true;
+    return true;
 }
 
 Result<void> Compiler::add(const compute::Experts& op) {

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "core/compute/plan.h"
-#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/route.h"
 
@@ -101,26 +101,20 @@ __device__ __forceinline__ void drop_groups(const RouteArgs& args,
     }
 }
 
-/// A warp per token. Reads expert_count floats, writes the choice; bound by latency.
-__global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepTables step) {
-    wait_for_predecessor();
-    const auto token = static_cast<std::int64_t>(blockIdx.x);
+/// A warp chooses for one token.   shared   3 * expert_count + group_count words
+__device__ __forceinline__ void route_token(const RouteArgs& args,
+                                            std::int64_t token,
+                                            float* shared) {
     const int count = args.expert_count;
-    auto* scores = static_cast<float*>(block_memory());
+    float* scores = shared;
     float* biased = scores + count;
     int* taken = reinterpret_cast<int*>(biased + count);
     auto* group_scores = reinterpret_cast<float*>(taken + count);
     std::int32_t* experts = args.experts.data + token * args.experts.stride;
     float* weights = args.weights.data + token * args.weights.stride;
-    if (step.positions[token] < 0) {
-        for (int i = warp_lane(); i < args.experts_per_token; i += kWarpLanes) {
-            experts[i] = -1;
-            weights[i] = 0.0F;
-        }
-        return;
-    }
     for (int i = warp_lane(); i < count; i += kWarpLanes) {
-        scores[i] = args.logits.data[token * args.logits.stride + i];
+        // From L2: other blocks may have written them just now.
+        scores[i] = __ldcg(args.logits.data + token * args.logits.stride + i);
     }
     gate(args, scores);  // each lane its own places
     for (int i = warp_lane(); i < count; i += kWarpLanes) {
@@ -142,10 +136,67 @@ __global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepT
     }
     const float floor = compute::RouteTopK::kWeightSumMin;
     const float divisor = !args.normalises ? 1.0F : sum > floor ? sum : floor;
-    __syncwarp();
     for (int slot = warp_lane(); slot < args.experts_per_token; slot += kWarpLanes) {
         weights[slot] = scores[experts[slot]] / divisor * args.scale;
     }
+}
+
+/// A warp leaves a row that fills the bucket without experts.
+__device__ __forceinline__ void leave_out(const RouteArgs& args, std::int64_t token) {
+    for (int i = warp_lane(); i < args.experts_per_token; i += kWarpLanes) {
+        args.experts.data[token * args.experts.stride + i] = -1;
+        args.weights.data[token * args.weights.stride + i] = 0.0F;
+    }
+}
+
+/// A warp per token. Reads expert_count floats, writes the choice; bound by latency.
+__global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepTables step) {
+    wait_for_predecessor();
+    const auto token = static_cast<std::int64_t>(blockIdx.x);
+    if (step.positions[token] < 0) return leave_out(args, token);
+    route_token(args, token, static_cast<float*>(block_memory()));
+}
+
+constexpr int kRouterWarps = 8;
+
+/// A warp per expert, then the token's last block chooses. Reads the router's weights once per
+/// token; bound by latency.
+__global__ void __launch_bounds__(kRouterWarps* kWarpLanes)
+    router_kernel(RouterArgs args, StepTables step) {
+    wait_for_predecessor();
+    auto* shared = static_cast<float*>(block_memory());
+    int* is_last = reinterpret_cast<int*>(shared);
+    const auto token = static_cast<std::int64_t>(blockIdx.y);
+    const RouteArgs& route = args.route;
+    if (step.positions[token] < 0) {
+        if (blockIdx.x == 0 && warp_of_block() == 0) leave_out(route, token);
+        return;
+    }
+    const int expert = static_cast<int>(blockIdx.x) * kRouterWarps + warp_of_block();
+    if (expert < route.expert_count) {
+        const float* x[1] = {args.x.data + token * args.x.stride};
+        float sum[1] = {0.0F};
+        with_format(args.weight.format, [&](auto tag) {
+            add_float_dots<decltype(tag)::value, 1>(
+                args.weight, expert, x, warp_lane(), kWarpLanes, sum);
+        });
+        const float dot = lane_sum(sum[0]);
+        if (warp_lane() == 0) route.logits.data[token * route.logits.stride + expert] = dot;
+    }
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        const int done = atomicAdd(args.done + token, 1);
+        *is_last = done == static_cast<int>(gridDim.x) - 1 ? 1 : 0;
+    }
+    __syncthreads();
+    const bool chooses = *is_last != 0 && warp_of_block() == 0;
+    // The flag's place is used again.
+    __syncthreads();
+    if (!chooses) return;
+    __threadfence();
+    if (warp_lane() == 0) args.done[token] = 0;
+    route_token(route, token, shared);
 }
 
 /// One block: counts, begins and places. Reads the choices twice; bound by latency.
@@ -190,17 +241,34 @@ __global__ void __launch_bounds__(kGroupThreads)
     }
 }
 
+std::size_t route_shared_bytes(const RouteArgs& args) {
+    return sizeof(float) * static_cast<std::size_t>(3 * args.expert_count + args.group_count);
+}
+
 }  // namespace
 
 Result<void> route_top_k(const RouteArgs& args, const StepTables& step, int tokens, Queue queue) {
-    const std::size_t words = 3 * static_cast<std::size_t>(args.expert_count) +
-                              static_cast<std::size_t>(args.group_count);
     return launch("route_top_k",
                   route_kernel,
-                  {dim3(static_cast<unsigned>(tokens)), dim3(kWarpLanes), words * sizeof(float)},
+                  {dim3(static_cast<unsigned>(tokens)), dim3(kWarpLanes), route_shared_bytes(args)},
                   queue,
                   args,
                   step);
+}
+
+Result<void> route_from_weights(const RouterArgs& args,
+                                const StepTables& step,
+                                int tokens,
+                                Queue queue) {
+    return launch(
+        "router",
+        router_kernel,
+        {dim3(blocks_for(args.route.expert_count, kRouterWarps), static_cast<unsigned>(tokens)),
+         dim3(kRouterWarps * kWarpLanes),
+         route_shared_bytes(args.route)},
+        queue,
+        args,
+        step);
 }
 
 Result<void> group_pairs(const GroupPairsArgs& args, int tokens, Queue queue) {

@@ -31,6 +31,19 @@ struct RouteArgs {
 /// As compute::RouteTopK.
 Result<void> route_top_k(const RouteArgs& args, const StepTables& step, int tokens, Queue queue);
 
+/// The router's product and the choice in one kernel, for few tokens. route.logits is written too.
+struct RouterArgs {
+    RouteArgs route;
+    Matrix weight;  ///< (expert_count, columns) floats
+    FloatRows x;
+    /// (tokens) blocks of a token that are done; zero before and after.
+    std::int32_t* done = nullptr;
+};
+Result<void> route_from_weights(const RouterArgs& args,
+                                const StepTables& step,
+                                int tokens,
+                                Queue queue);
+
 /// Up to `tile_pairs` (token, slot) pairs of one expert.
 struct PairTile {
     std::int32_t expert, first, count;  ///< pairs[first, first + count)

@@ -88,6 +88,54 @@ TEST_CASE("experts are chosen and weighed as by the reference", "[cuda][route]")
     }
 }
 
+TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") {
+    std::mt19937 random(64);
+    for (const int experts : {7, 64, 130}) {
+        constexpr int kTokens = 5;
+        constexpr int kColumns = 72;
+        constexpr int kChosen = 3;
+        const TestWeight router(compute::Dtype::f32, {experts, kColumns}, random);
+        const auto x = random_values(kTokens * kColumns, random);
+        const DeviceArray<float> device_x(x);
+        const DeviceArray<float> logits(static_cast<std::size_t>(kTokens * experts));
+        const std::vector<std::int32_t> zeros(kTokens);
+        const DeviceArray<std::int32_t> done(zeros);
+        const DeviceArray<std::int32_t> chosen(kTokens * kChosen);
+        const DeviceArray<float> shares(kTokens * kChosen);
+        const DeviceArray<std::int32_t> again(kTokens * kChosen);
+        const DeviceArray<float> shares_again(kTokens * kChosen);
+        const DeviceArray<std::int32_t> positions(std::vector<std::int32_t>{0, 4, -1, 9, 2});
+        StepTables step;
+        step.positions = positions.data();
+        RouterArgs args{.route = {.logits = {logits.data(), experts},
+                                  .experts = {chosen.data(), kChosen},
+                                  .weights = {shares.data(), kChosen},
+                                  .expert_count = experts,
+                                  .experts_per_token = kChosen,
+                                  .is_softmax = true},
+                        .weight = router.matrix(),
+                        .x = {device_x.data(), kColumns},
+                        .done = done.data()};
+        for (int run = 0; run < 2; ++run) {
+            require(route_from_weights(args, step, kTokens, kStream));
+        }
+        CHECK(done.read() == zeros);
+        auto expected = products(x, router.values(), kColumns);
+        auto found = logits.read();
+        for (int i = 0; i < experts; ++i) {  // the filled row has none
+            const auto place = static_cast<std::size_t>(2 * experts + i);
+            REQUIRE(std::isnan(found[place]));
+            found[place] = expected[place] = 0.0F;
+        }
+        check_near(found, expected, 1e-5);
+        args.route.experts = {again.data(), kChosen};
+        args.route.weights = {shares_again.data(), kChosen};
+        require(route_top_k(args.route, step, kTokens, kStream));
+        CHECK(chosen.read() == again.read());
+        CHECK(is_same(shares.read(), shares_again.read()));
+    }
+}
+
 TEST_CASE("of equal experts the first is chosen", "[cuda][route]") {
     std::mt19937 random(62);
     check_route({.experts = 40, .chosen = 5}, std::vector<float>(80, 0.5F), random);

@@ -121,6 +121,11 @@ inline unsigned __float_as_uint(float x) {
 inline float __uint_as_float(unsigned x) {
     return std::bit_cast<float>(x);
 }
+inline void __threadfence() {}
+template <typename T>
+T __ldcg(const T* address) {
+    return *address;
+}
 template <typename T>
 T __ldg(const T* address) {
     return *address;
