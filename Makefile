@@ -44,7 +44,7 @@ check-packages: test-packages
 
 build: packages
 	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),,-DHEARTH_TESTS=OFF -DHEARTH_TRAINING=OFF) >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target hearth hearthd hearth_plugins
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth hearthd hearth_plugins hearth_backends
 
 demo: build
 	@docs/demo/demo.sh $(BUILD)
