@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -147,6 +148,12 @@ lsp::HearthStatus Scenario::status() const {
 
 pid_t Scenario::daemon_process() const {
     return static_cast<pid_t>(status().process_id);
+}
+
+std::ptrdiff_t left_out_plugins(const lsp::HearthStatus& status) {
+    return std::ranges::count_if(status.left_out, [](const std::string& reason) {
+        return !reason.starts_with("accelerator ");
+    });
 }
 
 std::int64_t resident_bytes(pid_t process) {

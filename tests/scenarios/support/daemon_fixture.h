@@ -70,6 +70,9 @@ class Scenario {
     std::string runtime_folder_;
 };
 
+/// How many of what a daemon left out are plugins: an accelerator without its device is no fault.
+std::ptrdiff_t left_out_plugins(const lsp::HearthStatus& status);
+
 /// Resident memory of a process in bytes.
 std::int64_t resident_bytes(pid_t process);
 
