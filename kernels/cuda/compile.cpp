@@ -66,10 +66,9 @@ class Compiler {
     Result<void> add(const compute::Logits& op);
 
     template <typename Launch>
-    void push(std::string name, Launch launch) {
-        out_.nodes.push_back({.name = std::move(name),
-                              .launch = std::move(launch),
-                              .serves_one = next_ > joined_until_});
+    void push(std::string_view name, const Launch& launch) {
+        out_.nodes.push_back(
+            {.name = std::string(name), .launch = launch, .serves_one = next_ > joined_until_});
     }
     [[nodiscard]] bool is_rounding(WeightId id) const {
         return !options_.is_exact && is_quantised(weights_.matrix(id).format);

@@ -302,7 +302,8 @@ Result<void> CudaProgram::upload_tables(const compute::StepBatch& batch,
                 ++last;
             }
             const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
-            const auto needed = static_cast<std::size_t>(batch.positions[last] / kBlockTokens + 1);
+            const std::size_t needed =
+                static_cast<std::size_t>(batch.positions[last]) / kBlockTokens + 1;
             begin = used;
             used += static_cast<std::int64_t>(needed);
             if (used > layout_.block_tables_max) {

@@ -21,6 +21,7 @@
 #include "core/compute/half.h"
 #include "tests/kernels/cuda/emulated/simt.h"
 
+// NOLINTBEGIN(readability-identifier-naming): the names are the toolkit's
 #define __global__ inline
 #define __device__
 #define __host__
@@ -424,3 +425,4 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                          });
     return cudaSuccess;
 }
+// NOLINTEND(readability-identifier-naming)
