@@ -63,6 +63,7 @@ TEST_CASE("a model that goes on behind the prefix is not told where the middle b
                              "<|fim_prefix|>",
                              "<|fim_suffix|>",
                              "<|fim_middle|>",
+                             "<|repo_name|>",
                              "<|file_sep|>",
                              "<|explain|>",
                              "<|fix|>",
