@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace hearth::compute {
 
@@ -21,7 +22,21 @@ struct SamplingSettings {
 struct PickOrder {
     SamplingSettings settings;
     std::int32_t position = 0;
+    /// (mask_words(vocab_size)) which tokens may be picked, a bit each, lowest first; null: all.
+    /// Probabilities are then those among them. Borrowed from the caller.
+    const std::uint32_t* allowed = nullptr;
 };
+
+constexpr std::int64_t mask_words(std::int64_t vocab_size) {
+    constexpr std::int64_t kBits = 32;
+    return (vocab_size + kBits - 1) / kBits;
+}
+constexpr bool is_allowed(const std::uint32_t* mask, std::int64_t token) {
+    return (mask[token / 32] >> (token % 32) & 1U) != 0;
+}
+/// What stands in for the logit of a token that may not be picked: finite, and nothing beside any
+/// other.
+inline constexpr float kForbiddenLogit = std::numeric_limits<float>::lowest();
 
 struct Pick {
     std::int32_t token = 0;    ///< kNotFinite where a logit of the row is not finite

@@ -96,6 +96,7 @@ class EngineLoop final : public Engine {
     void run_and_emit(std::span<const Share> batch);
     void launch(compute::StepQueue& queue, std::span<const Share> batch);
     void collect(compute::StepQueue& queue);
+    [[nodiscard]] bool is_gated() const;
     void drop_ended();
     void note_admissions();
     compute::StepBatch fill_batch(std::span<const Share> batch);
@@ -275,10 +276,10 @@ void EngineLoop::step() {
     publish_status();
 }
 
-/// At most one step ahead. Whoever comes in or makes way needs to know all tokens, so the launched
-/// steps are collected first.
+/// At most one step ahead. Whoever comes in, makes way or follows a guide needs to know all tokens,
+/// so the launched steps are collected first.
 void EngineLoop::step_ahead(compute::StepQueue& queue) {
-    while (!flights_.empty() && !scheduler_.is_settled()) {
+    while (!flights_.empty() && (!scheduler_.is_settled() || is_gated())) {
         collect(queue);
     }
     scheduler_.admit();
@@ -323,7 +324,7 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
         const Sequence& sequence = *share.sequence;
         const bool picks = sequence.launched_tokens() + share.token_count == sequence.length();
         parts.push_back({share.sequence, share.token_count, picks ? row++ : kNoRow});
-        if (picks) orders_.push_back({sequence.request.sampling, sequence.length()});
+        if (picks) orders_.push_back(sequence.pick_order());
     }
     flights_.push_back(std::move(parts));
     const Result<void> launched =
@@ -361,6 +362,11 @@ void EngineLoop::collect(compute::StepQueue& queue) {
         note_computed(sequence, part.token_count);
         if (part.row != kNoRow) emit_pick(sequence, (*picks)[static_cast<std::size_t>(part.row)]);
     }
+}
+
+bool EngineLoop::is_gated() const {
+    return std::ranges::any_of(scheduler_.running(),
+                               [](const auto& sequence) { return sequence->is_gated(); });
 }
 
 void EngineLoop::drop_ended() {
@@ -425,7 +431,7 @@ void EngineLoop::note_computed(Sequence& sequence, std::int32_t token_count) {
 }
 
 void EngineLoop::emit_next_token(Sequence& sequence, std::span<const float> logits) {
-    emit_pick(sequence, sampler_.pick(logits, sequence.request.sampling, sequence.token_count()));
+    emit_pick(sequence, sampler_.pick(logits, sequence.pick_order()));
 }
 
 void EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
@@ -444,6 +450,7 @@ void EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
         return finish(sequence, FinishReason::stop_token);
     }
     sequence.tokens.push_back(pick.token);
+    if (request.guide != nullptr) request.guide->accept(pick.token);
     Usage& usage = sequence.usage;
     if (++usage.generated_tokens == 1) usage.first_token_ms = to_ms(now - sequence.submitted_at);
     ++counts_.tokens_generated;

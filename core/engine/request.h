@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -59,9 +61,28 @@ enum class SinkAnswer : std::uint8_t { go_on, enough };
 /// Called on [engine]: quick, never blocks, never calls the engine.
 using EventSink = std::function<SinkAnswer(const Event&)>;
 
+/// Which tokens may come next in one answer, where not all may: the text is known, or has to follow
+/// a grammar.
+///
+/// Thread: engine; quick.
+class TokenGuide {
+  public:
+    TokenGuide() = default;
+    TokenGuide(const TokenGuide&) = delete;
+    TokenGuide& operator=(const TokenGuide&) = delete;
+    virtual ~TokenGuide() = default;
+
+    /// (compute::mask_words) a bit per token, at least one of them set; empty: any may come, now
+    /// and later. Valid until the next call of accept().
+    [[nodiscard]] virtual std::span<const std::uint32_t> allowed() const = 0;
+    /// What came.
+    virtual void accept(std::int32_t token) = 0;
+};
+
 struct Request {
     std::vector<std::int32_t> prompt;
     SamplingSettings sampling;
+    std::shared_ptr<TokenGuide> guide = nullptr;  ///< null: any token may come
     std::vector<std::int32_t> stop_tokens;
     std::int32_t tokens_max = 64;  ///< generated ones
     Priority priority = Priority::chat;

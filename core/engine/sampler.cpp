@@ -13,6 +13,7 @@ namespace hearth::engine {
 namespace {
 
 constexpr float kExponentMin = -87.0F;  ///< below, e^x is nothing beside the best token's 1
+constexpr float kWeightMin = 2e-38F;    ///< above e^kExponentMin: what weighs less is never drawn
 
 /// e^x for kExponentMin <= x <= 0, to a relative error of 3e-7. Without a branch, so that loops of
 /// a known length become vector code, and our own, so that no text depends on a C library. Source:
@@ -95,18 +96,29 @@ Sampler::Sampler(std::int32_t vocab_size) : weights_(static_cast<std::size_t>(vo
     candidates_.reserve(weights_.size());
 }
 
-Pick Sampler::pick(std::span<const float> logits,
-                   const SamplingSettings& settings,
-                   std::int32_t position) {
+std::span<const float> Sampler::masked(std::span<const float> logits,
+                                       const std::uint32_t* allowed) {
+    masked_.assign(logits.begin(), logits.end());
+    for (std::size_t i = 0; i < masked_.size(); ++i) {
+        if (!compute::is_allowed(allowed, static_cast<std::int64_t>(i))) {
+            masked_[i] = compute::kForbiddenLogit;
+        }
+    }
+    return masked_;
+}
+
+Pick Sampler::pick(std::span<const float> logits, const PickOrder& order) {
     assert_on(Thread::engine);
     HEARTH_ASSERT(logits.size() == weights_.size());
+    if (order.allowed != nullptr) logits = masked(logits, order.allowed);
+    const SamplingSettings& settings = order.settings;
     const Best best = find_best(logits);
     if (!best.is_finite) return {.token = Pick::kNotFinite};
     const double sum = weigh(logits, best.logit, weights_);
     std::int32_t token = 0;
     if (settings.temperature > 0.0F) {
         filter(settings, sum);
-        token = draw(logits, best.logit, settings, position);
+        token = draw(logits, best.logit, settings, order.position);
     } else {
         token = static_cast<std::int32_t>(std::ranges::find(logits, best.logit) - logits.begin());
     }
@@ -123,7 +135,8 @@ void Sampler::filter(const SamplingSettings& settings, double sum) {
     // them, and the heap below stays small. The best one's weight is 1, so min_p is a weight too.
     const auto needless =
         static_cast<float>((1.0 - top_p) * sum / static_cast<double>(weights_.size()));
-    const float weight_min = has_top_k ? 0.0F : std::max(settings.min_p, needless);
+    const float weight_min =
+        std::max(kWeightMin, has_top_k ? 0.0F : std::max(settings.min_p, needless));
     // Without a branch: which tokens pass cannot be predicted.
     candidates_.resize(weights_.size());
     std::size_t count = 0;
@@ -136,7 +149,8 @@ void Sampler::filter(const SamplingSettings& settings, double sum) {
         return a.weight != b.weight ? a.weight > b.weight : a.token < b.token;
     };
     if (has_top_k) {
-        const auto end = candidates_.begin() + settings.top_k;
+        const auto end = candidates_.begin() + std::min(static_cast<std::ptrdiff_t>(settings.top_k),
+                                                        std::ssize(candidates_));
         std::ranges::partial_sort(candidates_, end, is_better);
         candidates_.erase(end, candidates_.end());
         sum = 0.0;

@@ -11,13 +11,14 @@
 namespace hearth::engine {
 
 using compute::Pick;
+using compute::PickOrder;
 using compute::uniform_at;
 
 class Sampler {
   public:
     explicit Sampler(std::int32_t vocab_size);
 
-    /// The token for place `position` of its sequence. Greedy takes the best, ties to the lower
+    /// The token for the order's place of its sequence. Greedy takes the best, ties to the lower
     /// number. Else the filters apply in the order top-k, top-p, min-p, each to the model's
     /// probabilities of what the one before left, and the temperature reshapes the rest, which the
     /// random number runs through in the order of the vocabulary.
@@ -25,9 +26,7 @@ class Sampler {
     ///   logits   (vocab_size) f32
     ///
     /// Thread: engine.
-    Pick pick(std::span<const float> logits,
-              const SamplingSettings& settings,
-              std::int32_t position);
+    Pick pick(std::span<const float> logits, const PickOrder& order);
 
   private:
     struct Candidate {
@@ -35,6 +34,8 @@ class Sampler {
         float weight = 0.0F;  ///< exp(logit - best logit)
     };
 
+    [[nodiscard]] std::span<const float> masked(std::span<const float> logits,
+                                                const std::uint32_t* allowed);
     void filter(const SamplingSettings& settings, double sum);
     [[nodiscard]] std::int32_t draw(std::span<const float> logits,
                                     float best_logit,
@@ -43,6 +44,7 @@ class Sampler {
 
     // Engine thread only; sized once.
     std::vector<float> weights_;
+    std::vector<float> masked_;  ///< from the first mask on
     std::vector<Candidate> candidates_;
 };
 

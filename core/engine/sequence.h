@@ -46,6 +46,17 @@ struct Sequence {
     [[nodiscard]] std::int32_t uncomputed_count() const {
         return length() < length_max ? length() - launched_tokens() : 0;
     }
+    /// What its next token is picked from.
+    [[nodiscard]] std::span<const std::uint32_t> allowed() const {
+        return request.guide == nullptr ? std::span<const std::uint32_t>()
+                                        : request.guide->allowed();
+    }
+    /// Whether its next token cannot be picked before the last one is known.
+    [[nodiscard]] bool is_gated() const { return picks_in_flight > 0 && !allowed().empty(); }
+    [[nodiscard]] compute::PickOrder pick_order() const {
+        const std::span<const std::uint32_t> mask = allowed();
+        return {request.sampling, length(), mask.empty() ? nullptr : mask.data()};
+    }
     /// Why it has to end before its next token, if it has to.
     [[nodiscard]] std::optional<FinishReason> end_reason(TimePoint now) const {
         if (request.cancel.is_cancelled() || ticket_cancel.is_cancelled()) {

@@ -73,6 +73,7 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
     Workspace measure;
     measure.take<std::byte>(layout_.bytes);
     measure.take<compute::Pick>(logit_rows_max_);
+    measure.take<std::uint32_t>(logit_rows_max_ * compute::mask_words(vocab_size_));
     const int slices = slices_of(static_cast<int>(vocab_size_));
     measure.take<PickSlice>(logit_rows_max_ * slices);
     HEARTH_TRY(const CompiledPlan counted,
@@ -88,6 +89,7 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
     Workspace place(workspace_.data());
     device_tables_ = place.take<std::byte>(layout_.bytes);
     auto* picks = place.take<compute::Pick>(logit_rows_max_);
+    device_masks_ = place.take<std::uint32_t>(logit_rows_max_ * compute::mask_words(vocab_size_));
     auto* pick_slices = place.take<PickSlice>(logit_rows_max_ * slices);
     const auto at = [&](std::int64_t offset) {
         return reinterpret_cast<const std::int32_t*>(device_tables_ + offset);
@@ -124,6 +126,10 @@ Result<void> CudaProgram::take_slots() {
             slot.picks,
             PinnedBuffer::make(logit_rows_max_ * static_cast<std::int64_t>(sizeof(compute::Pick)),
                                "the tokens that a step picks"));
+        HEARTH_TRY(slot.masks,
+                   PinnedBuffer::make(logit_rows_max_ * compute::mask_words(vocab_size_) *
+                                          static_cast<std::int64_t>(sizeof(std::uint32_t)),
+                                      "what a step may pick"));
         HEARTH_TRY(slot.end, Event::make());
     }
     return {};
@@ -213,7 +219,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
                     "cuda");
     }
     StepSlot& slot = slots_[slot_];
-    std::ranges::copy(orders, table<compute::PickOrder>(layout_.orders));
+    HEARTH_TRY(const bool has_masks, upload_masks(orders));
     const int tokens = static_cast<int>(batch.tokens.size());
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
@@ -225,7 +231,9 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
         HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
     }
     if (rows > 0) {
-        HEARTH_CHECK(pick(pick_args_, rows, queue_));
+        PickArgs args = pick_args_;
+        args.has_masks = has_masks;
+        HEARTH_CHECK(pick(args, rows, queue_));
         HEARTH_CUDA(cudaMemcpyAsync(slot.picks.data(),
                                     pick_args_.picks,
                                     static_cast<std::size_t>(rows) * sizeof(compute::Pick),
@@ -237,6 +245,30 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     slot_ = (slot_ + 1) % kStepsMax;
     ++in_flight_;
     return {};
+}
+
+/// Fills the table of orders. True: rows have masks, which are on their way.
+Result<bool> CudaProgram::upload_masks(std::span<const compute::PickOrder> orders) {
+    auto* copies = table<compute::PickOrder>(layout_.orders);
+    auto* masks = reinterpret_cast<std::uint32_t*>(slots_[slot_].masks.data());
+    const std::int64_t words = compute::mask_words(vocab_size_);
+    std::int64_t used = 0;
+    for (const compute::PickOrder& order : orders) {
+        *copies = order;
+        if (order.allowed != nullptr) {
+            std::copy_n(order.allowed, words, masks + used);
+            copies->allowed = device_masks_ + used;
+            used += words;
+        }
+        ++copies;
+    }
+    if (used == 0) return false;
+    HEARTH_CUDA(cudaMemcpyAsync(device_masks_,
+                                masks,
+                                static_cast<std::size_t>(used) * sizeof(std::uint32_t),
+                                cudaMemcpyHostToDevice,
+                                stream_->get()));
+    return true;
 }
 
 Result<std::span<const compute::Pick>> CudaProgram::collect() {

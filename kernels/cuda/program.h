@@ -61,6 +61,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     struct StepSlot {
         PinnedBuffer tables;
         PinnedBuffer picks;  ///< (logit_rows_max_)
+        PinnedBuffer masks;  ///< (logit_rows_max_, mask_words)
         Event end;
         std::size_t rows = 0;  ///< picked
     };
@@ -89,6 +90,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     /// The graph that serves a step; none: it is launched kernel by kernel.
     [[nodiscard]] int find_graph(const compute::StepBatch& batch) const;
     Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);
+    Result<bool> upload_masks(std::span<const compute::PickOrder> orders);
     Result<compute::StepOutput> read_logits(std::int64_t rows);
     Result<compute::StepOutput> run_eagerly(int tokens, std::int64_t logit_rows);
 
@@ -123,6 +125,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     std::unique_ptr<float[]>
         all_logits_;  ///< (tokens_max, vocab_size), touched where many are wanted
     std::byte* device_tables_ = nullptr;
+    std::uint32_t* device_masks_ = nullptr;
 };
 
 }  // namespace hearth::cuda

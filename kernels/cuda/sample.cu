@@ -19,6 +19,18 @@ __device__ __forceinline__ float weight_of(float logit, float best) {
     return expf(exponent > kExponentMin ? exponent : kExponentMin);
 }
 
+/// A thread per token and row. Bound by memory, where a row has a mask.
+__global__ void __launch_bounds__(kSliceThreads) forbid_kernel(PickArgs args) {
+    wait_for_predecessor();
+    const auto row = static_cast<std::int64_t>(blockIdx.y);
+    const std::uint32_t* allowed = args.orders[row].allowed;
+    const auto token = static_cast<int>(blockIdx.x * kSliceThreads + threadIdx.x);
+    if (allowed == nullptr || token >= args.vocab_size) return;
+    if (!compute::is_allowed(allowed, token)) {
+        args.logits[row * args.vocab_size + token] = compute::kForbiddenLogit;
+    }
+}
+
 /// The better of two (logit, token): the larger logit, ties to the lower token.
 __device__ __forceinline__ void take_better(float& best, int& token, float other, int other_token) {
     if (other > best || (other == best && other_token < token)) {
@@ -293,6 +305,15 @@ __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
 
 Result<void> pick(const PickArgs& args, int rows, Queue queue) {
     constexpr int kWarps = kSliceThreads / kWarpLanes;
+    if (args.has_masks) {
+        HEARTH_CHECK(launch(
+            "forbid",
+            forbid_kernel,
+            {.grid = dim3(blocks_for(args.vocab_size, kSliceThreads), static_cast<unsigned>(rows)),
+             .block = dim3(kSliceThreads)},
+            queue,
+            args));
+    }
     HEARTH_CHECK(launch("pick_slices",
                         pick_slices_kernel,
                         {.grid = dim3(static_cast<unsigned>(slices_of(args.vocab_size)),

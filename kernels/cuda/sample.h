@@ -17,11 +17,12 @@ struct PickSlice {
 };
 
 struct PickArgs {
-    const float* logits = nullptr;               ///< (rows, vocab_size)
-    const compute::PickOrder* orders = nullptr;  ///< (rows)
+    float* logits = nullptr;                     ///< (rows, vocab_size); masked where rows are
+    const compute::PickOrder* orders = nullptr;  ///< (rows); masks in device memory
     PickSlice* slices = nullptr;                 ///< (rows, slices_of(vocab_size)) scratch
     compute::Pick* picks = nullptr;              ///< (rows) out
     int vocab_size = 0;
+    bool has_masks = false;  ///< any row
 };
 
 inline constexpr int kSliceTokens = 4096;
@@ -29,7 +30,8 @@ constexpr int slices_of(int vocab_size) {
     return (vocab_size + kSliceTokens - 1) / kSliceTokens;
 }
 
-/// Two kernels; greedy rows read their logits once, others up to ten times.
+/// Two kernels, and one before them where there are masks; greedy rows read their logits once,
+/// others up to ten times.
 Result<void> pick(const PickArgs& args, int rows, Queue queue);
 
 }  // namespace hearth::cuda

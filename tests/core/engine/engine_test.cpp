@@ -110,6 +110,32 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("a guide is followed, alone and in company, and then let go", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
+    const SamplingSettings sampling = GENERATE(kGreedy, kWild);
+    constexpr int kGuided = 5;
+    Request request = request_of(prompt_of(50), 12, Priority::chat, sampling);
+    test::ThreeStep guide(kToyVocab, kGuided);
+    const Tokens expected = expected_text(request, &guide);
+    REQUIRE(expected != expected_text(request));
+    for (std::size_t i = 0; i < kGuided; ++i) {
+        REQUIRE(static_cast<std::size_t>(expected[i]) % 3 == i % 3);
+    }
+    ToyEngine fixture({}, is_queued);
+    fixture.control.hold();
+    std::deque<Answer> answers(4);
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+        Request next = i % 2 == 0 ? request : request_of(prompt_of(30, 3), 15);
+        if (i % 2 == 0) next.guide = std::make_shared<test::ThreeStep>(kToyVocab, kGuided);
+        fixture.submit(std::move(next), answers[i]);
+    }
+    fixture.control.open();
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+        CHECK(answers[i].wait().tokens() ==
+              (i % 2 == 0 ? expected : expected_text(request_of(prompt_of(30, 3), 15))));
+    }
+}
+
 TEST_CASE("one more typed token reuses all but itself", "[engine]") {
     const bool is_queued = GENERATE(false, true);
     ToyEngine fixture({}, is_queued);

@@ -30,7 +30,7 @@ std::map<std::int32_t, int> count_picks(const std::vector<double>& probabilities
     Sampler sampler(static_cast<std::int32_t>(logits.size()));
     std::map<std::int32_t, int> counts;
     for (int position = 0; position < draws; ++position) {
-        const Pick pick = sampler.pick(logits, settings, position);
+        const Pick pick = sampler.pick(logits, {settings, position});
         ++counts[pick.token];
     }
     return counts;
@@ -50,7 +50,7 @@ TEST_CASE("greedy takes the best, ties to the lower number, with its probability
     };
     for (const Case& item : cases) {
         const std::vector<float> logits = logits_of(item.probabilities);
-        const Pick pick = Sampler(static_cast<std::int32_t>(logits.size())).pick(logits, {}, 5);
+        const Pick pick = Sampler(static_cast<std::int32_t>(logits.size())).pick(logits, {});
         CHECK(pick.token == item.token);
         const double expected = item.probabilities[static_cast<std::size_t>(item.token)];
         CHECK(pick.probability == Approx(expected).epsilon(1e-5));
@@ -65,7 +65,7 @@ TEST_CASE("the probability is that of the model, whatever the filters and the te
     const SamplingSettings settings{
         .temperature = 2.0F, .top_k = 3, .top_p = 0.9F, .min_p = 0.1F, .seed = 4};
     for (int position = 0; position < 50; ++position) {
-        const Pick pick = sampler.pick(logits, settings, position);
+        const Pick pick = sampler.pick(logits, {settings, position});
         const double expected = probabilities[static_cast<std::size_t>(pick.token)];
         CHECK(pick.probability == Approx(expected).epsilon(1e-5));
     }
@@ -158,7 +158,7 @@ TEST_CASE("vocabularies of every length find the best and its probability", "[en
                 if (i == best) logits[i] = 10.5F;
                 sum += std::exp(static_cast<double>(logits[i]) - 10.5);
             }
-            const Pick pick = Sampler(static_cast<std::int32_t>(size)).pick(logits, {}, 0);
+            const Pick pick = Sampler(static_cast<std::int32_t>(size)).pick(logits, {});
             CHECK(static_cast<std::size_t>(pick.token) == best);
             CHECK(pick.probability == Approx(1.0 / sum).epsilon(2e-6));
         }
@@ -173,8 +173,27 @@ TEST_CASE("a logit that is not finite is said, and no token picked", "[engine][s
     const float temperature = GENERATE(0.0F, 1.0F);
     std::vector<float> logits(35, 2.0F);
     logits[place] = bad;
-    const Pick pick = Sampler(35).pick(logits, {.temperature = temperature}, 8);
+    const Pick pick = Sampler(35).pick(logits, {{.temperature = temperature}, 8});
     CHECK(pick.token == Pick::kNotFinite);
+}
+
+TEST_CASE("what may not be picked is not, and does not count", "[engine][sampler]") {
+    const std::vector<float> logits = logits_of({0.48, 0.2, 0.02, 0.25, 0.05});
+    const std::uint32_t mask = 0b10010;  // the second and the fifth token
+    Sampler sampler(5);
+    const Pick best = sampler.pick(logits, {.settings = {}, .position = 0, .allowed = &mask});
+    CHECK(best.token == 1);
+    CHECK(best.probability == Approx(0.8).epsilon(1e-5));
+    const SamplingSettings wild = GENERATE(SamplingSettings{.temperature = 1.5F},
+                                           SamplingSettings{.temperature = 1.5F, .top_k = 4},
+                                           SamplingSettings{.temperature = 1.5F, .top_p = 0.99F});
+    std::map<std::int32_t, int> counts;
+    for (int position = 0; position < 400; ++position) {
+        ++counts[sampler.pick(logits, {wild, position, &mask}).token];
+    }
+    CHECK(counts.size() == 2);
+    CHECK(counts[1] > counts[4]);
+    CHECK(counts[4] > 0);
 }
 
 }  // namespace

@@ -151,17 +151,48 @@ inline Tokens prompt_of(std::int32_t count, std::int32_t number = 0) {
     return tokens;
 }
 
-/// What the toy model answers, computed without engine, cache or batch.
-inline Tokens expected_text(const Request& request) {
+/// Of the first `count` tokens, number i leaves the remainder i % 3 when divided by 3.
+class ThreeStep final : public engine::TokenGuide {
+  public:
+    ThreeStep(std::int32_t vocab_size, int count) : vocab_size_(vocab_size), count_(count) {
+        fill();
+    }
+    [[nodiscard]] std::span<const std::uint32_t> allowed() const override { return mask_; }
+    void accept(std::int32_t /*token*/) override {
+        ++seen_;
+        fill();
+    }
+
+  private:
+    void fill() {
+        const std::int64_t words = seen_ < count_ ? compute::mask_words(vocab_size_) : 0;
+        mask_.assign(static_cast<std::size_t>(words), 0);
+        for (int token = seen_ % 3; token < vocab_size_ && !mask_.empty(); token += 3) {
+            mask_[static_cast<std::size_t>(token / 32)] |= 1U << static_cast<unsigned>(token % 32);
+        }
+    }
+    const std::int32_t vocab_size_;
+    const int count_;
+    int seen_ = 0;
+    std::vector<std::uint32_t> mask_;
+};
+
+/// What the toy model answers, computed without engine, cache or batch. `guide`: one like the
+/// request's, which remembers what it has seen.
+inline Tokens expected_text(const Request& request, engine::TokenGuide* guide = nullptr) {
+    using Mask = std::span<const std::uint32_t>;
     Sampler sampler(kToyVocab);
     Tokens tokens = request.prompt;
     Tokens text;
     while (static_cast<std::int32_t>(text.size()) < request.tokens_max) {
-        const auto pick = sampler.pick(
-            toy_logits(tokens), request.sampling, static_cast<std::int32_t>(tokens.size()));
+        compute::PickOrder order{request.sampling, static_cast<std::int32_t>(tokens.size())};
+        const auto allowed = guide == nullptr ? Mask() : guide->allowed();
+        if (!allowed.empty()) order.allowed = allowed.data();
+        const auto pick = sampler.pick(toy_logits(tokens), order);
         if (std::ranges::count(request.stop_tokens, pick.token) > 0) break;
         tokens.push_back(pick.token);
         text.push_back(pick.token);
+        if (guide != nullptr) guide->accept(pick.token);
     }
     return text;
 }

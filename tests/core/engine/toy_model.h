@@ -3,6 +3,7 @@
 // wrong text.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -212,10 +213,15 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
             for (const compute::SequenceView& sequence : batch.sequences) {
                 tables.emplace_back(sequence.block_table.begin(), sequence.block_table.end());
             }
+            for (const compute::PickOrder& order : orders) {
+                auto& mask = masks.emplace_back(compute::mask_words(kToyVocab));
+                if (order.allowed != nullptr) std::copy_n(order.allowed, mask.size(), mask.begin());
+            }
         }
         std::vector<std::int32_t> tokens, positions, sequence_of, logit_rows;
         std::vector<std::vector<std::int32_t>> tables;
         std::vector<compute::PickOrder> orders;
+        std::vector<std::vector<std::uint32_t>> masks;
     };
 
     void note_step(const compute::StepBatch& batch) HEARTH_REQUIRES(control_.mutex_) {
@@ -246,9 +252,10 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
         compute_rows({tokens, step.positions, step.sequence_of, views, step.logit_rows}, *store_);
         picks_.clear();
         for (std::size_t row = 0; row < step.orders.size(); ++row) {
-            picks_.push_back(sampler_.pick(std::span(logits_).subspan(row * kToyVocab, kToyVocab),
-                                           step.orders[row].settings,
-                                           step.orders[row].position));
+            compute::PickOrder order = step.orders[row];
+            if (order.allowed != nullptr) order.allowed = step.masks[row].data();
+            picks_.push_back(
+                sampler_.pick(std::span(logits_).subspan(row * kToyVocab, kToyVocab), order));
         }
     }
 

@@ -1,6 +1,7 @@
 // Picking on the device against the host's sampler.
 #include "kernels/cuda/sample.h"
 
+#include <algorithm>
 #include <limits>
 #include <random>
 #include <vector>
@@ -26,9 +27,22 @@ std::vector<float> random_logits(std::size_t count, unsigned seed) {
 }
 
 std::vector<Pick> pick_rows(const std::vector<float>& logits,
-                            const std::vector<PickOrder>& orders,
+                            std::vector<PickOrder> orders,
                             int vocab_size) {
     const DeviceArray<float> device_logits(logits);
+    const auto words = static_cast<std::size_t>(compute::mask_words(vocab_size));
+    std::vector<std::uint32_t> masks(orders.size() * words);
+    for (std::size_t row = 0; row < orders.size(); ++row) {
+        if (orders[row].allowed == nullptr) continue;
+        std::copy_n(orders[row].allowed, words, masks.data() + row * words);
+    }
+    const DeviceArray<std::uint32_t> device_masks(masks);
+    bool has_masks = false;
+    for (std::size_t row = 0; row < orders.size(); ++row) {
+        if (orders[row].allowed == nullptr) continue;
+        orders[row].allowed = device_masks.data() + row * words;
+        has_masks = true;
+    }
     const DeviceArray<PickOrder> device_orders(orders);
     const DeviceArray<PickSlice> slices(orders.size() *
                                         static_cast<std::size_t>(slices_of(vocab_size)));
@@ -37,7 +51,8 @@ std::vector<Pick> pick_rows(const std::vector<float>& logits,
                         .orders = device_orders.data(),
                         .slices = slices.data(),
                         .picks = picks.data(),
-                        .vocab_size = vocab_size};
+                        .vocab_size = vocab_size,
+                        .has_masks = has_masks};
     require(pick(args, static_cast<int>(orders.size()), kStream));
     return picks.read();
 }
@@ -53,6 +68,11 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
         {.temperature = 2.0F, .top_k = 40, .top_p = 0.9F, .min_p = 0.01F, .seed = 7},
         {.temperature = 1.0F, .top_k = 100000, .top_p = 0.001F, .seed = 8},
     };
+    // Every third token; at least one.
+    std::vector<std::uint32_t> mask(static_cast<std::size_t>(compute::mask_words(vocab_size)));
+    for (int token = 0; token < vocab_size; token += 3) {
+        mask[static_cast<std::size_t>(token / 32)] |= 1U << static_cast<unsigned>(token % 32);
+    }
     std::vector<float> logits;
     std::vector<PickOrder> orders;
     for (int position = 0; position < 6; ++position) {
@@ -60,7 +80,7 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
             const auto row = random_logits(static_cast<std::size_t>(vocab_size),
                                            static_cast<unsigned>(orders.size()));
             logits.insert(logits.end(), row.begin(), row.end());
-            orders.push_back({one, position});
+            orders.push_back({one, position, position % 2 == 0 ? nullptr : mask.data()});
         }
     }
     const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
@@ -68,9 +88,8 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
     const auto width = static_cast<std::size_t>(vocab_size);
     for (std::size_t row = 0; row < orders.size(); ++row) {
         INFO("row " << row << " of " << vocab_size);
-        const Pick expected = sampler.pick(std::span(logits).subspan(row * width, width),
-                                           orders[row].settings,
-                                           orders[row].position);
+        const Pick expected =
+            sampler.pick(std::span(logits).subspan(row * width, width), orders[row]);
         CHECK(picks[row].token == expected.token);
         CHECK(picks[row].probability == Approx(expected.probability).epsilon(1e-4));
     }

@@ -2,6 +2,7 @@
 // the host's sampler.
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -27,7 +28,8 @@ std::unique_ptr<compute::Backend> make_backend() {
 
 /// Logits to the host, the host's pick, and the next step.
 Tokens step_by_step(const std::shared_ptr<const model::Model>& model,
-                    const engine::Request& request) {
+                    const engine::Request& request,
+                    engine::TokenGuide* guide = nullptr) {
     const auto backend = make_backend();
     test::ModelRunner runner(model, *backend, {});
     const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
@@ -36,12 +38,14 @@ Tokens step_by_step(const std::shared_ptr<const model::Model>& model,
     std::vector<float> logits = runner.run({{.sequence = 0, .tokens = tokens}});
     Tokens text;
     for (;;) {
-        const auto pick = sampler.pick(std::span(logits).last(vocab_size),
-                                       request.sampling,
-                                       static_cast<std::int32_t>(tokens.size()));
+        compute::PickOrder order{request.sampling, static_cast<std::int32_t>(tokens.size())};
+        const auto mask = guide == nullptr ? std::span<const std::uint32_t>() : guide->allowed();
+        if (!mask.empty()) order.allowed = mask.data();
+        const auto pick = sampler.pick(std::span(logits).last(vocab_size), order);
         if (std::ranges::count(request.stop_tokens, pick.token) > 0) return text;
         text.push_back(pick.token);
         tokens.push_back(pick.token);
+        if (guide != nullptr) guide->accept(pick.token);
         if (static_cast<std::int32_t>(text.size()) == request.tokens_max) return text;
         logits = runner.run({{.sequence = 0, .tokens = {pick.token}}});
     }
@@ -57,7 +61,11 @@ TEST_CASE("steps that are launched ahead write the texts of steps that are not",
         engine::Request request = test::request_of(test::prompt_of(9 + 11 * i, i), 7);
         if (i % 2 == 1) request.sampling = {.temperature = 1.2F, .top_p = 0.9F, .seed = 5};
         if (i == 4) request.stop_tokens = {step_by_step(model, request).at(3)};
-        expected.push_back(step_by_step(model, request));
+        const auto guide = [&] {
+            return std::make_unique<test::ThreeStep>(model->config().vocab_size, 3);
+        };
+        expected.push_back(step_by_step(model, request, i < 2 ? guide().get() : nullptr));
+        if (i < 2) request.guide = guide();
         requests.push_back(std::move(request));
     }
     REQUIRE(expected[4].size() <= 3);
