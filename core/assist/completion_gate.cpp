@@ -154,7 +154,7 @@ CompletionGate::CompletionGate(const CompletionGateOptions& options)
       copies_(options.copies.begin(), options.copies.end()),
       probability_min_(options.probability_min),
       has_checks_(options.has_checks),
-      written_anew_(options.written_anew) {
+      healed_(options.healed) {
     std::string_view below = options.after.substr(0, kBelowBytesMax);
     take_line(below);
     while (!below.empty() && line_below_.empty()) {
@@ -304,9 +304,19 @@ bool CompletionGate::end_inside_line() {
 }
 
 GateAnswer CompletionGate::take(std::string_view text) {
-    if (!text.empty() && !written_anew_.empty()) {
-        if (text.starts_with(written_anew_)) text.remove_prefix(written_anew_.size());
-        written_anew_.clear();
+    if (!healed_.empty()) {
+        const std::size_t size = std::min(text.size(), healed_.size());
+        if (text.substr(0, size) == std::string_view(healed_).substr(0, size)) {
+            text.remove_prefix(size);
+            healed_.erase(0, size);
+        } else {
+            healed_.clear();
+        }
+        // What was known before is no evidence for what comes.
+        if (!healed_.empty()) {
+            forget_evidence();
+            return {};
+        }
     }
     bool is_enough = false;
     for (const char c : text) {

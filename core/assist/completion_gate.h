@@ -29,9 +29,9 @@
 namespace hearth::assist {
 
 struct CompletionGateOptions {
-    std::string_view before;             ///< the document's text before the cursor
-    std::string_view after;              ///< and after it
-    std::string_view written_anew = {};  ///< the end of `before` that the model may repeat
+    std::string_view before;       ///< the document's text before the cursor
+    std::string_view after;        ///< and after it
+    std::string_view healed = {};  ///< the end of `before` that the model's text begins with
     std::string_view language = {};
     std::uint32_t lines_max = 0;             ///< 0: no limit
     std::span<const CopyOffer> copies = {};  ///< best first
@@ -88,7 +88,7 @@ class CompletionGate final : public TextGate {
     const double probability_min_;
     const bool has_checks_;
 
-    std::string written_anew_;  ///< until the first text has come
+    std::string healed_;  ///< what is still to come of it
     std::string text_;
     std::size_t line_begin_ = 0;  ///< of the line in progress
     std::size_t sound_ = 0;       ///< what may be released

@@ -66,10 +66,10 @@ class PlainLines {
 
 }  // namespace
 
-Result<Tokens> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
-                                  const PromptFormat& format,
-                                  const InfillSource& source,
-                                  std::int32_t tokens_max) {
+Result<InfillPrompt> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
+                                        const PromptFormat& format,
+                                        const InfillSource& source,
+                                        std::int32_t tokens_max) {
     HEARTH_TRY(const std::vector<Tokens> context,
                encode_context(tokenizer, source.context, tokens_max / 4));
     InfillParts parts = {.repository = source.repository,
@@ -89,12 +89,14 @@ Result<Tokens> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
                         " tokens leaves no room for the text before the cursor; raise the limit",
                     "assist");
     }
-    const PlainLines before(
-        source.before.substr(0, source.before.size() - format.written_anew(source.before).size()));
-    HEARTH_TRY(const Tokens prefix, encode_tail(tokenizer, before.text(), room));
+    const PlainLines before(source.before);
+    HEARTH_TRY(Tokens prefix, encode_tail(tokenizer, before.text(), room));
+    InfillPrompt prompt;
+    if (format.healing() != nullptr) prompt.healed = format.healing()->cut(prefix);
     parts.suffix = suffix;
     parts.prefix = prefix;
-    return format.infill(parts);
+    HEARTH_TRY(prompt.tokens, format.infill(parts));
+    return prompt;
 }
 
 }  // namespace hearth::assist

@@ -24,13 +24,19 @@ struct InfillSource {
     std::span<const ContextPiece> context;  ///< best first
 };
 
+struct InfillPrompt {
+    Tokens tokens;
+    /// The end of the text before the cursor, where the model writes it anew: see TokenHealing.
+    std::string healed = {};
+};
+
 /// At most `tokens_max` tokens: up to a quarter for other files, up to a quarter for what follows
 /// the cursor, the rest for what stands before it.
 ///
 /// Errors: those of Tokenizer::encode; too_large when the budget cannot hold a prompt at all.
-Result<Tokens> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
-                                  const PromptFormat& format,
-                                  const InfillSource& source,
-                                  std::int32_t tokens_max);
+Result<InfillPrompt> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
+                                        const PromptFormat& format,
+                                        const InfillSource& source,
+                                        std::int32_t tokens_max);
 
 }  // namespace hearth::assist

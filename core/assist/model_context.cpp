@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/assist/completion_gate.h"
-#include "core/assist/infill_prompt.h"
 #include "core/assist/prompt_window.h"
 #include "core/assist/text_lines.h"
 
@@ -102,7 +101,8 @@ std::string ModelContext::repository() const {
     return std::string(root.substr(root.rfind('/') + 1));
 }
 
-Result<Tokens> ModelContext::make_prompt(const DocumentView& document, std::int32_t tokens_max) {
+Result<InfillPrompt> ModelContext::make_prompt(const DocumentView& document,
+                                               std::int32_t tokens_max) {
     if (!context_) context_ = gatherer_->gather(*this, options_.cursor_byte);
     const std::string path = path_of(document.uri);
     const std::string name = repository();
@@ -296,21 +296,23 @@ CallStatus ModelContext::infill(const DocumentView& document,
     std::vector<Generation> generations;
     for (std::uint32_t seed = 0; seed < count; ++seed) {
         engine::Request request;
-        request.prompt = *prompt;
+        request.prompt = prompt->tokens;
+        if (const TokenHealing* healing = access_->format.healing()) {
+            request.guide = healing->guide(prompt->healed);
+        }
         request.sampling.temperature = temperature;
         request.sampling.seed = seed;
         request.tokens_max = static_cast<std::int32_t>(tokens_max);
         request.priority = engine::Priority::keystroke;
-        auto gate = std::make_unique<CompletionGate>(CompletionGateOptions{
-            .before = document.text.substr(0, document.cursor_byte),
-            .after = document.text.substr(document.cursor_byte),
-            .written_anew =
-                access_->format.written_anew(document.text.substr(0, document.cursor_byte)),
-            .language = document.language,
-            .lines_max = options.lines_max,
-            .copies = copies,
-            .probability_min = options_.probability_min,
-            .has_checks = options_.probability_min > 0.0});
+        auto gate = std::make_unique<CompletionGate>(
+            CompletionGateOptions{.before = document.text.substr(0, document.cursor_byte),
+                                  .after = document.text.substr(document.cursor_byte),
+                                  .healed = prompt->healed,
+                                  .language = document.language,
+                                  .lines_max = options.lines_max,
+                                  .copies = copies,
+                                  .probability_min = options_.probability_min,
+                                  .has_checks = options_.probability_min > 0.0});
         auto generation = start(std::move(request), std::move(gate));
         if (generation) {
             generations.push_back(std::move(generation).value());

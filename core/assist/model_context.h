@@ -10,6 +10,7 @@
 #include "core/assist/answer_stream.h"
 #include "core/assist/context_gatherer.h"
 #include "core/assist/engine_door.h"
+#include "core/assist/infill_prompt.h"
 #include "core/assist/prompt_format.h"
 #include "core/assist/query_context.h"
 #include "core/assist/suggestion_choice.h"
@@ -76,7 +77,8 @@ class ModelContext final : public QueryContext {
     [[nodiscard]] std::vector<CopyOffer> find_copies_for(
         const plugin_host::DocumentView& document) const;
     void note_copy();
-    Result<Tokens> make_prompt(const plugin_host::DocumentView& document, std::int32_t tokens_max);
+    Result<InfillPrompt> make_prompt(const plugin_host::DocumentView& document,
+                                     std::int32_t tokens_max);
     Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
     /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.
     plugin_host::CallStatus pump(const Generation& generation,

@@ -122,6 +122,7 @@ PromptFormat::PromptFormat(const tokenizer::Tokenizer& tokenizer)
       explain_(tokenizer.find("<|explain|>")),
       fix_(tokenizer.find("<|fix|>")),
       bug_(tokenizer.find("<|bug|>")) {
+    if (special_.continues_prefix) healing_.emplace(tokenizer);
     const auto choose = [&](Chat chat, std::string_view begin, std::string_view end) {
         if (chat_ != Chat::none) return;
         turn_begin_ = tokenizer.find(begin);
@@ -162,12 +163,6 @@ void PromptFormat::write_context(Writer& out, const InfillParts& parts) const {
     for (const Tokens& piece : parts.context) {
         out.tokens(piece).text("\n");
     }
-}
-
-std::string_view PromptFormat::written_anew(std::string_view before) const {
-    const bool has_blank = before.ends_with(' ') || before.ends_with('\t');
-    return special_.continues_prefix && has_blank ? before.substr(before.size() - 1)
-                                                  : std::string_view();
 }
 
 Result<Tokens> PromptFormat::infill(const InfillParts& parts) const {

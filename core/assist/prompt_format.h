@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/assist/token_healing.h"
 #include "core/base/result.h"
 #include "core/plugin_host/plugin_host.h"
 #include "core/tokenizer/tokenizer.h"
@@ -40,10 +41,9 @@ class PromptFormat {
     [[nodiscard]] bool can_infill() const;
     [[nodiscard]] bool can(plugin_host::GenerateTask task) const;
 
-    /// The end of the text before the cursor that a prompt leaves out, since the model writes it
-    /// anew: a blank, which belongs to the token of the word behind it. Empty for models that are
-    /// told where the middle begins.
-    [[nodiscard]] std::string_view written_anew(std::string_view before) const;
+    /// Null for models that are told where the middle begins: they have learnt from texts that were
+    /// cut at any character.
+    [[nodiscard]] const TokenHealing* healing() const { return healing_ ? &*healing_ : nullptr; }
 
     /// Stable text first: context, then suffix and prefix in the model's order.
     ///
@@ -76,6 +76,7 @@ class PromptFormat {
     const tokenizer::Tokenizer& tokenizer_;
     const tokenizer::SpecialTokens special_;
     std::optional<tokenizer::TokenId> explain_, fix_, bug_, turn_begin_, turn_end_;
+    std::optional<TokenHealing> healing_;
     Chat chat_ = Chat::none;
     std::vector<std::string> stop_strings_;
 };

@@ -44,6 +44,7 @@ class TextGate {
 
   protected:
     virtual GateAnswer take(std::string_view text) = 0;
+    void forget_evidence() { evidence_ = {}; }
 
   private:
     Evidence evidence_;

@@ -67,11 +67,13 @@ Result<std::unique_ptr<Product>> Product::make(std::shared_ptr<const model::Mode
 
 Result<Product::Answer> Product::generate(assist::Tokens prompt,
                                           std::int32_t tokens_max,
-                                          std::unique_ptr<assist::TextGate> gate) {
+                                          std::unique_ptr<assist::TextGate> gate,
+                                          std::shared_ptr<engine::TokenGuide> guide) {
     Answer answer;
     answer.stream = std::make_shared<assist::AnswerStream>(tokenizer_, std::move(gate), tokens_max);
     engine::Request request;
     request.prompt = std::move(prompt);
+    request.guide = std::move(guide);
     request.tokens_max = tokens_max;
     const auto ends = tokenizer_->end_tokens();
     request.stop_tokens.assign(ends.begin(), ends.end());
@@ -113,7 +115,7 @@ Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
     const assist::AssistLimits limits;
     const std::int32_t room = engine_->limits().context_tokens_max;
     const std::int32_t tokens_max = std::clamp(room / 4, 1, limits.completion_tokens_max);
-    HEARTH_TRY(assist::Tokens prompt,
+    HEARTH_TRY(assist::InfillPrompt prompt,
                assist::make_infill_prompt(*tokenizer_,
                                           *format_,
                                           {.repository = {},
@@ -125,7 +127,7 @@ Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
     LineAnswer answer = copy_line(cursor);
     CompletionGateOptions options = {.before = cursor.prefix,
                                      .after = cursor.suffix,
-                                     .written_anew = format_->written_anew(cursor.prefix),
+                                     .healed = prompt.healed,
                                      .language = cursor.language,
                                      .lines_max = cursor.lines_max,
                                      .has_checks = false};
@@ -139,7 +141,12 @@ Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
         options.probability_min = least;
         fan->add(std::make_unique<CompletionGate>(options));
     }
-    HEARTH_TRY(const Answer said, generate(std::move(prompt), tokens_max, std::move(fan)));
+    const assist::TokenHealing* healing = format_->healing();
+    HEARTH_TRY(const Answer said,
+               generate(std::move(prompt.tokens),
+                        tokens_max,
+                        std::move(fan),
+                        healing == nullptr ? nullptr : healing->guide(prompt.healed)));
     if (decided.decision()) answer.decision = *decided.decision();
     answer.model = fanned.text(0);
     if (answer.model.empty() && bare.decision()) answer.model = bare.decision()->model_line;

@@ -88,7 +88,8 @@ class Product {
     /// Runs to the end of the answer.
     Result<Answer> generate(assist::Tokens prompt,
                             std::int32_t tokens_max,
-                            std::unique_ptr<assist::TextGate> gate);
+                            std::unique_ptr<assist::TextGate> gate,
+                            std::shared_ptr<engine::TokenGuide> guide = nullptr);
     /// The same for an explanation or a fix.
     Result<Answer> generate(plugin_host::GenerateTask task,
                             std::span<const plugin_host::Part> parts,

@@ -65,24 +65,27 @@ TEST_CASE("one line ends with the line", "[assist][completion_gate]") {
     });
 }
 
-TEST_CASE("a blank before the cursor that the model writes anew is not shown twice",
+TEST_CASE("what the model writes anew of the text before the cursor is neither shown nor judged",
           "[assist][completion_gate]") {
-    const auto shown = [](std::string_view model) {
-        CompletionGate gate({.before = "int a =\n    ",
+    const auto shown = [](std::vector<std::string_view> tokens) {
+        CompletionGate gate({.before = "int a =\n    get",
                              .after = "\n",
-                             .written_anew = " ",
+                             .healed = " get",
                              .language = "cpp",
                              .lines_max = 1});
         std::string text;
-        for (const char c : model) {
-            text += gate.feed(std::string_view(&c, 1), 1.0F).text;
+        for (const std::string_view token : tokens) {
+            const bool is_known = token == " g";
+            text += gate.feed(token, is_known ? 0.001F : 0.5F).text;
         }
-        return text + gate.finish(FinishReason::stop_token);
+        text += gate.finish(FinishReason::stop_token);
+        return text + " " + std::to_string(gate.evidence().token_count);
     };
-    CHECK(shown(" b;") == "b;");
-    CHECK(shown("  b;") == " b;");
-    CHECK(shown("b;") == "b;");
-    CHECK(shown("") == "");
+    CHECK(shown({" getB", "();"}) == "B(); 2");
+    CHECK(shown({" g", "etB", "();"}) == "B(); 2");
+    CHECK(shown({" get", "B();"}) == "B(); 2");
+    CHECK(shown({" g", "o();"}) == "o(); 1");
+    CHECK(shown({}) == " 0");
 }
 
 TEST_CASE("code right of the cursor makes it one line", "[assist][completion_gate]") {

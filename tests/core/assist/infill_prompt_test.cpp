@@ -97,7 +97,7 @@ TEST_CASE("a large document is never encoded whole", "[assist][prompt_window]") 
                                             .context = {}},
                                            1000);
     REQUIRE(prompt.has_value());
-    CHECK(prompt->size() <= 1000);
+    CHECK(prompt->tokens.size() <= 1000);
     CHECK(tokenizer->bytes_encoded() < 20'000);
 }
 
@@ -106,8 +106,8 @@ std::string show_prompt(const InfillSource& source, std::int32_t tokens_max) {
     const PromptFormat format(*tokenizer);
     const auto prompt = make_infill_prompt(*tokenizer, format, source, tokens_max);
     REQUIRE(prompt.has_value());
-    CHECK(prompt->size() <= static_cast<std::size_t>(tokens_max));
-    return tokenizer->show(*prompt);
+    CHECK(prompt->tokens.size() <= static_cast<std::size_t>(tokens_max));
+    return tokenizer->show(prompt->tokens);
 }
 
 TEST_CASE("the rest of the cursor's line belongs to the suffix", "[assist][infill_prompt]") {
@@ -186,8 +186,8 @@ TEST_CASE("typing only appends: all tokens but the mark of the middle stay",
             {.repository = "r", .path = "a.c", .before = before, .after = tail, .context = context},
             2000);
         REQUIRE(prompt.has_value());
-        if (!last.empty() && common_prefix(last, *prompt) + 1 < last.size()) ++moves;
-        last = *prompt;
+        if (!last.empty() && common_prefix(last, prompt->tokens) + 1 < last.size()) ++moves;
+        last = prompt->tokens;
         typed += key;
     }
     CHECK(moves <= 1);

@@ -133,7 +133,8 @@ TEST_CASE("the shipped tokenizer changes only the end of the prompt while one ty
                                             .after = after,
                                             .context = {}},
                                            448)
-                            .value();
+                            .value()
+                            .tokens;
         const auto differs =
             std::mismatch(last.begin(), last.end(), prompt.begin(), prompt.end()).first;
         if (last.end() - differs > 6) ++moves;
