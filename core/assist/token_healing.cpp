@@ -33,8 +33,8 @@ class TokenHealing::Guide final : public engine::TokenGuide {
     void fill_mask() {
         mask_.clear();
         if (text_.empty()) return;
-        mask_.resize(static_cast<std::size_t>(
-            compute::mask_words(healing_.tokenizer_.vocab_size())));
+        mask_.resize(
+            static_cast<std::size_t>(compute::mask_words(healing_.tokenizer_.vocab_size())));
         const std::string_view text = text_;
         for (const TokenId token : healing_.starting_with(text)) {
             allow(token);
@@ -63,9 +63,8 @@ TokenHealing::TokenHealing(const tokenizer::Tokenizer& tokenizer) : tokenizer_(t
             sorted_.push_back(token);
         }
     }
-    std::ranges::sort(sorted_,
-                      {},
-                      [&](TokenId token) { return std::pair(tokenizer.token_bytes(token), token); });
+    std::ranges::sort(
+        sorted_, {}, [&](TokenId token) { return std::pair(tokenizer.token_bytes(token), token); });
 }
 
 std::span<const TokenId> TokenHealing::starting_with(std::string_view text) const {
@@ -84,8 +83,8 @@ std::string TokenHealing::cut(std::vector<TokenId>& prefix) const {
         text.insert(0, tokenizer_.token_bytes(token));
         if (tokenizer_.is_special(token) || text.find('\n') != std::string::npos) break;
         const auto longer = starting_with(text);
-        const bool is_open = !longer.empty() &&
-                             tokenizer_.token_bytes(longer.back()).size() > text.size();
+        const bool is_open =
+            !longer.empty() && tokenizer_.token_bytes(longer.back()).size() > text.size();
         if (!is_open || !is_character_start(text)) continue;
         count = i;
         healed = text;

@@ -1,7 +1,7 @@
 // Token healing. The last tokens of a text that ends at a cursor are those of a text that ends
-// there: "getEl" is cut otherwise than "getElement", and what a model knows of the word hangs on the
-// latter's tokens. So the prompt leaves the tokens out that may become others, and the answer has to
-// begin with their bytes.
+// there: "getEl" is cut otherwise than "getElement", and what a model knows of the word hangs on
+// the latter's tokens. So the prompt leaves the tokens out that may become others, and the answer
+// has to begin with their bytes.
 #pragma once
 
 #include <memory>

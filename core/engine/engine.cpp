@@ -84,9 +84,9 @@ class EngineLoop final : public Engine {
     struct Part {
         Sequence* sequence = nullptr;  ///< null once it ended: what comes of it is dropped
         std::int32_t token_count = 0;
-        std::int32_t row = kNoRow;  ///< of its pick
+        std::int32_t row = 0;  ///< of its first pick
+        std::int32_t pick_count = 0;
     };
-    static constexpr std::int32_t kNoRow = -1;
 
     [[nodiscard]] Result<void> check(const Request& request) const;
     void run();
@@ -101,9 +101,14 @@ class EngineLoop final : public Engine {
     void note_admissions();
     compute::StepBatch fill_batch(std::span<const Share> batch);
     Result<compute::StepOutput> run_program(std::span<const Share> batch);
+    void make_drafts();
     void note_computed(Sequence& sequence, std::int32_t token_count);
-    void emit_next_token(Sequence& sequence, std::span<const float> logits);
-    void emit_pick(Sequence& sequence, const Pick& pick);
+    template <typename PickAt>
+    void emit_picks(Sequence& sequence,
+                    std::int32_t token_count,
+                    std::int32_t pick_count,
+                    const PickAt& pick_at);
+    bool emit_pick(Sequence& sequence, const Pick& pick);
     SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
     void finish(const Sequence& sequence, FinishReason reason);
     void give_up(const Sequence& sequence, const Error& error);
@@ -145,7 +150,11 @@ EngineLoop::EngineLoop(Compiled compiled, const EngineLimits& limits, const Cloc
       compiled_(std::move(compiled)),
       cache_(compiled_.kv->block_count(),
              [this](std::int32_t from, std::int32_t to) { compiled_.kv->copy_block(from, to); }),
-      scheduler_(cache_, {limits.queue_max, limits.sequences_max, limits.prefill_tokens_per_step}),
+      scheduler_(cache_,
+                 {limits.queue_max,
+                  limits.sequences_max,
+                  limits.prefill_tokens_per_step,
+                  limits.draft_tokens_per_step}),
       sampler_(compiled_.vocab_size) {
     arrivals_.reserve(static_cast<std::size_t>(limits.queue_max));
     publish_status();
@@ -262,6 +271,7 @@ void EngineLoop::step() {
             scheduler_.admit();
             note_admissions();
             publish_status();
+            make_drafts();
             run_and_emit(scheduler_.next_batch());
         }
     } catch (const std::bad_alloc&) {
@@ -285,6 +295,7 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
     scheduler_.admit();
     note_admissions();
     publish_status();
+    make_drafts();
     const std::span<const Share> batch = scheduler_.next_batch();
     if (!batch.empty()) launch(queue, batch);
     if (flights_.size() == compute::StepQueue::kStepsMax || (batch.empty() && !flights_.empty())) {
@@ -306,10 +317,13 @@ void EngineLoop::run_and_emit(std::span<const Share> batch) {
     HEARTH_ASSERT(output->logits.size() == logit_rows_.size() * vocab_size);
     std::size_t row = 0;
     for (const Share& share : batch) {
-        note_computed(*share.sequence, share.token_count);
-        if (share.sequence->uncomputed_count() > 0) continue;
-        emit_next_token(*share.sequence, output->logits.subspan(row * vocab_size, vocab_size));
-        ++row;
+        Sequence& sequence = *share.sequence;
+        const std::int32_t pick_count = sequence.picks_of(share.token_count);
+        const auto logits = output->logits.subspan(row * vocab_size);
+        emit_picks(sequence, share.token_count, pick_count, [&](std::size_t i) {
+            return sampler_.pick(logits.subspan(i * vocab_size, vocab_size), sequence.pick_order());
+        });
+        row += static_cast<std::size_t>(pick_count);
     }
 }
 
@@ -322,9 +336,13 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
     std::int32_t row = 0;
     for (const Share& share : batch) {
         const Sequence& sequence = *share.sequence;
-        const bool picks = sequence.launched_tokens() + share.token_count == sequence.length();
-        parts.push_back({share.sequence, share.token_count, picks ? row++ : kNoRow});
-        if (picks) orders_.push_back(sequence.pick_order());
+        const std::int32_t pick_count = sequence.picks_of(share.token_count);
+        parts.push_back({share.sequence, share.token_count, row, pick_count});
+        row += pick_count;
+        for (std::int32_t i = 0; i < pick_count; ++i) {
+            orders_.push_back(sequence.pick_order());
+            orders_.back().position += i;
+        }
     }
     flights_.push_back(std::move(parts));
     const Result<void> launched =
@@ -338,7 +356,7 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
     }
     for (const Part& part : flights_.back()) {
         part.sequence->rows_in_flight += part.token_count;
-        if (part.row == kNoRow) continue;
+        if (part.pick_count == 0) continue;
         ++part.sequence->picks_in_flight;
         part.sequence->newest_row = part.row;
     }
@@ -354,13 +372,14 @@ void EngineLoop::collect(compute::StepQueue& queue) {
         if (part.sequence == nullptr) continue;
         Sequence& sequence = *part.sequence;
         sequence.rows_in_flight -= part.token_count;
-        if (part.row != kNoRow) --sequence.picks_in_flight;
+        if (part.pick_count > 0) --sequence.picks_in_flight;
         if (!picks) {
             give_up(sequence, picks.error());
             continue;
         }
-        note_computed(sequence, part.token_count);
-        if (part.row != kNoRow) emit_pick(sequence, (*picks)[static_cast<std::size_t>(part.row)]);
+        const auto own = picks->subspan(static_cast<std::size_t>(part.row));
+        emit_picks(
+            sequence, part.token_count, part.pick_count, [&](std::size_t i) { return own[i]; });
     }
 }
 
@@ -393,6 +412,16 @@ void EngineLoop::note_admissions() {
     }
 }
 
+/// A known token, one of the draft behind them, or the one that a launched step picks.
+std::int32_t token_at(const Sequence& sequence, std::int32_t position) {
+    const auto at = static_cast<std::size_t>(position);
+    if (at < sequence.tokens.size()) return sequence.tokens[at];
+    if (sequence.picks_in_flight > 0) {
+        return compute::StepQueue::token_of_row(sequence.newest_row);
+    }
+    return sequence.draft.at(at - sequence.tokens.size());
+}
+
 compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
     tokens_.clear();
     positions_.clear();
@@ -403,14 +432,12 @@ compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
         const Sequence& sequence = *share.sequence;
         const std::int32_t end = sequence.launched_tokens() + share.token_count;
         for (std::int32_t i = sequence.launched_tokens(); i < end; ++i) {
-            tokens_.push_back(i < sequence.token_count()
-                                  ? sequence.tokens[static_cast<std::size_t>(i)]
-                                  : compute::StepQueue::token_of_row(sequence.newest_row));
+            tokens_.push_back(token_at(sequence, i));
             positions_.push_back(i);
             sequence_of_.push_back(static_cast<std::int32_t>(views_.size()));
-        }
-        if (end == sequence.length()) {
-            logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
+            if (i + 1 >= sequence.length()) {
+                logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
+            }
         }
         views_.push_back({sequence.table.blocks});
     }
@@ -430,24 +457,65 @@ void EngineLoop::note_computed(Sequence& sequence, std::int32_t token_count) {
     counts_.tokens_prefilled += static_cast<std::uint64_t>(std::clamp(prompt_left, 0, token_count));
 }
 
-void EngineLoop::emit_next_token(Sequence& sequence, std::span<const float> logits) {
-    emit_pick(sequence, sampler_.pick(logits, sequence.pick_order()));
+/// A guess for every sequence whose next token it could follow.
+void EngineLoop::make_drafts() {
+    for (const auto& sequence : scheduler_.running()) {
+        if (!sequence->is_ready_for_draft()) continue;
+        // One token less than may come: the step picks one behind the draft.
+        const auto room = static_cast<std::size_t>(sequence->length_max - sequence->length() - 1);
+        const auto guess = sequence->lookup.guess(
+            sequence->tokens, limits_.draft_tokens_per_step > 0 ? room : std::size_t{0});
+        sequence->draft.assign(guess.begin(), guess.end());
+        // It held up a step that could have been launched ahead.
+        if (sequence->expects_draft && guess.empty()) sequence->lookup.note(1, 0);
+        sequence->expects_draft = false;
+    }
 }
 
-void EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
+/// The rows of a step that took `token_count` tokens of a sequence, and what its picks say: they
+/// are emitted as long as the draft said the same.
+///   pick_at(i)   pick number i of the sequence, asked for in order
+template <typename PickAt>
+void EngineLoop::emit_picks(Sequence& sequence,
+                            std::int32_t token_count,
+                            std::int32_t pick_count,
+                            const PickAt& pick_at) {
+    if (pick_count == 0) return note_computed(sequence, token_count);
+    const std::vector<std::int32_t> draft = std::exchange(sequence.draft, {});
+    note_computed(sequence, token_count - pick_count + 1);
+    counts_.tokens_drafted += draft.size();
+    std::size_t right = 0;
+    for (;; ++right, ++counts_.tokens_guessed_right) {
+        const Pick pick = pick_at(right);
+        if (!emit_pick(sequence, pick)) return;
+        if (right == draft.size() || pick.token != draft[right]) break;
+        note_computed(sequence, 1);
+    }
+    if (!draft.empty()) sequence.lookup.note(draft.size(), right);
+    sequence.expects_draft = sequence.picks_in_flight > 0 && limits_.draft_tokens_per_step > 0 &&
+                             !sequence.lookup.guess(sequence.tokens, 1).empty();
+}
+
+/// False: the sequence has ended and is gone.
+bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     const TimePoint now = clock_.now();
-    if (const auto reason = sequence.end_reason(now)) return finish(sequence, *reason);
+    const auto end = [&](FinishReason reason) {
+        finish(sequence, reason);
+        return false;
+    };
+    if (const auto reason = sequence.end_reason(now)) return end(*reason);
     if (pick.token == Pick::kNotFinite) {
-        return give_up(sequence,
-                       {ErrorCode::internal,
-                        "the model produced a number that is not finite for token " +
-                            std::to_string(sequence.token_count()) +
-                            " of its sequence; check the model file, or try another backend",
-                        "engine"});
+        give_up(sequence,
+                {ErrorCode::internal,
+                 "the model produced a number that is not finite for token " +
+                     std::to_string(sequence.token_count()) +
+                     " of its sequence; check the model file, or try another backend",
+                 "engine"});
+        return false;
     }
     const Request& request = sequence.request;
     if (std::ranges::find(request.stop_tokens, pick.token) != request.stop_tokens.end()) {
-        return finish(sequence, FinishReason::stop_token);
+        return end(FinishReason::stop_token);
     }
     sequence.tokens.push_back(pick.token);
     if (request.guide != nullptr) request.guide->accept(pick.token);
@@ -455,8 +523,9 @@ void EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     if (++usage.generated_tokens == 1) usage.first_token_ms = to_ms(now - sequence.submitted_at);
     ++counts_.tokens_generated;
     const SinkAnswer answer = tell(sequence, TokenEvent{pick.token, pick.probability});
-    if (answer == SinkAnswer::enough) return finish(sequence, FinishReason::sink_enough);
-    if (sequence.token_count() == sequence.length_max) finish(sequence, FinishReason::tokens_max);
+    if (answer == SinkAnswer::enough) return end(FinishReason::sink_enough);
+    if (sequence.token_count() == sequence.length_max) return end(FinishReason::tokens_max);
+    return true;
 }
 
 /// A sink that throws has had enough: what its exception says is its owner's affair.
@@ -525,6 +594,8 @@ Result<EngineLimits> bounded_limits(EngineLimits limits, const model::ModelConfi
             "of prefill per step, a context of 2 tokens and a cache of " +
             std::to_string(kBlockTokens));
     }
+    limits.draft_tokens_per_step =
+        std::clamp(limits.draft_tokens_per_step, 0, limits.prefill_tokens_per_step / 2);
     limits.cache_tokens -= limits.cache_tokens % kBlockTokens;
     limits.context_tokens_max = std::min(limits.context_tokens_max, limits.cache_tokens);
     if (config.context_length > 1) {

@@ -24,6 +24,9 @@ struct EngineLimits {
     std::int32_t queue_max = 64;  ///< waiting; a full queue refuses new requests with `unavailable`
     std::int32_t prefill_tokens_per_step =
         128;  ///< between two looks at cancellation and at waiting keystrokes
+    /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
+    /// prefill_tokens_per_step.
+    std::int32_t draft_tokens_per_step = 32;
 };
 
 struct EngineStatus {
@@ -33,7 +36,9 @@ struct EngineStatus {
     std::uint64_t steps = 0;
     std::uint64_t tokens_prefilled = 0;
     std::uint64_t tokens_generated = 0;
-    std::uint64_t tokens_cached = 0;  ///< prompt tokens that were found in the cache
+    std::uint64_t tokens_cached = 0;         ///< prompt tokens that were found in the cache
+    std::uint64_t tokens_drafted = 0;        ///< guessed from the text so far and tried ...
+    std::uint64_t tokens_guessed_right = 0;  ///< ... and what the model said itself
     std::int32_t cache_blocks = 0;
     std::int32_t cache_blocks_free =
         0;  ///< held by no running sequence (kept prefixes count as free)

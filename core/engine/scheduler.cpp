@@ -60,13 +60,17 @@ void Scheduler::admit() {
 
 std::span<const Share> Scheduler::next_batch() {
     batch_.clear();
+    std::int32_t draft_budget = limits_.draft_tokens_per_step;
     for (std::size_t i = 0; i < running_.size(); ++i) {
         Sequence& sequence = *running_[i];
-        if (sequence.uncomputed_count() == 1 && ensure_room(sequence)) {
-            batch_.push_back({&sequence, 1});
-        }
+        if (sequence.uncomputed_count() != 1 || !ensure_room(sequence)) continue;
+        cut_draft(sequence, draft_budget);
+        const auto drafted = static_cast<std::int32_t>(sequence.draft.size());
+        draft_budget -= drafted;
+        batch_.push_back({&sequence, 1 + drafted});
     }
-    std::int32_t budget = limits_.prefill_tokens_per_step;
+    std::int32_t budget =
+        limits_.prefill_tokens_per_step - limits_.draft_tokens_per_step + draft_budget;
     bool is_held = false;
     for (const auto& sequence : running_) {
         if (sequence->uncomputed_count() <= 1 || budget == 0) continue;
@@ -101,11 +105,29 @@ bool Scheduler::ensure_room(Sequence& sequence) {
     return true;
 }
 
+/// Nobody makes way for a guess: a block stays for each running sequence.
+void Scheduler::cut_draft(Sequence& sequence, std::int32_t tokens_max) {
+    const auto has_room_for = [&](std::int32_t size) {
+        const auto blocks = static_cast<std::int32_t>(sequence.table.blocks.size());
+        const std::int32_t more = blocks_for(sequence.length() + size) - blocks;
+        return more <= 0 ||
+               cache_.idle_count() - more >= static_cast<std::int32_t>(running_.size());
+    };
+    auto size = std::min(static_cast<std::int32_t>(sequence.draft.size()), tokens_max);
+    while (size > 0 && !has_room_for(size)) {
+        --size;
+    }
+    sequence.draft.resize(static_cast<std::size_t>(size));
+    const bool has_room = cache_.try_extend(sequence.table, sequence.length() + size);
+    HEARTH_ASSERT(has_room);
+}
+
 /// The last of the running sequences waits again, in its old place. Its rows are kept as long as
 /// their room is not needed.
 void Scheduler::make_way() {
     Sequence& last = *running_.back();
     HEARTH_ASSERT(last.rows_in_flight == 0 && last.picks_in_flight == 0);
+    last.draft.clear();
     cache_.release(last.tokens, last.table, Rows::keep);
     insert_in_order(waiting_, std::move(running_.back()));
     running_.pop_back();

@@ -17,6 +17,7 @@ struct SchedulerLimits {
     std::int32_t waiting_max = 0;  ///< what the caller lets in; sequences that make way come on top
     std::int32_t sequences_max = 0;
     std::int32_t prefill_tokens_per_step = 0;
+    std::int32_t draft_tokens_per_step = 0;  ///< of all sequences; they count as prefill
 };
 
 /// A sequence's part of a step: its next `token_count` uncomputed tokens.
@@ -43,10 +44,11 @@ class Scheduler {
     /// ones of lower priority make way for them. Nobody overtakes a better one that does not fit.
     void admit();
 
-    /// The next step: first one token of every sequence that decodes, then the prompts, best first,
-    /// at most prefill_tokens_per_step together. A prompt of lower priority than the best running
-    /// sequence has to wait, but every kPrefillTurn steps it has its turn. When a sequence finds no
-    /// room for its next token, the last of the running ones make way, itself at worst.
+    /// The next step: first one token of every sequence that decodes, with its draft as far as
+    /// there is room for it, then the prompts, best first, at most prefill_tokens_per_step
+    /// together. A prompt of lower priority than the best running sequence has to wait, but every
+    /// kPrefillTurn steps it has its turn. When a sequence finds no room for its next token, the
+    /// last of the running ones make way, itself at worst.
     ///
     /// Owner and life: valid until the next call of any verb.
     std::span<const Share> next_batch();
@@ -65,6 +67,7 @@ class Scheduler {
 
   private:
     [[nodiscard]] bool ensure_room(Sequence& sequence);
+    void cut_draft(Sequence& sequence, std::int32_t tokens_max);
     void make_way();
 
     // Fixed after construction.

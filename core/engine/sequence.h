@@ -2,6 +2,7 @@
 // and what was picked since; how far they are computed says whether it prefills or decodes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "core/base/cancel_token.h"
 #include "core/base/clock.h"
 #include "core/engine/kv_cache.h"
+#include "core/engine/prompt_lookup.h"
 #include "core/engine/request.h"
 
 namespace hearth::engine {
@@ -27,6 +29,10 @@ struct Sequence {
     std::int32_t length_max = std::numeric_limits<std::int32_t>::max();  ///< prompt and answer
     BlockTable table;
     Usage usage;
+    PromptLookup lookup;
+    std::vector<std::int32_t>
+        draft;                   ///< guessed tokens that its next step tries, or a launched one
+    bool expects_draft = false;  ///< a guess is at hand as soon as all tokens are known
     // In steps that are launched and not yet collected.
     std::int32_t rows_in_flight = 0;
     std::int32_t picks_in_flight = 0;
@@ -42,7 +48,7 @@ struct Sequence {
         return table.computed_tokens + rows_in_flight;
     }
     /// Tokens whose rows are still to be computed: 1 while it decodes, more while it prefills; 0
-    /// also where a launched step picks its last token.
+    /// also where a launched step picks its last token; less while one tries a draft.
     [[nodiscard]] std::int32_t uncomputed_count() const {
         return length() < length_max ? length() - launched_tokens() : 0;
     }
@@ -51,8 +57,19 @@ struct Sequence {
         return request.guide == nullptr ? std::span<const std::uint32_t>()
                                         : request.guide->allowed();
     }
-    /// Whether its next token cannot be picked before the last one is known.
-    [[nodiscard]] bool is_gated() const { return picks_in_flight > 0 && !allowed().empty(); }
+    /// Whether its next step should wait until the last token is known.
+    [[nodiscard]] bool is_gated() const {
+        return picks_in_flight > 0 && (expects_draft || !draft.empty() || !allowed().empty());
+    }
+    /// Its next token, once all before it are known.
+    [[nodiscard]] bool is_ready_for_draft() const {
+        return uncomputed_count() == 1 && picks_in_flight == 0 && allowed().empty();
+    }
+    /// How many tokens a step picks that takes the next `token_count`: one behind the last known
+    /// token, and one behind each token of the draft.
+    [[nodiscard]] std::int32_t picks_of(std::int32_t token_count) const {
+        return std::max(0, launched_tokens() + token_count - length() + 1);
+    }
     [[nodiscard]] compute::PickOrder pick_order() const {
         const std::span<const std::uint32_t> mask = allowed();
         return {request.sampling, length(), mask.empty() ? nullptr : mask.data()};

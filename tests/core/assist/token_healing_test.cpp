@@ -95,7 +95,8 @@ bool are_consistent(std::string_view a, std::string_view b) {
     return a.starts_with(b) || b.starts_with(a);
 }
 
-TEST_CASE("a guided answer begins with the text, in any tokens that do", "[assist][token_healing]") {
+TEST_CASE("a guided answer begins with the text, in any tokens that do",
+          "[assist][token_healing]") {
     std::mt19937 random(7);
     const auto below = [&](std::size_t count) { return random() % count; };
     const auto random_text = [&](std::size_t size_max) {
@@ -123,9 +124,9 @@ TEST_CASE("a guided answer begins with the text, in any tokens that do", "[assis
             const auto mask = guide->allowed();
             std::vector<TokenId> choices;
             for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
-                const bool is_right = !tokenizer.is_special(id) &&
-                                      are_consistent(healed.substr(said.size()),
-                                                     tokenizer.token_bytes(id));
+                const bool is_right =
+                    !tokenizer.is_special(id) &&
+                    are_consistent(healed.substr(said.size()), tokenizer.token_bytes(id));
                 REQUIRE(compute::is_allowed(mask.data(), id) == is_right);
                 if (is_right) choices.push_back(id);
             }

@@ -519,6 +519,26 @@ TEST_CASE("a device that picks tokens gets a step before the last one's tokens a
     }
 }
 
+TEST_CASE("a text that repeats itself takes fewer steps, and stays the same", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
+    const SamplingSettings sampling = GENERATE(kGreedy, kWild);
+    constexpr std::size_t kMemory = 2;
+    const Request request = request_of(prompt_of(20), 300, Priority::chat, sampling);
+    const Tokens expected = expected_text(request, nullptr, kMemory);
+    ToyEngine fixture({}, is_queued);
+    fixture.control.set_memory(kMemory);
+    CHECK(fixture.ask(request) == expected);
+    const EngineStatus status = fixture.started().status();
+    CHECK(status.tokens_generated == 300);
+    CHECK(status.tokens_guessed_right + status.steps >= 300);
+    if (sampling.temperature == 0.0F) CHECK(status.steps < 150);
+    ToyEngine plain({.draft_tokens_per_step = 0}, is_queued);
+    plain.control.set_memory(kMemory);
+    CHECK(plain.ask(request) == expected);
+    CHECK(plain.started().status().steps == 300);
+    CHECK(plain.started().status().tokens_drafted == 0);
+}
+
 TEST_CASE("an engine without requests sleeps", "[engine]") {
     ToyEngine fixture;
     fixture.ask(request_of(prompt_of(10), 3));
@@ -594,7 +614,11 @@ TEST_CASE("an engine that goes away answers everyone once", "[engine]") {
 }
 
 /// One thread's random requests, and what must hold for each answer.
-void ask_at_random(ToyEngine& fixture, std::uint32_t seed, int count, std::atomic<int>& wrong) {
+void ask_at_random(ToyEngine& fixture,
+                   std::uint32_t seed,
+                   int count,
+                   std::size_t memory,
+                   std::atomic<int>& wrong) {
     std::mt19937 random(seed);
     const auto below = [&](std::uint32_t end) { return static_cast<std::int32_t>(random() % end); };
     std::deque<std::pair<Request, Answer>> open;
@@ -602,7 +626,7 @@ void ask_at_random(ToyEngine& fixture, std::uint32_t seed, int count, std::atomi
         auto& [request, answer] = open.front();
         answer.wait();
         const Tokens tokens = answer.tokens();
-        Tokens expected = expected_text(request);
+        Tokens expected = expected_text(request, nullptr, memory);
         const bool is_whole = answer.reason() == FinishReason::tokens_max ||
                               answer.reason() == FinishReason::stop_token;
         if (!is_whole) expected.resize(std::min(tokens.size(), expected.size()));
@@ -648,18 +672,21 @@ void ask_at_random(ToyEngine& fixture, std::uint32_t seed, int count, std::atomi
 TEST_CASE("thousands of random requests from several threads get the right text, once",
           "[engine]") {
     const bool is_queued = GENERATE(false, true);
-    // Little of everything, so that all of it is fought for.
+    // 1: texts repeat themselves, and drafts are often right. Little of everything, so that all of
+    // it is fought for.
+    const std::size_t memory = GENERATE(0, 1);
     ToyEngine fixture({.context_tokens_max = 150,
                        .cache_tokens = 480,
                        .sequences_max = 5,
                        .queue_max = 20,
                        .prefill_tokens_per_step = 40},
                       is_queued);
+    fixture.control.set_memory(memory);
     Engine& engine = fixture.started();
     std::atomic<int> wrong = 0;
     std::vector<std::thread> threads;
     for (std::uint32_t seed = 1; seed <= 4; ++seed) {
-        threads.emplace_back([&, seed] { ask_at_random(fixture, seed, 1000, wrong); });
+        threads.emplace_back([&, seed] { ask_at_random(fixture, seed, 1000, memory, wrong); });
     }
     for (std::thread& thread : threads) {
         thread.join();
@@ -670,6 +697,8 @@ TEST_CASE("thousands of random requests from several threads get the right text,
     CHECK(status.waiting == 0);
     CHECK(status.tokens_cached > 0);
     CHECK(status.cache_blocks_free == status.cache_blocks);
+    CHECK(status.tokens_drafted > status.tokens_guessed_right);
+    if (memory > 0) CHECK(status.tokens_guessed_right > 500);
 }
 
 }  // namespace

@@ -179,7 +179,9 @@ class ThreeStep final : public engine::TokenGuide {
 
 /// What the toy model answers, computed without engine, cache or batch. `guide`: one like the
 /// request's, which remembers what it has seen.
-inline Tokens expected_text(const Request& request, engine::TokenGuide* guide = nullptr) {
+inline Tokens expected_text(const Request& request,
+                            engine::TokenGuide* guide = nullptr,
+                            std::size_t memory = 0) {
     using Mask = std::span<const std::uint32_t>;
     Sampler sampler(kToyVocab);
     Tokens tokens = request.prompt;
@@ -188,7 +190,7 @@ inline Tokens expected_text(const Request& request, engine::TokenGuide* guide = 
         compute::PickOrder order{request.sampling, static_cast<std::int32_t>(tokens.size())};
         const auto allowed = guide == nullptr ? Mask() : guide->allowed();
         if (!allowed.empty()) order.allowed = allowed.data();
-        const auto pick = sampler.pick(toy_logits(tokens), order);
+        const auto pick = sampler.pick(toy_logits(tokens, memory), order);
         if (std::ranges::count(request.stop_tokens, pick.token) > 0) break;
         tokens.push_back(pick.token);
         text.push_back(pick.token);

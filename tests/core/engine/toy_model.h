@@ -26,8 +26,10 @@ namespace hearth::test {
 
 inline constexpr std::int32_t kToyVocab = 48;
 
-/// The logits after `tokens`.
-inline std::vector<float> toy_logits(std::span<const std::int32_t> tokens) {
+/// The logits after `tokens`. `memory`: only so many of the last ones count, and the text soon goes
+/// round in a circle; 0: all.
+inline std::vector<float> toy_logits(std::span<const std::int32_t> tokens, std::size_t memory = 0) {
+    if (memory > 0 && memory < tokens.size()) tokens = tokens.last(memory);
     std::uint64_t hash = 14695981039346656037U;
     for (const std::int32_t token : tokens) {
         hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 1099511628211U;
@@ -86,6 +88,11 @@ class ToyControl {
         const LockGuard lock(mutex_);
         poison_ = token;
     }
+    /// Before the first step.
+    void set_memory(std::size_t tokens) {
+        const LockGuard lock(mutex_);
+        memory_ = tokens;
+    }
     struct Step {
         std::size_t tokens = 0;
         std::size_t sequences = 0;
@@ -106,6 +113,7 @@ class ToyControl {
     mutable Mutex mutex_;
     ConditionVariable changed_;
     bool is_held_ = false;
+    std::size_t memory_ = 0;
     int permits_ = 0;
     std::vector<Step> steps_;
     std::optional<Error> failure_;
@@ -279,7 +287,7 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
                 tokens.push_back(store.row(table(i), position));
                 is_poisoned = is_poisoned || control_.poison_ == tokens.back();
             }
-            std::vector<float> logits = toy_logits(tokens);
+            std::vector<float> logits = toy_logits(tokens, control_.memory_);
             if (is_poisoned) logits[kToyVocab / 2] = std::numeric_limits<float>::quiet_NaN();
             logits_.insert(logits_.end(), logits.begin(), logits.end());
         }
