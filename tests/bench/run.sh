@@ -25,3 +25,11 @@ for file in core/base/result.h lsp/server/session.cpp; do
     echo
 done
 echo "resident after that: $(awk '/VmRSS/ {print $2 / 1024 " MiB"}' "/proc/$(pgrep -f "$build/bin/hearthd" | head -n 1)/status")"
+
+echo
+echo "### Beside llama.cpp, on synthetic models"
+peer=$root/tests/bench/peer
+if [ -z "${HEARTH_PEER:-}" ] && [ ! -d "$peer/node_modules" ]; then
+    npm --prefix "$peer" ci >/dev/null 2>&1 || echo "the peer could not be fetched"
+fi
+python3 -B "$root/tests/bench/compare.py" "$build" "$build/bench-models"
