@@ -22,6 +22,7 @@ class TokenHealing::Guide final : public engine::TokenGuide {
         fill_mask();
     }
 
+    [[nodiscard]] bool is_active() const override { return !mask_.empty(); }
     [[nodiscard]] std::span<const std::uint32_t> allowed() const override { return mask_; }
     void accept(TokenId token) override {
         const std::size_t size = healing_.tokenizer_.token_bytes(token).size();
@@ -36,11 +37,11 @@ class TokenHealing::Guide final : public engine::TokenGuide {
         mask_.resize(
             static_cast<std::size_t>(compute::mask_words(healing_.tokenizer_.vocab_size())));
         const std::string_view text = text_;
-        for (const TokenId token : healing_.starting_with(text)) {
+        for (const TokenId token : healing_.order_.starting_with(text)) {
             allow(token);
         }
         for (std::size_t size = 1; size < text.size(); ++size) {
-            for (const TokenId token : healing_.starting_with(text.substr(0, size))) {
+            for (const TokenId token : healing_.order_.starting_with(text.substr(0, size))) {
                 if (healing_.tokenizer_.token_bytes(token).size() != size) break;
                 allow(token);
             }
@@ -57,23 +58,6 @@ class TokenHealing::Guide final : public engine::TokenGuide {
     std::vector<std::uint32_t> mask_;
 };
 
-TokenHealing::TokenHealing(const tokenizer::Tokenizer& tokenizer) : tokenizer_(tokenizer) {
-    for (TokenId token = 0; token < tokenizer.vocab_size(); ++token) {
-        if (!tokenizer.is_special(token) && !tokenizer.token_bytes(token).empty()) {
-            sorted_.push_back(token);
-        }
-    }
-    std::ranges::sort(
-        sorted_, {}, [&](TokenId token) { return std::pair(tokenizer.token_bytes(token), token); });
-}
-
-std::span<const TokenId> TokenHealing::starting_with(std::string_view text) const {
-    const auto head = [&](TokenId token) {
-        return tokenizer_.token_bytes(token).substr(0, text.size());
-    };
-    return std::ranges::equal_range(sorted_, text, {}, head);
-}
-
 std::string TokenHealing::cut(std::vector<TokenId>& prefix) const {
     std::string text;
     std::string healed;
@@ -82,7 +66,7 @@ std::string TokenHealing::cut(std::vector<TokenId>& prefix) const {
         const TokenId token = prefix[prefix.size() - i];
         text.insert(0, tokenizer_.token_bytes(token));
         if (tokenizer_.is_special(token) || text.find('\n') != std::string::npos) break;
-        const auto longer = starting_with(text);
+        const auto longer = order_.starting_with(text);
         const bool is_open =
             !longer.empty() && tokenizer_.token_bytes(longer.back()).size() > text.size();
         if (!is_open || !is_character_start(text)) continue;

@@ -5,20 +5,21 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/engine/request.h"
-#include "core/tokenizer/tokenizer.h"
+#include "core/tokenizer/token_order.h"
 
 namespace hearth::assist {
 
 /// Thread: any; fixed after construction. The tokenizer outlives it and its guides.
 class TokenHealing {
   public:
-    explicit TokenHealing(const tokenizer::Tokenizer& tokenizer);
+    explicit TokenHealing(const tokenizer::Tokenizer& tokenizer)
+        : tokenizer_(tokenizer),
+          order_(tokenizer) {}
 
     /// Takes tokens from the end of `prefix` that may be the beginning of a longer one, at most
     /// kTokensMax and none from another line, and returns their bytes: whole characters.
@@ -33,11 +34,8 @@ class TokenHealing {
   private:
     class Guide;
 
-    /// Those of `sorted_` that begin with `text`.
-    [[nodiscard]] std::span<const tokenizer::TokenId> starting_with(std::string_view text) const;
-
     const tokenizer::Tokenizer& tokenizer_;
-    std::vector<tokenizer::TokenId> sorted_;  ///< all tokens of ordinary text, by their bytes
+    const tokenizer::TokenOrder order_;
 };
 
 }  // namespace hearth::assist

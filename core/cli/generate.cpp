@@ -1,5 +1,7 @@
 // hearth generate: continues a prompt in process, without the daemon.
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <ostream>
 #include <utility>
 
@@ -9,6 +11,8 @@
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
 #include "core/engine/engine.h"
+#include "core/grammar/grammar_guide.h"
+#include "core/grammar/json_schema.h"
 #include "core/tokenizer/stream_decoder.h"
 #include "core/tokenizer/tokenizer.h"
 
@@ -21,6 +25,7 @@ struct GenerateOptions {
     std::int32_t tokens_max = 128;
     float temperature = 0.0F;
     std::uint64_t seed = 0;
+    std::string grammar_file, schema_file;
     bool is_json = false;
 };
 
@@ -34,6 +39,30 @@ Result<std::vector<std::int32_t>> encode_prompt(const tokenizer::Tokenizer& toke
         tokens.insert(tokens.begin(), *special.begin_of_text);
     }
     return tokens;
+}
+
+Result<std::string> read_text(const std::string& path) {
+    std::ifstream file(path);
+    std::string text((std::istreambuf_iterator<char>(file)), {});
+    if (file) return text;
+    return fail(ErrorCode::io, "cannot read \"" + path + "\"; check the name", "generate");
+}
+
+/// What the answer is held to; null: nothing.
+Result<std::shared_ptr<engine::TokenGuide>> make_guide(const GenerateOptions& options,
+                                                       const tokenizer::Tokenizer& tokenizer) {
+    std::string rules;
+    if (!options.grammar_file.empty()) {
+        HEARTH_TRY(rules, read_text(options.grammar_file));
+    } else if (!options.schema_file.empty()) {
+        HEARTH_TRY(const std::string schema, read_text(options.schema_file));
+        HEARTH_TRY(rules, grammar::gbnf_of_schema(schema));
+    } else {
+        return std::shared_ptr<engine::TokenGuide>();
+    }
+    HEARTH_TRY(auto grammar, grammar::Grammar::parse(rules));
+    return grammar::make_guide(
+        std::move(grammar), tokenizer, std::make_shared<tokenizer::TokenOrder>(tokenizer));
 }
 
 const char* to_text(engine::FinishReason reason) {
@@ -100,6 +129,7 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     HEARTH_TRY(const auto model, open_model(options.model, context));
     HEARTH_TRY(const auto tokenizer, tokenizer::Tokenizer::from_gguf(model->file()));
     HEARTH_TRY(auto prompt, encode_prompt(*tokenizer, options.prompt));
+    HEARTH_TRY(const auto guide, make_guide(options, *tokenizer));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
 
     const auto prompt_tokens = static_cast<std::int32_t>(prompt.size());
@@ -118,6 +148,7 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     request.prompt = std::move(prompt);
     request.sampling.temperature = options.temperature;
     request.sampling.seed = options.seed;
+    request.guide = guide;
     request.stop_tokens = {stop_tokens.begin(), stop_tokens.end()};
     request.tokens_max = options.tokens_max;
     request.sink = [&events](const engine::Event& event) {
@@ -152,6 +183,13 @@ void add_generate(Program& program, const EngineContext& context) {
         ->add_option(
             "--seed", options->seed, "Of the random numbers: the same seed gives the same text")
         ->capture_default_str();
+    auto* grammar = command->add_option(
+        "--grammar", options->grammar_file, "A file of rules (GBNF) that the answer follows");
+    command
+        ->add_option("--json-schema",
+                     options->schema_file,
+                     "A file with a JSON Schema: the answer is JSON of that kind")
+        ->excludes(grammar);
     command->add_flag("--json", options->is_json, "Print JSON: the text, counts and times");
 }
 

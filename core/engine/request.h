@@ -64,7 +64,7 @@ using EventSink = std::function<SinkAnswer(const Event&)>;
 /// Which tokens may come next in one answer, where not all may: the text is known, or has to follow
 /// a grammar.
 ///
-/// Thread: engine; quick.
+/// Thread: engine.
 class TokenGuide {
   public:
     TokenGuide() = default;
@@ -72,8 +72,10 @@ class TokenGuide {
     TokenGuide& operator=(const TokenGuide&) = delete;
     virtual ~TokenGuide() = default;
 
-    /// (compute::mask_words) a bit per token, at least one of them set; empty: any may come, now
-    /// and later. Valid until the next call of accept().
+    /// False: any token may come, now and later.
+    [[nodiscard]] virtual bool is_active() const = 0;
+    /// (compute::mask_words) a bit per token, at least one of them set; empty: any may come. May
+    /// wait for the mask, a moment. Valid until the next call of accept().
     [[nodiscard]] virtual std::span<const std::uint32_t> allowed() const = 0;
     /// What came.
     virtual void accept(std::int32_t token) = 0;

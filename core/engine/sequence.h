@@ -52,18 +52,16 @@ struct Sequence {
     [[nodiscard]] std::int32_t uncomputed_count() const {
         return length() < length_max ? length() - launched_tokens() : 0;
     }
-    /// What its next token is picked from.
-    [[nodiscard]] std::span<const std::uint32_t> allowed() const {
-        return request.guide == nullptr ? std::span<const std::uint32_t>()
-                                        : request.guide->allowed();
+    [[nodiscard]] bool is_guided() const {
+        return request.guide != nullptr && request.guide->is_active();
     }
     /// Whether its next step should wait until the last token is known.
     [[nodiscard]] bool is_gated() const {
-        return picks_in_flight > 0 && (expects_draft || !draft.empty() || !allowed().empty());
+        return picks_in_flight > 0 && (expects_draft || !draft.empty() || is_guided());
     }
     /// Its next token, once all before it are known.
     [[nodiscard]] bool is_ready_for_draft() const {
-        return uncomputed_count() == 1 && picks_in_flight == 0 && allowed().empty();
+        return uncomputed_count() == 1 && picks_in_flight == 0 && !is_guided();
     }
     /// How many tokens a step picks that takes the next `token_count`: one behind the last known
     /// token, and one behind each token of the draft.
@@ -71,7 +69,8 @@ struct Sequence {
         return std::max(0, launched_tokens() + token_count - length() + 1);
     }
     [[nodiscard]] compute::PickOrder pick_order() const {
-        const std::span<const std::uint32_t> mask = allowed();
+        const std::span<const std::uint32_t> mask =
+            is_guided() ? request.guide->allowed() : std::span<const std::uint32_t>();
         return {request.sampling, length(), mask.empty() ? nullptr : mask.data()};
     }
     /// Why it has to end before its next token, if it has to.

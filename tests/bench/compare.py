@@ -2,20 +2,21 @@
 
     compare.py BUILD FOLDER [--rounds 7] [--threads 2] [--models ds2-small:Q4_K_M,...] [--depths 0,1800,4096]
 
-FOLDER keeps the model files. HEARTH_PEER names a folder with llama-bench; else node and tests/bench/peer are asked. Prints
-a Markdown table.
+FOLDER keeps the model files and, where HEARTH_PEER names no folder with llama-bench, the node_modules of
+tests/bench/peer/package.json. Prints a Markdown table.
 """
 
 import argparse
 import datetime
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
-PEER = Path(__file__).parent / "peer"
+PEER = Path(__file__).parent / "peer/peer.mjs"
 
 
 class Hearth:
@@ -42,8 +43,10 @@ class LlamaBench:
 
 
 class NodePeer:
-    def __init__(self, file, threads, context):
-        self.process = subprocess.Popen(["node", PEER / "peer.mjs", file, str(threads), str(context)],
+    def __init__(self, folder, file, threads, context):
+        # Where its packages are: node looks for them beside the script.
+        script = shutil.copy(PEER, folder)
+        self.process = subprocess.Popen(["node", script, file, str(threads), str(context)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
         self.name = self.process.stdout.readline().strip()
         if not self.name:
@@ -78,8 +81,8 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     folder = os.environ.get("HEARTH_PEER")
-    if not folder and not (PEER / "node_modules").is_dir():
-        print("not measured: no HEARTH_PEER, and `npm ci` has not been run in tests/bench/peer")
+    if not folder and not (options.folder / "node_modules").is_dir():
+        print("not measured: no HEARTH_PEER, and no packages of the peer")
         return
     print(f"{datetime.date.today()}, {options.threads} threads, medians of {options.rounds} rounds by turns; the ratio is the "
           "median of each round's\n")  # fmt: skip
@@ -92,7 +95,7 @@ def main():
         depths = [depth for depth in depths if depth == 0 or file.stat().st_size < 1 << 30]
         ours = Hearth(options.build, file, options.threads)
         theirs = (LlamaBench(folder, file, options.threads) if folder
-                  else NodePeer(file, options.threads, max(depths) + options.tokens + 512))  # fmt: skip
+                  else NodePeer(options.folder, file, options.threads, max(depths) + options.tokens + 512))  # fmt: skip
         if not is_named:
             print(f"{theirs.name}\n\n| tokens/s | hearth | llama.cpp | ratio |\n| --- | --- | --- | --- |")
             is_named = True

@@ -28,8 +28,9 @@ echo "resident after that: $(awk '/VmRSS/ {print $2 / 1024 " MiB"}' "/proc/$(pgr
 
 echo
 echo "### Beside llama.cpp, on synthetic models"
-peer=$root/tests/bench/peer
-if [ -z "${HEARTH_PEER:-}" ] && [ ! -d "$peer/node_modules" ]; then
-    npm --prefix "$peer" ci >/dev/null 2>&1 || echo "the peer could not be fetched"
+if [ -z "${HEARTH_PEER:-}" ] && [ ! -d "$root/build/peer/node_modules" ]; then
+    mkdir -p "$root/build/peer"
+    cp "$root"/tests/bench/peer/{package.json,package-lock.json,.npmrc} "$root/build/peer/"
+    npm --prefix "$root/build/peer" ci >/dev/null 2>&1 || echo "the peer could not be fetched"
 fi
-python3 -B "$root/tests/bench/compare.py" "$build" "$build/bench-models"
+python3 -B "$root/tests/bench/compare.py" "$build" "$root/build/peer"

@@ -157,6 +157,7 @@ class ThreeStep final : public engine::TokenGuide {
     ThreeStep(std::int32_t vocab_size, int count) : vocab_size_(vocab_size), count_(count) {
         fill();
     }
+    [[nodiscard]] bool is_active() const override { return !mask_.empty(); }
     [[nodiscard]] std::span<const std::uint32_t> allowed() const override { return mask_; }
     void accept(std::int32_t /*token*/) override {
         ++seen_;
