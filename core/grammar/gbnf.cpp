@@ -231,8 +231,8 @@ class GbnfReader {
         for (int i = 0; i < digits; ++i) {
             const std::string_view known = "0123456789abcdef";
             const char letter = peek();
-            const std::size_t digit =
-                known.find(letter >= 'A' && letter <= 'F' ? static_cast<char>(letter + 32) : letter);
+            const std::size_t digit = known.find(
+                letter >= 'A' && letter <= 'F' ? static_cast<char>(letter + 32) : letter);
             if (letter == '\0' || digit == std::string_view::npos) {
                 refuse("expected " + std::to_string(digits) + " hexadecimal digits");
                 return 0;

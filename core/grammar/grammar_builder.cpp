@@ -138,8 +138,7 @@ Symbol GrammarBuilder::character_of(const std::vector<CodePoints>& ranges) {
 Sequence GrammarBuilder::repeat(const Sequence& piece,
                                 std::size_t least,
                                 std::optional<std::size_t> most) {
-    const Symbol one =
-        piece.size() == 1 ? piece.front() : Symbol{Kind::rule, add_rule({piece})};
+    const Symbol one = piece.size() == 1 ? piece.front() : Symbol{Kind::rule, add_rule({piece})};
     Sequence sequence(least, one);
     if (!most) {
         const std::int32_t any = rule_named({});

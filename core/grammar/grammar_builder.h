@@ -40,9 +40,7 @@ class GrammarBuilder {
     /// `piece` from `least` to `most` times; no most: any number.
     Sequence repeat(const Sequence& piece, std::size_t least, std::optional<std::size_t> most);
 
-    [[nodiscard]] bool is_too_large() const {
-        return symbol_count_ > GrammarLimits::kSymbolsMax;
-    }
+    [[nodiscard]] bool is_too_large() const { return symbol_count_ > GrammarLimits::kSymbolsMax; }
     /// Errors: those of Grammar::parse that concern whole rules.
     Result<std::shared_ptr<const Grammar>> finish();
 

@@ -176,10 +176,9 @@ class GrammarGuide final : public engine::TokenGuide {
 
 }  // namespace
 
-std::shared_ptr<engine::TokenGuide> make_guide(
-    std::shared_ptr<const Grammar> grammar,
-    const tokenizer::Tokenizer& tokenizer,
-    std::shared_ptr<const tokenizer::TokenOrder> order) {
+std::shared_ptr<engine::TokenGuide> make_guide(std::shared_ptr<const Grammar> grammar,
+                                               const tokenizer::Tokenizer& tokenizer,
+                                               std::shared_ptr<const tokenizer::TokenOrder> order) {
     return std::make_shared<GrammarGuide>(
         MaskMaker(std::move(grammar), tokenizer, std::move(order)));
 }

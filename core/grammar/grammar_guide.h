@@ -16,9 +16,8 @@ namespace hearth::grammar {
 /// guiding: it was not the guide's.
 ///
 /// Thread: any; the guide's own functions as engine::TokenGuide says.
-std::shared_ptr<engine::TokenGuide> make_guide(
-    std::shared_ptr<const Grammar> grammar,
-    const tokenizer::Tokenizer& tokenizer,
-    std::shared_ptr<const tokenizer::TokenOrder> order);
+std::shared_ptr<engine::TokenGuide> make_guide(std::shared_ptr<const Grammar> grammar,
+                                               const tokenizer::Tokenizer& tokenizer,
+                                               std::shared_ptr<const tokenizer::TokenOrder> order);
 
 }  // namespace hearth::grammar

@@ -29,10 +29,23 @@ boolean ::= ("true" | "false") blank
 null ::= "null" blank
 )";
 
-constexpr std::array<std::string_view, 17> kFree = {
-    "$schema",    "$id",      "$comment",  "$defs",     "definitions",      "title",
-    "default",    "examples", "format",    "readOnly",  "description",      "deprecated",
-    "writeOnly",  "$anchor",  "x-order",   "strict",    "contentMediaType"};
+constexpr std::array<std::string_view, 17> kFree = {"$schema",
+                                                    "$id",
+                                                    "$comment",
+                                                    "$defs",
+                                                    "definitions",
+                                                    "title",
+                                                    "default",
+                                                    "examples",
+                                                    "format",
+                                                    "readOnly",
+                                                    "description",
+                                                    "deprecated",
+                                                    "writeOnly",
+                                                    "$anchor",
+                                                    "x-order",
+                                                    "strict",
+                                                    "contentMediaType"};
 
 /// Words that belong to a type.
 constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kTypeWords = {{
@@ -262,8 +275,9 @@ class Translator {
             }
             std::string body;
             for (std::size_t i = 0; i < first->size(); ++i) {
-                body += (body.empty() ? "" : " \",\" blank ") +
-                        rule_of((*first)[i], place + "/prefixItems/" + std::to_string(i), depth + 1);
+                body +=
+                    (body.empty() ? "" : " \",\" blank ") +
+                    rule_of((*first)[i], place + "/prefixItems/" + std::to_string(i), depth + 1);
             }
             return add_rule("\"[\" blank " + body + " \"]\" blank");
         }
@@ -318,8 +332,9 @@ class Translator {
         std::vector<Member> members;
         for (const auto& [name, property] : properties->items()) {
             const std::string value = rule_of(property, place + "/properties/" + name, depth + 1);
-            members.push_back({add_rule(gbnf_text(Json(name).dump()) + " blank \":\" blank " + value),
-                               needed.erase(name) > 0});
+            members.push_back(
+                {add_rule(gbnf_text(Json(name).dump()) + " blank \":\" blank " + value),
+                 needed.erase(name) > 0});
         }
         if (!needed.empty()) {
             return refuse("requires \"" + *needed.begin() + "\", which it does not describe",
@@ -331,10 +346,12 @@ class Translator {
         for (auto member = members.rbegin(); member != members.rend(); ++member) {
             const std::string first = member->rule + " " + behind;
             const std::string next = "\",\" blank " + first;
-            begin = member->is_required ? add_rule(first)
-                                        : add_rule(first + (begin.empty() ? " | \"\"" : " | " + begin));
-            behind = member->is_required ? add_rule(next)
-                                         : add_rule(next + (behind.empty() ? " | \"\"" : " | " + behind));
+            begin = member->is_required
+                        ? add_rule(first)
+                        : add_rule(first + (begin.empty() ? " | \"\"" : " | " + begin));
+            behind = member->is_required
+                         ? add_rule(next)
+                         : add_rule(next + (behind.empty() ? " | \"\"" : " | " + behind));
         }
         return add_rule("\"{\" blank " + begin + " \"}\" blank");
     }

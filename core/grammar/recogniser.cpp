@@ -11,9 +11,9 @@ using Kind = Symbol::Kind;
 Recogniser::Recogniser(std::shared_ptr<const Grammar> grammar) : grammar_(std::move(grammar)) {}
 
 std::int32_t Recogniser::frame(std::int32_t symbol, std::int32_t parent) {
-    const std::uint64_t key = (static_cast<std::uint64_t>(static_cast<std::uint32_t>(symbol))
-                               << 32U) |
-                              static_cast<std::uint32_t>(parent);
+    const std::uint64_t key =
+        (static_cast<std::uint64_t>(static_cast<std::uint32_t>(symbol)) << 32U) |
+        static_cast<std::uint32_t>(parent);
     const auto [found, is_new] =
         frame_ids_.try_emplace(key, static_cast<std::int32_t>(frames_.size()));
     if (is_new) frames_.push_back({symbol, parent});

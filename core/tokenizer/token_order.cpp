@@ -11,9 +11,8 @@ TokenOrder::TokenOrder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {
             tokens_.push_back(token);
         }
     }
-    std::ranges::sort(tokens_, {}, [&](TokenId token) {
-        return std::pair(tokenizer.token_bytes(token), token);
-    });
+    std::ranges::sort(
+        tokens_, {}, [&](TokenId token) { return std::pair(tokenizer.token_bytes(token), token); });
 }
 
 std::span<const TokenId> TokenOrder::starting_with(std::string_view text) const {

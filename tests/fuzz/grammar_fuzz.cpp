@@ -41,8 +41,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 }
 
 std::vector<std::string> fuzz::seeds() {
-    return {"root ::= item (\",\" item)* # all\nitem ::= [0-9a-f]{1,3} | \"\\u00e9\" | [^\"\\\\] .? | \"(\" root \")\"",
-            R"({"type": "object", "properties": {"a": {"type": ["integer", "null"]}, "b": {"enum": [1, "x"]},
+    return {
+        "root ::= item (\",\" item)* # all\nitem ::= [0-9a-f]{1,3} | \"\\u00e9\" | [^\"\\\\] .? | "
+        "\"(\" root \")\"",
+        R"({"type": "object", "properties": {"a": {"type": ["integer", "null"]}, "b": {"enum": [1, "x"]},
                 "c": {"type": "array", "items": {"$ref": "#"}, "minItems": 1, "maxItems": 3}}, "required": ["b"]})",
-            R"({"anyOf": [{"const": "\n"}, {"type": "string", "minLength": 2}, {"prefixItems": [{}, true]}]})"};
+        R"({"anyOf": [{"const": "\n"}, {"type": "string", "minLength": 2}, {"prefixItems": [{}, true]}]})"};
 }

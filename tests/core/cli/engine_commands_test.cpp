@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <regex>
 #include <sstream>
 #include <vector>
 
@@ -239,6 +240,37 @@ TEST_CASE("generate with a temperature follows its seed", "[cli]") {
     const std::string first = text("1");
     CHECK(text("1") == first);
     CHECK(text("2") != first);
+}
+
+TEST_CASE("generate holds an answer to rules, or to a schema", "[cli]") {
+    const TinyFile file;
+    const test::TemporaryFolder folder;
+    const auto ask = [&](const std::string& option, const std::string& rules) {
+        const std::string path = folder.file("rules");
+        std::ofstream(path) << rules;
+        return run({"generate",
+                    "--model",
+                    file.path(),
+                    "--backend",
+                    "reference",
+                    "--prompt",
+                    "int main(",
+                    "-n",
+                    "400",
+                    option,
+                    path});
+    };
+    const Outcome ruled = ask("--grammar", "root ::= \"int \" [a-c]{3,5} \";\"");
+    INFO(ruled.err);
+    CHECK(std::regex_match(ruled.out, std::regex("int [a-c]{3,5};\n")));
+    const Outcome json = ask("--json-schema",
+                             R"({"type": "array", "items": {"enum": [7, "x"]}, "minItems": 3,
+                                 "maxItems": 3})");
+    INFO(json.err);
+    CHECK(nlohmann::json::parse(json.out).size() == 3);
+    const Outcome wrong = ask("--grammar", "root ::= (");
+    CHECK(wrong.code == kExitMisused);
+    CHECK_THAT(wrong.err, Catch::Contains("line 1, column 11"));
 }
 
 TEST_CASE("tokenize prints tokens from a file or from standard input", "[cli]") {

@@ -126,8 +126,8 @@ TEST_CASE("what is wrong with a grammar is said, and where", "[grammar][gbnf]") 
         REQUIRE_FALSE(grammar);
         CHECK_THAT(grammar.error().text, Catch::Contains(wrong.said));
     }
-    const auto large = Grammar::parse("root ::= " + std::string("\"a\"{4000} ") +
-                                      "[ab]{4000}" + std::string(2U << 20, ' '));
+    const auto large = Grammar::parse("root ::= " + std::string("\"a\"{4000} ") + "[ab]{4000}" +
+                                      std::string(2U << 20, ' '));
     REQUIRE_FALSE(large);
     CHECK(large.error().code == ErrorCode::too_large);
 }

@@ -37,12 +37,27 @@ bool is_whole(const std::shared_ptr<const Grammar>& grammar, std::string_view te
 
 TEST_CASE("a mask holds the tokens that the grammar allows, and no others", "[grammar][guide]") {
     const auto grammar = Grammar::parse(
-        "root ::= item (\",\" item)* \";\"?\n"
-        "item ::= [0-9]{1,3} | \"[\" root \"]\" | \"null\" | \"\\u00e9\"+")
+                             "root ::= item (\",\" item)* \";\"?\n"
+                             "item ::= [0-9]{1,3} | \"[\" root \"]\" | \"null\" | \"\\u00e9\"+")
                              .value();
-    const WordTokenizer tokenizer(
-        {"12", "123", "1234", ",1", "],", "]]", "[[", "nu", "ull", "null", "null;", "null,n", "\xC3\xA9",
-         "\xA9\xC3", "x", "[x", "0,[1", ";"});
+    const WordTokenizer tokenizer({"12",
+                                   "123",
+                                   "1234",
+                                   ",1",
+                                   "],",
+                                   "]]",
+                                   "[[",
+                                   "nu",
+                                   "ull",
+                                   "null",
+                                   "null;",
+                                   "null,n",
+                                   "\xC3\xA9",
+                                   "\xA9\xC3",
+                                   "x",
+                                   "[x",
+                                   "0,[1",
+                                   ";"});
     const auto order = std::make_shared<tokenizer::TokenOrder>(tokenizer);
     std::mt19937 random(5);
     for (int round = 0; round < 100; ++round) {
