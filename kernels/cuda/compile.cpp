@@ -6,10 +6,9 @@
 #include <utility>
 #include <variant>
 
-#include "kernels/cuda/attention.h"
+#include "kernels/cuda/compile_attention.h"
 #include "kernels/cuda/compile_experts.h"
 #include "kernels/cuda/head_jobs.h"
-#include "kernels/cuda/heads.h"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/values.h"
@@ -38,14 +37,16 @@ class Compiler {
           step_(step),
           workspace_(workspace),
           values_(plan, workspace),
-          partial_values_(workspace.take<float>(options.split_rows_max * split_width(plan).values)),
-          partial_sums_(workspace.take<float2>(options.split_rows_max * split_width(plan).heads)) {
+          attention_(plan, weights, step, options.split_rows_max, workspace, values_, hooks()) {
         out_.logit_values = workspace.take<float>(options.logit_rows_max * plan.vocab_size);
     }
 
     Result<CompiledPlan> run() && {
         while (next_ < plan_.operations.size()) {
-            if (const auto run = find_heads_run(plan_, next_)) prepare(*run);
+            if (const auto run = find_heads_run(plan_, next_)) {
+                attention_.prepare(*run);
+                next_ = run->attention;
+            }
             const compute::Operation& operation = plan_.operations[next_++];
             HEARTH_CHECK(std::visit([this](const auto& op) { return add(op); }, operation));
         }
@@ -57,8 +58,8 @@ class Compiler {
     Result<void> add(const compute::RmsNorm& op);
     Result<void> add(const compute::Project& op);
     Result<void> add(const compute::Rope& op);
-    Result<void> add(const compute::AttentionGqa& op);
-    Result<void> add(const compute::AttentionMla& op);
+    Result<void> add(const compute::AttentionGqa& op) { return attention_.add(op); }
+    Result<void> add(const compute::AttentionMla& op) { return attention_.add(op); }
     Result<void> add(const compute::RouteTopK& op);
     Result<void> add(const compute::Experts& op);
     Result<void> add(const compute::Swiglu& op);
@@ -84,17 +85,13 @@ class Compiler {
     [[nodiscard]] bool joins(const std::vector<const compute::Project*>& group,
                              const compute::Project& next) const;
     const float2* angles_of(const compute::Rope& op);
-    void prepare(const HeadsRun& run);
+    AttentionHooks hooks() {
+        return {.push = [this](std::string_view name, auto launch) { push(name, launch); },
+                .angles_of = [this](const compute::Rope& op) { return angles_of(op); }};
+    }
     [[nodiscard]] RouteArgs route_args(const compute::RouteTopK& op) const;
     bool join_router(const compute::Project& op);
     std::size_t join_shared(ExpertsNode& node) const;
-    void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
-    void push_attend(const std::shared_ptr<AttentionArgs>& args);
-    [[nodiscard]] CacheLayer cache_of(std::int32_t layer) const {
-        return {layer,
-                static_cast<std::int32_t>(plan_.kv.key_dim),
-                static_cast<std::int32_t>(plan_.kv.value_dim)};
-    }
 
     const Plan& plan_;
     const CudaWeights& weights_;
@@ -102,13 +99,11 @@ class Compiler {
     const StepTables step_;
     Workspace& workspace_;
     Values values_;
-    float* partial_values_;
-    float2* partial_sums_;
+    AttentionCompiler attention_;
     std::size_t next_ = 0;          ///< operation
     std::size_t joined_until_ = 0;  ///< operations that an expert block has taken in, for one token
     bool is_router_joined_ = false;  ///< the next choice is made with the router's product
     std::int32_t* router_done_ = nullptr;
-    bool is_prepared_ = false;  ///< the next attention's rows are in the cache
     CompiledPlan out_;
 
     struct Angles {
@@ -230,139 +225,6 @@ Result<void> Compiler::add(const compute::Rope& op) {
     push("rope",
          [args](const StepShape& shape, Queue queue) { return rope(args, shape.tokens, queue); });
     values_.wrote(op.x);
-    return {};
-}
-
-/// One kernel for the run; its attention comes next.
-void Compiler::prepare(const HeadsRun& run) {
-    HeadsArgs args;
-    for (const PlannedHeads& planned : run.jobs) {
-        HeadJob& job = args.jobs[args.job_count++];
-        job.x = values_.floats(planned.x);
-        job.heads = static_cast<int>(planned.heads);
-        job.head_dim = static_cast<int>(planned.head_dim);
-        if (planned.norm != nullptr) {
-            job.norm = weights_.vector(planned.norm->weight);
-            job.epsilon = planned.norm->epsilon;
-        }
-        if (planned.rope != nullptr) {
-            job.angles = angles_of(*planned.rope);
-            job.pairs = static_cast<int>(planned.rope->frequencies.size());
-            job.rotate_offset = static_cast<int>(planned.rope->rotate_offset);
-            job.is_interleaved = planned.rope->style == compute::RopeStyle::interleaved;
-        }
-        if (planned.stores_key) job.store = HeadJob::Store::key;
-        if (planned.stores_value) job.store = HeadJob::Store::value;
-        job.store_column = static_cast<int>(planned.store_column);
-        if (planned.norm != nullptr || planned.rope != nullptr) values_.wrote(planned.x);
-    }
-    const compute::Operation& attention = plan_.operations[run.attention];
-    const auto* gqa = std::get_if<compute::AttentionGqa>(&attention);
-    args.cache =
-        cache_of(gqa != nullptr ? gqa->layer : std::get<compute::AttentionMla>(attention).layer);
-    push("prepare_heads", [args, step = step_](const StepShape& shape, Queue queue) {
-        return prepare_heads(args, step, shape.tokens, queue);
-    });
-    next_ = run.attention;
-    is_prepared_ = true;
-}
-
-void Compiler::store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer) {
-    if (std::exchange(is_prepared_, false)) return;
-    const StoreCacheArgs args{.key = key, .value = value, .cache = cache_of(layer)};
-    push("store_cache", [args, step = step_](const StepShape& shape, Queue queue) {
-        return store_cache(args, step, shape.tokens, queue);
-    });
-}
-
-void Compiler::push_attend(const std::shared_ptr<AttentionArgs>& args) {
-    args->partial_values = partial_values_;
-    args->partial_sums = partial_sums_;
-    push("attend", [args, step = step_](const StepShape& shape, Queue queue) {
-        return attend(*args, step, shape.tokens, shape.splits, queue);
-    });
-}
-
-Failure refuse_attention(const std::string& why) {
-    return fail(
-        ErrorCode::unsupported,
-        "the cuda backend cannot compute this model's attention: " + why + "; use the cpu backend",
-        "cuda");
-}
-
-Result<void> check_dims(std::int64_t key_dim, std::int64_t value_dim) {
-    if (key_dim % 2 != 0) return refuse_attention("an odd head dim");
-    if (value_dim > kAttentionValueDimMax) {
-        return refuse_attention("values of " + std::to_string(value_dim) + " columns, at most " +
-                                std::to_string(kAttentionValueDimMax));
-    }
-    return {};
-}
-
-Result<void> Compiler::add(const compute::AttentionGqa& op) {
-    HEARTH_CHECK(check_dims(op.head_dim, op.value_dim));
-    store_rows(values_.floats(op.k), values_.floats(op.v), op.layer);
-    auto args = std::make_shared<AttentionArgs>();
-    args->query = values_.floats(op.q);
-    args->query_head_stride = args->query_dim = static_cast<int>(op.head_dim);
-    args->cache = cache_of(op.layer);
-    args->heads = static_cast<int>(op.heads);
-    args->kv_heads = static_cast<int>(op.kv_heads);
-    args->value_dim = static_cast<int>(op.value_dim);
-    args->scale = op.scale;
-    args->out = values_.floats(op.out);
-    push_attend(args);
-    values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &args->rounded : nullptr);
-    return {};
-}
-
-Result<void> Compiler::add(const compute::AttentionMla& op) {
-    HEARTH_CHECK(check_dims(op.latent_dim, op.latent_dim));
-    HEARTH_CHECK(check_dims(op.rope_dim, 0));
-    store_rows(values_.floats(op.latent), {}, op.layer);
-    const std::int64_t latent_columns = op.heads * op.latent_dim;
-    const std::int64_t rows = plan_.tokens_max;
-    const FloatRows queries{workspace_.take<float>(rows * latent_columns), latent_columns};
-    const FloatRows mixed{workspace_.take<float>(rows * latent_columns), latent_columns};
-    const FloatRows q = values_.floats(op.q);
-    const auto query_dim = static_cast<std::int32_t>(op.nope_dim + op.rope_dim);
-    const auto latent_dim = static_cast<std::int32_t>(op.latent_dim);
-
-    ProjectArgs absorb;
-    absorb.parts[0] = {.weight = weights_.matrix(op.k_up),
-                       .rows = static_cast<std::int32_t>(latent_columns),
-                       .out = queries};
-    absorb.part_count = 1;
-    absorb.x_float = q;
-    absorb.head_rows = absorb.head_out = latent_dim;
-    absorb.head_x = query_dim;
-    push("absorb", [absorb](const StepShape& shape, Queue queue) {
-        return project_float(absorb, shape.tokens, queue);
-    });
-
-    auto args = std::make_shared<AttentionArgs>();
-    args->query = queries;
-    args->query_head_stride = args->query_dim = latent_dim;
-    args->rest = {q.data == nullptr ? nullptr : q.data + op.nope_dim, q.stride};
-    args->rest_head_stride = query_dim;
-    args->rest_dim = static_cast<int>(op.rope_dim);
-    args->cache = cache_of(op.layer);
-    args->heads = static_cast<int>(op.heads);
-    args->kv_heads = 1;
-    args->value_dim = latent_dim;
-    args->values_are_keys = true;
-    args->scale = op.scale;
-    args->out = mixed;
-    args->partial_values = partial_values_;
-    args->partial_sums = partial_sums_;
-    auto values = std::make_shared<LatentValues>();
-    values->v_up = weights_.matrix(op.v_up);
-    values->value_dim = static_cast<int>(op.value_dim);
-    values->out = values_.floats(op.out);
-    push("attend_latent", [args, values, step = step_](const StepShape& shape, Queue queue) {
-        return attend_latent(*args, *values, step, shape.tokens, shape.splits, queue);
-    });
-    values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &values->rounded : nullptr);
     return {};
 }
 
@@ -534,22 +396,6 @@ Result<CompiledPlan> compile_plan(const compute::Plan& plan,
                                   const StepTables& step,
                                   Workspace& workspace) {
     return Compiler(plan, weights, options, step, workspace).run();
-}
-
-SplitWidth split_width(const compute::Plan& plan) {
-    SplitWidth width;
-    const auto widen = [&](std::int64_t heads, std::int64_t value_dim) {
-        width.values = std::max(width.values, heads * value_dim);
-        width.heads = std::max(width.heads, heads);
-    };
-    for (const compute::Operation& operation : plan.operations) {
-        if (const auto* gqa = std::get_if<compute::AttentionGqa>(&operation)) {
-            widen(gqa->heads, gqa->value_dim);
-        } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
-            widen(mla->heads, mla->latent_dim);
-        }
-    }
-    return width;
 }
 
 }  // namespace hearth::cuda

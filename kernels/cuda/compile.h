@@ -61,11 +61,4 @@ Result<CompiledPlan> compile_plan(const compute::Plan& plan,
                                   const StepTables& step,
                                   Workspace& workspace);
 
-/// What the widest of the plan's attentions writes for one token and split.
-struct SplitWidth {
-    std::int64_t values = 0;  ///< floats
-    std::int64_t heads = 0;
-};
-SplitWidth split_width(const compute::Plan& plan);
-
 }  // namespace hearth::cuda

@@ -6,6 +6,7 @@
 
 #include "core/base/assert.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/compile_attention.h"
 
 namespace hearth::cuda {
 namespace {
