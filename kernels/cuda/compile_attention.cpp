@@ -78,7 +78,9 @@ void AttentionCompiler::prepare(const HeadsRun& run) {
     is_prepared_ = true;
 }
 
-void AttentionCompiler::store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer) {
+void AttentionCompiler::store_rows(const FloatRows& key,
+                                   const FloatRows& value,
+                                   std::int32_t layer) {
     if (std::exchange(is_prepared_, false)) return;
     const StoreCacheArgs args{.key = key, .value = value, .cache = cache_of(layer)};
     hooks_.push("store_cache", [args, step = step_](const StepShape& shape, Queue queue) {

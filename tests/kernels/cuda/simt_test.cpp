@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "kernels/cuda/tensor.cuh"
 #include "tests/kernels/cuda/emulated/cuda_runtime.h"
 
 namespace hearth::simt {
@@ -135,6 +136,98 @@ TEST_CASE("the tensor cores' product is that of plain loops", "[cuda][simt]") {
             CHECK(c[row][column] == expected);
         }
     }
+}
+
+/// Halves 1/8 apart, whose products and sums are exact.
+std::uint16_t some_half(int i) {
+    return compute::float_to_half(static_cast<float>(i * 37 % 61 - 30) / 8.0F);
+}
+float value_of(std::uint16_t half) {
+    return compute::half_to_float(half);
+}
+
+/// out[row][column] = 1 + the product of a (16 x 16) and b (16 x 16), with `b` in shared memory by
+/// rows or by columns.
+void check_half_product(bool b_has_columns_as_rows) {
+    constexpr int kStride = 24;
+    float out[16][16];
+    run_grid(dim3(1), dim3(32), 2 * 16 * kStride * sizeof(std::uint16_t), [&] {
+        auto* a = reinterpret_cast<std::uint16_t*>(shared_memory());
+        std::uint16_t* b = a + 16 * kStride;
+        const auto lane = static_cast<int>(threadIdx.x);
+        for (int i = lane; i < 256; i += 32) {
+            a[i / 16 * kStride + i % 16] = some_half(i);
+            const int place =
+                b_has_columns_as_rows ? i % 16 * kStride + i / 16 : i / 16 * kStride + i % 16;
+            b[place] = some_half(i + 1000);
+        }
+        __syncwarp();
+        const cuda::TilePlace at = cuda::rows_first(lane);
+        unsigned left[4];
+        unsigned right[4];
+        cuda::load_matrices(left, a + at.row * kStride + at.column);
+        if (b_has_columns_as_rows) {
+            const cuda::TilePlace place = cuda::columns_first(lane);
+            cuda::load_matrices(right, b + place.row * kStride + place.column);
+        } else {
+            cuda::load_matrices_transposed(right, b + at.row * kStride + at.column);
+        }
+        for (int n = 0; n < 2; ++n) {
+            float sums[4] = {1.0F, 1.0F, 1.0F, 1.0F};
+            cuda::mma_f16(sums, left, {right[2 * n], right[2 * n + 1]});
+            for (int i = 0; i < 4; ++i) {
+                out[lane / 4 + 8 * (i / 2)][8 * n + 2 * (lane % 4) + i % 2] = sums[i];
+            }
+        }
+    });
+    for (int row = 0; row < 16; ++row) {
+        for (int column = 0; column < 16; ++column) {
+            float expected = 1.0F;
+            for (int k = 0; k < 16; ++k) {
+                expected +=
+                    value_of(some_half(16 * row + k)) * value_of(some_half(16 * k + column + 1000));
+            }
+            CHECK(out[row][column] == expected);
+        }
+    }
+}
+
+TEST_CASE("the tensor cores' product of halves is that of plain loops", "[cuda][simt]") {
+    check_half_product(false);
+    check_half_product(true);
+}
+
+alignas(16) const std::uint16_t kEight[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+void leave_a_copy() {
+    cuda::copy_16(reinterpret_cast<std::uint16_t*>(shared_memory()), kEight);
+}
+void copy_beside_the_border() {
+    cuda::copy_16(reinterpret_cast<std::uint16_t*>(shared_memory()) + 1, kEight);
+}
+
+TEST_CASE("a copy arrives when it is waited for, oldest first", "[cuda][simt]") {
+    std::vector<int> seen;
+    run_grid(dim3(1), dim3(32), 32, [&] {
+        if (threadIdx.x != 0) return;
+        auto* halves = reinterpret_cast<std::uint16_t*>(shared_memory());
+        const auto look = [&] {
+            seen.push_back(halves[1]);
+            seen.push_back(halves[8]);
+        };
+        cuda::copy_16(halves, kEight);
+        cuda::end_copies();
+        cuda::copy_16(halves + 8, nullptr);
+        cuda::end_copies();
+        look();
+        cuda::wait_copies<1>();
+        look();
+        cuda::wait_copies<0>();
+        look();
+    });
+    CHECK(seen == std::vector<int>{0xFFFF, 0xFFFF, 2, 0xFFFF, 2, 0});
+    CHECK_THROWS_WITH(run_block(leave_a_copy), Catch::Contains("under way"));
+    CHECK_THROWS_WITH(run_block(copy_beside_the_border), Catch::Contains("unaligned"));
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "core/compute/half.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -115,12 +117,19 @@ struct FreeBytes {
 };
 using Bytes = std::unique_ptr<std::byte, FreeBytes>;
 
+/// A copy under way, or the end of a group of them.
+struct Copy {
+    void* to = nullptr;
+    const void* from = nullptr;
+};
+
 struct Fiber {
     Context context;
     Bytes stack;
     dim3 index;
     State state = State::ready;
     std::source_location place;
+    std::vector<Copy> copies;
 };
 
 struct Warp {
@@ -135,6 +144,7 @@ class Machine {
     void sync_block(std::source_location place);
     const std::byte* exchange(const void* value, std::size_t bytes, std::source_location place);
     std::byte* shared_memory() { return shared_.get(); }
+    std::vector<Copy>& copies() { return fibers_[current_].copies; }
     void seed(std::uint64_t value) { random_.seed(value); }
 
   private:
@@ -172,6 +182,7 @@ void Machine::enter() {
     after_switch(self.fibers_[self.current_].context, &self.scheduler_);
     try {
         (*self.body_)();
+        if (!self.copies().empty()) self.failure_ = "a thread ends with copies under way";
     } catch (const std::exception& error) {
         self.failure_ = error.what();
     }
@@ -191,6 +202,7 @@ void Machine::start(Fiber& fiber) {
     fiber.context.stack_bottom = fiber.stack.get();
     fiber.context.stack_bytes = kStackBytes;
     fiber.state = State::ready;
+    fiber.copies.clear();
     machine_start(fiber.context, fiber.stack.get(), &Machine::enter);
 }
 
@@ -353,6 +365,98 @@ void mma_s8(int (&c)[4], const int (&a)[4], const int (&b)[2], std::source_locat
             c[i] += byte(left.a[row / 8 + 2 * (k / 16)]) * byte(right.b[k / 16]);
         }
     }
+}
+
+void mma_f16(float (&c)[4],
+             const unsigned (&a)[4],
+             const unsigned (&b)[2],
+             std::source_location place) {
+    struct Operands {
+        unsigned a[4], b[2];
+    } mine{};
+    std::copy_n(a, 4, mine.a);
+    std::copy_n(b, 2, mine.b);
+    const std::byte* all = exchange(&mine, sizeof(mine), place);
+    const unsigned lane = ::threadIdx.x % kWarpLanes;
+    // Rows lane / 4 and 8 more of `a`, columns 2 (lane % 4) and 1 more of `b`.
+    float left[2][16];
+    float right[2][16];
+    for (unsigned word = 0; word < 8; ++word) {
+        Operands of_row{};
+        std::memcpy(&of_row, all + (lane / 4 * 4 + word % 4) * kLaneBytes, sizeof(of_row));
+        for (unsigned i = 0; i < 2; ++i) {
+            Operands of_column{};
+            std::memcpy(&of_column,
+                        all + (4 * (2 * (lane % 4) + i) + word % 4) * kLaneBytes,
+                        sizeof(of_column));
+            for (unsigned k = 0; k < 2; ++k) {
+                const auto half = [k](unsigned pair) {
+                    return compute::half_to_float(static_cast<std::uint16_t>(pair >> (16 * k)));
+                };
+                left[i][2 * word + k] = half(of_row.a[i + 2 * (word / 4)]);
+                right[i][2 * word + k] = half(of_column.b[word / 4]);
+            }
+        }
+    }
+    for (unsigned i = 0; i < 4; ++i) {
+        for (unsigned k = 0; k < 16; ++k) {
+            c[i] += left[i / 2][k] * right[i % 2][k];
+        }
+    }
+}
+
+namespace {
+
+void check_aligned(const void* address) {
+    if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) {
+        throw std::runtime_error("16 bytes are read or written at an unaligned address");
+    }
+}
+
+}  // namespace
+
+void load_matrices(unsigned (&out)[4],
+                   const std::uint16_t* row,
+                   bool is_transposed,
+                   std::source_location place) {
+    check_aligned(row);
+    const std::byte* all = exchange(&row, sizeof(row), place);
+    const unsigned lane = ::threadIdx.x % kWarpLanes;
+    for (unsigned i = 0; i < 4; ++i) {
+        out[i] = 0;
+        for (unsigned k = 0; k < 2; ++k) {
+            const unsigned from = is_transposed ? 2 * (lane % 4) + k : lane / 4;
+            const unsigned column = is_transposed ? lane / 4 : 2 * (lane % 4) + k;
+            const std::uint16_t* values = nullptr;
+            std::memcpy(&values, all + (8 * i + from) * kLaneBytes, sizeof(values));
+            out[i] |= static_cast<unsigned>(values[column]) << (16 * k);
+        }
+    }
+}
+
+void copy_16(void* to, const void* from) {
+    check_aligned(to);
+    check_aligned(from);
+    machine().copies().push_back({to, from});
+}
+void end_copies() {
+    machine().copies().push_back({});
+}
+void wait_copies(std::size_t groups) {
+    std::vector<Copy>& copies = machine().copies();
+    auto end = copies.end();
+    for (std::size_t ends = 0; end != copies.begin(); --end) {
+        const bool is_end = (end - 1)->to == nullptr;
+        if (is_end && ends++ == groups) break;
+    }
+    for (auto copy = copies.begin(); copy != end; ++copy) {
+        if (copy->from != nullptr) {
+            std::memcpy(copy->to, copy->from, 16);
+        } else if (copy->to != nullptr) {
+            std::memset(copy->to, 0, 16);
+        }
+    }
+    copies.erase(copies.begin(), end);
 }
 
 }  // namespace hearth::simt
