@@ -1,6 +1,8 @@
-#include <cmath>
+#include <algorithm>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/check.h"
 #include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/project.h"
@@ -9,152 +11,7 @@
 namespace hearth::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kWarps = kThreads / kWarpLanes;
-constexpr int kHeads = 4;                                  ///< of a block; they share a key head
-constexpr int kValues = kAttentionValueDimMax / kThreads;  ///< columns of a thread
-static_assert(kHeads == kWarps, "warp h makes the softmax of head h");
-
-/// What a block works on, and its shared memory.
-struct Block {
-    std::int64_t token;
-    int kv_head, head, heads;  ///< first query head and how many there are, up to kHeads
-    int length;                ///< positions that the token sees
-    int key_dim;               ///< of a head
-    std::int64_t block_elements;
-    const std::uint16_t* cache;  ///< of the layer
-    const std::int32_t* table;
-    float* queries;  ///< shared (kHeads, key_dim)
-    float* scores;   ///< shared (kHeads, kSplitTokens): scores, then their exponentials
-    float2* state;   ///< shared (kHeads): maximum and sum
-};
-
-__device__ __forceinline__ Block make_block(const AttentionArgs& args, const StepTables& step) {
-    Block b;
-    const int group = args.heads / args.kv_heads;
-    const int tiles = (group + kHeads - 1) / kHeads;
-    const int tile = static_cast<int>(blockIdx.x) % tiles;
-    b.token = blockIdx.y;
-    b.kv_head = static_cast<int>(blockIdx.x) / tiles;
-    b.head = b.kv_head * group + tile * kHeads;
-    b.heads = smaller(kHeads, group - tile * kHeads);
-    b.length = step.positions[b.token] + 1;
-    b.key_dim = args.query_dim + args.rest_dim;
-    b.block_elements =
-        std::int64_t{compute::kBlockTokens} * (args.cache.key_dim + args.cache.value_dim);
-    b.cache = step.header->cache +
-              std::int64_t{args.cache.layer} * step.header->cache_blocks * b.block_elements;
-    b.table = step.block_tables + step.table_begin[b.token];
-    b.queries = static_cast<float*>(block_memory());
-    b.scores = b.queries + kHeads * b.key_dim;
-    b.state = reinterpret_cast<float2*>(b.scores + kHeads * kSplitTokens);
-    return b;
-}
-
-__device__ __forceinline__ void load_queries(const AttentionArgs& args, const Block& b) {
-    for (int i = static_cast<int>(threadIdx.x); i < b.heads * b.key_dim; i += kThreads) {
-        const int head = b.head + i / b.key_dim;
-        const int column = i % b.key_dim;
-        const bool is_rest = column >= args.query_dim;
-        const FloatRows& rows = is_rest ? args.rest : args.query;
-        const int offset = is_rest ? head * args.rest_head_stride + column - args.query_dim
-                                   : head * args.query_head_stride + column;
-        b.queries[i] = rows.data[b.token * rows.stride + offset];
-    }
-}
-
-/// Scores of a split: a warp per key, all heads of the block at once. Reads each key once.
-__device__ __forceinline__ void score_split(const AttentionArgs& args,
-                                            const Block& b,
-                                            int first,
-                                            int count) {
-    for (int j = warp_of_block(); j < count; j += kWarps) {
-        const int position = first + j;
-        const std::uint16_t* key =
-            b.cache + b.table[position / compute::kBlockTokens] * b.block_elements +
-            std::int64_t{position % compute::kBlockTokens} * args.cache.key_dim +
-            b.kv_head * b.key_dim;
-        float sums[kHeads] = {};
-        for (int d = 2 * warp_lane(); d < b.key_dim; d += 2 * kWarpLanes) {
-            // Rows of keys have an even length: a rotation turns pairs.
-            const auto pair = *reinterpret_cast<const unsigned*>(key + d);
-            const float k0 = half_to_float(static_cast<std::uint16_t>(pair & 0xFFFFU));
-            const float k1 = half_to_float(static_cast<std::uint16_t>(pair >> 16));
-#pragma unroll
-            for (int h = 0; h < kHeads; ++h) {
-                if (h >= b.heads) continue;
-                const float* query = b.queries + h * b.key_dim + d;
-                sums[h] = __fmaf_rn(query[1], k1, __fmaf_rn(query[0], k0, sums[h]));
-            }
-        }
-#pragma unroll
-        for (int h = 0; h < kHeads; ++h) {
-            const float score = args.scale * lane_sum(sums[h]);
-            if (warp_lane() == 0) b.scores[h * kSplitTokens + j] = score;
-        }
-    }
-}
-
-/// Warp h turns the scores of head h into exponentials and notes their maximum and sum.
-__device__ __forceinline__ void soften_split(const Block& b, int count) {
-    float* scores = b.scores + warp_of_block() * kSplitTokens;
-    float maximum = -INFINITY;
-    for (int j = warp_lane(); j < count; j += kWarpLanes) {
-        maximum = scores[j] > maximum ? scores[j] : maximum;
-    }
-    maximum = lane_max(maximum);
-    float sum = 0.0F;
-    for (int j = warp_lane(); j < count; j += kWarpLanes) {
-        scores[j] = expf(scores[j] - maximum);
-        sum += scores[j];
-    }
-    sum = lane_sum(sum);
-    if (warp_lane() == 0) b.state[warp_of_block()] = make_float2(maximum, sum);
-}
-
-/// The weighted sums of a split's values: a thread has columns thread, thread + kThreads, ...
-__device__ __forceinline__ void weigh_split(const AttentionArgs& args,
-                                            const Block& b,
-                                            int first,
-                                            int count,
-                                            float (&sums)[kValues][kHeads]) {
-    const int stride = args.values_are_keys ? args.cache.key_dim : args.cache.value_dim;
-    const std::int64_t offset =
-        args.values_are_keys
-            ? 0
-            : std::int64_t{compute::kBlockTokens} * args.cache.key_dim + b.kv_head * args.value_dim;
-    for (int j = 0; j < count; ++j) {
-        const int position = first + j;
-        const std::uint16_t* value =
-            b.cache + b.table[position / compute::kBlockTokens] * b.block_elements + offset +
-            std::int64_t{position % compute::kBlockTokens} * stride;
-#pragma unroll
-        for (int v = 0; v < kValues; ++v) {
-            const int column = static_cast<int>(threadIdx.x) + v * kThreads;
-            if (column >= args.value_dim) continue;
-            const float x = half_to_float(value[column]);
-#pragma unroll
-            for (int h = 0; h < kHeads; ++h) {
-                sums[v][h] = __fmaf_rn(b.scores[h * kSplitTokens + j], x, sums[v][h]);
-            }
-        }
-    }
-}
-
-/// Scores, softmax and values of one split; the block's heads end in `sums` and `b.state`.
-__device__ __forceinline__ void attend_split(const AttentionArgs& args,
-                                             const Block& b,
-                                             int split,
-                                             float (&sums)[kValues][kHeads]) {
-    const int first = split * kSplitTokens;
-    const int count = smaller(kSplitTokens, b.length - first);
-    __syncthreads();
-    score_split(args, b, first, count);
-    __syncthreads();
-    soften_split(b, count);
-    __syncthreads();
-    weigh_split(args, b, first, count, sums);
-}
+constexpr int kMergeThreads = 128;
 
 /// Takes a split into what came before it.
 struct Merged {
@@ -169,47 +26,149 @@ struct Merged {
         sum = __fmaf_rn(sum, old_factor, split.y * new_factor);
         maximum = next;
     }
-    [[nodiscard]] __device__ __forceinline__ float value(float before, float split) const {
-        return __fmaf_rn(before, old_factor, split * new_factor);
-    }
 };
+__device__ __forceinline__ float merge(float before, float2 factors, float split) {
+    return __fmaf_rn(before, factors.x, split * factors.y);
+}
 
-/// Stores a head's column; whole warps where it is rounded.
-__device__ __forceinline__ void store_value(
-    const AttentionArgs& args, std::int64_t token, int head, int column, float value) {
-    const int place = head * args.value_dim + column;
-    args.out.data[token * args.out.stride + place] = value;
-    if (args.rounded.quants != nullptr) {
-        store_q8(args.rounded, token, place / kChunkWeights, value);
+/// Stores what a lane holds of row g (r = 0) or g + 8 of 16 rows by 16 columns from `first` on.
+__device__ __forceinline__ void store_row(
+    float* row, int columns, int first, int r, const float (&values)[2][4]) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+        const int column = first + 8 * (j / 2) + 2 * (warp_lane() % 4) + j % 2;
+        if (column < columns) row[column] = values[j / 2][2 * r + j % 2];
     }
 }
 
-/// A block per (key head and up to four of its query heads, token, split). Reads a split's keys and
-/// values, writes value_dim + 2 floats per head; few tokens: bound by latency, long contexts: by
-/// memory for grouped queries and by arithmetic for latent attention (four of its heads share a
-/// read).
-__global__ void __launch_bounds__(kThreads)
-    attend_split_kernel(AttentionArgs args, StepTables step) {
+/// A block per (tile of query heads of a key head, token, split). Copies the split's keys and
+/// values into shared memory, once for all heads of the tile and the tokens that share it, and
+/// writes value_dim + 2 floats per row. Few tokens: bound by latency; long contexts: by memory.
+template <typename W>
+__global__ void __launch_bounds__(W::kThreads)
+    attend_split_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
     wait_for_predecessor();
-    const Block b = make_block(args, step);
+    const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
     const int split = static_cast<int>(blockIdx.z);
-    if (split * kSplitTokens >= b.length) return;
-    load_queries(args, b);
-    float sums[kValues][kHeads] = {};
-    attend_split(args, b, split, sums);
     const int splits = static_cast<int>(gridDim.z);
-    const int thread = static_cast<int>(threadIdx.x);
+    if (split * kSplitTokens >= b.length) return;
+    if (staging.stages > 0) stage_split(args, staging, b, split, b.staged);
+    Queries<W> queries;
+    queries.load(args, b);
+    const auto place_of = [&](int row) {
+        const std::int64_t token = b.token_of(row);
+        return (token * args.heads + b.head_of(row)) * splits + split;
+    };
+    const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
+    const int lengths[2] = {b.length_of(step, tile_row), b.length_of(step, tile_row + 8)};
+    wait_copies<0>();
+    __syncthreads();
+    attend_tile(
+        args,
+        staging,
+        b,
+        queries,
+        split,
+        b.staged,
+        [&](int r, float2 state) {
+            const int row = warp_of_block() * kWarpRows + r;
+            if (warp_lane() == 0) args.partial_sums[place_of(row)] = state;
+        },
+        [&](int /*i*/, int first, const float(&sums)[2][4]) {
 #pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-        if (h >= b.heads) continue;
-        const std::int64_t place = (b.token * args.heads + b.head + h) * splits + split;
-        if (thread == 0) args.partial_sums[place] = b.state[h];
-#pragma unroll
-        for (int v = 0; v < kValues; ++v) {
-            const int column = thread + v * kThreads;
-            if (column < args.value_dim) {
-                args.partial_values[place * args.value_dim + column] = sums[v][h];
+            for (int r = 0; r < 2; ++r) {
+                if (split * kSplitTokens >= lengths[r]) continue;
+                store_row(args.partial_values + place_of(tile_row + 8 * r) * args.value_dim,
+                          args.value_dim,
+                          first,
+                          r,
+                          sums);
             }
+        });
+}
+
+/// A block per (tile of query heads of a key head, token) walks all splits; neighbouring tokens of
+/// a sequence share the first one's block. Reads the cache once per 32 rows. Bound by the tensor
+/// cores where the tile is full.
+template <typename W>
+__global__ void __launch_bounds__(W::kThreads)
+    attend_walk_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
+    wait_for_predecessor();
+    const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
+    if (b.rows == 0) return;
+    const int splits = (b.length + kSplitTokens - 1) / kSplitTokens;
+    const auto stage_of = [&](int split) {
+        return b.staged + (staging.stages == 2 ? split % 2 : 0) * staging.stage_halves;
+    };
+    if (staging.stages > 0 && splits > 0) stage_split(args, staging, b, 0, stage_of(0));
+    Queries<W> queries;
+    queries.load(args, b);
+    const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
+    const int lengths[2] = {b.length_of(step, tile_row), b.length_of(step, tile_row + 8)};
+    float values[W::kPairs][2][4] = {};
+    Merged merged[kWarpRows];
+    for (int split = 0; split < splits; ++split) {
+        if (staging.stages == 2) {
+            if (split + 1 < splits) stage_split(args, staging, b, split + 1, stage_of(split + 1));
+            if (split + 1 == splits) end_copies();
+            wait_copies<1>();
+        } else {
+            wait_copies<0>();
+        }
+        __syncthreads();
+        attend_tile(
+            args,
+            staging,
+            b,
+            queries,
+            split,
+            stage_of(split),
+            [&](int r, float2 state) {
+                merged[r].add(state);
+                if (warp_lane() == 0) {
+                    b.factors[warp_of_block() * kWarpRows + r] =
+                        make_float2(merged[r].old_factor, merged[r].new_factor);
+                }
+            },
+            [&](int i, int /*first*/, const float(&sums)[2][4]) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    if (split * kSplitTokens >= lengths[r]) continue;
+                    const float2 factors = b.factors[tile_row + 8 * r];
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) {
+                        float& value = values[i][j / 2][2 * r + j % 2];
+                        value = merge(value, factors, sums[j / 2][2 * r + j % 2]);
+                    }
+                }
+            });
+        __syncthreads();
+        if (staging.stages == 1 && split + 1 < splits) {
+            stage_split(args, staging, b, split + 1, b.staged);
+        }
+    }
+    wait_copies<0>();
+    for (int r = 0; r < kWarpRows; ++r) {
+        if (warp_lane() == 0) b.factors[warp_of_block() * kWarpRows + r].x = merged[r].sum;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const int row = tile_row + 8 * r;
+        if (row >= b.rows) continue;
+        // A filled row sees nothing.
+        const float sum = b.length > 0 ? b.factors[row].x : 1.0F;
+        float* out = args.out.data + b.token_of(row) * args.out.stride +
+                     std::int64_t{b.head_of(row)} * args.value_dim;
+#pragma unroll
+        for (int i = 0; i < W::kPairs; ++i) {
+            const int first = 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
+            float quotients[2][4];
+#pragma unroll
+            for (int j = 0; j < 8; ++j) {
+                quotients[j / 4][j % 4] = values[i][j / 4][j % 4] / sum;
+            }
+            store_row(out, args.value_dim, first, r, quotients);
         }
     }
 }
@@ -223,22 +182,30 @@ __device__ __forceinline__ float merged_value(
     float value = 0.0F;
     for (int split = 0; split < count; ++split) {
         merged.add(args.partial_sums[place + split]);
-        value = merged.value(value, args.partial_values[(place + split) * args.value_dim + column]);
+        value = merge(value,
+                      {merged.old_factor, merged.new_factor},
+                      args.partial_values[(place + split) * args.value_dim + column]);
     }
     // A filled row sees nothing.
     return count > 0 ? value / merged.sum : 0.0F;
 }
 
 /// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kMergeThreads)
     merge_kernel(AttentionArgs args, StepTables step, int splits) {
     wait_for_predecessor();
     const int head = static_cast<int>(blockIdx.x);
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int length = step.positions[token] + 1;
-    for (int column = static_cast<int>(threadIdx.x); column < args.value_dim; column += kThreads) {
-        store_value(
-            args, token, head, column, merged_value(args, token, head, length, splits, column));
+    for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
+         column += kMergeThreads) {
+        const float value = merged_value(args, token, head, length, splits, column);
+        const int place = head * args.value_dim + column;
+        args.out.data[token * args.out.stride + place] = value;
+        // Whole warps where it is rounded.
+        if (args.rounded.quants != nullptr) {
+            store_q8(args.rounded, token, place / kChunkWeights, value);
+        }
     }
 }
 
@@ -287,75 +254,124 @@ __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
     }
 }
 
-/// A block per (key head and up to four of its query heads, token) walks all splits.
-__global__ void __launch_bounds__(kThreads)
-    attend_walk_kernel(AttentionArgs args, StepTables step) {
-    wait_for_predecessor();
-    const Block b = make_block(args, step);
-    load_queries(args, b);
-    float values[kValues][kHeads] = {};
-    Merged merged[kHeads];
-    for (int split = 0; split * kSplitTokens < b.length; ++split) {
-        float sums[kValues][kHeads] = {};
-        attend_split(args, b, split, sums);
-#pragma unroll
-        for (int h = 0; h < kHeads; ++h) {
-            if (h >= b.heads) continue;
-            merged[h].add(b.state[h]);
-#pragma unroll
-            for (int v = 0; v < kValues; ++v) {
-                values[v][h] = merged[h].value(values[v][h], sums[v][h]);
-            }
-        }
-    }
-#pragma unroll
-    for (int h = 0; h < kHeads; ++h) {
-        if (h >= b.heads) continue;
-#pragma unroll
-        for (int v = 0; v < kValues; ++v) {
-            const int column = static_cast<int>(threadIdx.x) + v * kThreads;
-            if (column >= args.value_dim) continue;
-            store_value(args,
-                        b.token,
-                        b.head + h,
-                        column,
-                        b.length > 0 ? values[v][h] / merged[h].sum : 0.0F);
-        }
-    }
+// Widths, narrow to wide; the number of columns alone chooses, so that a row's bits do not depend
+// on how it is computed.
+template <int kTiles>
+using Narrow = TileWidth<2, 4, 2, kTiles>;  ///< up to 128 columns of keys and of values
+template <int kTiles>
+using Middle = TileWidth<4, 4, 4, kTiles>;  ///< up to 256
+template <int kTiles>
+using Wide = TileWidth<4, 9, 8, kTiles>;  ///< 576 of keys, 512 of values
+constexpr int kNarrowDim = 128;
+constexpr int kMiddleDim = 256;
+constexpr int kWalkTiles = 2;
+
+/// Shared memory that rows take.
+template <typename W>
+std::size_t staged_bytes(const Staging& staging) {
+    const int piece_halves =
+        std::max(W::kRoundKeys * staging.key_stride, kSplitTokens * (W::kPieceColumns + 8));
+    const int halves = staging.stages == 0 ? piece_halves : staging.stages * staging.stage_halves;
+    return sizeof(std::uint16_t) * static_cast<std::size_t>(halves);
 }
 
-struct Shapes {
-    LaunchShape walk, splits;
-};
-Shapes shapes_of(const AttentionArgs& args, int tokens, int splits) {
-    const int group = args.heads / args.kv_heads;
-    const unsigned tiles = static_cast<unsigned>(args.kv_heads) * blocks_for(group, kHeads);
-    const auto rows = static_cast<unsigned>(tokens);
-    const std::size_t shared_bytes =
-        sizeof(float) *
-        static_cast<std::size_t>(kHeads * (args.query_dim + args.rest_dim + kSplitTokens + 2));
-    return {
-        .walk = {dim3(tiles, rows), dim3(kThreads), shared_bytes},
-        .splits = {dim3(tiles, rows, static_cast<unsigned>(splits)), dim3(kThreads), shared_bytes}};
+/// As many splits at once as `shared_bytes` hold, up to `stages_max`.
+template <typename W>
+Staging make_staging(const AttentionArgs& args, int stages_max, std::size_t shared_bytes) {
+    const auto padded = [](int columns) { return (columns + 15) / 16 * 16; };
+    const int key_dim = args.query_dim + args.rest_dim;
+    Staging staging{
+        .stages = stages_max, .key_columns = padded(key_dim), .key_stride = padded(key_dim) + 8};
+    staging.stage_halves = kSplitTokens * staging.key_stride;
+    staging.value_stride = staging.key_stride;
+    if (!args.values_are_keys) {
+        staging.value_offset = staging.stage_halves;
+        staging.value_stride = padded(args.value_dim) + 8;
+        staging.stage_halves += kSplitTokens * staging.value_stride;
+    }
+    const bool has_aligned_values =
+        args.values_are_keys || (args.value_dim % 8 == 0 && args.cache.value_dim % 8 == 0);
+    staging.in_16_bytes = key_dim % 8 == 0 && args.cache.key_dim % 8 == 0 && has_aligned_values;
+    while (staging.stages > 0 && staged_bytes<W>(staging) + W::kBytes > shared_bytes) {
+        --staging.stages;
+    }
+    return staging;
+}
+
+Result<std::size_t> shared_bytes_of(const AttentionArgs& args) {
+    if (args.shared_bytes_max > 0) return args.shared_bytes_max;
+    int device = 0;
+    int bytes = 0;
+    HEARTH_CUDA(cudaGetDevice(&device));
+    HEARTH_CUDA(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return static_cast<std::size_t>(bytes);
+}
+
+template <typename W>
+Result<void> launch_tiles(const char* name,
+                          void (*kernel)(AttentionArgs, StepTables, Staging, int),
+                          const AttentionArgs& args,
+                          const StepTables& step,
+                          int tokens,
+                          int splits,
+                          Queue queue) {
+    HEARTH_TRY(const std::size_t shared_bytes, shared_bytes_of(args));
+    const Staging staging = make_staging<W>(args, splits > 0 ? 1 : 2, shared_bytes);
+    const std::size_t bytes = staged_bytes<W>(staging);
+    const unsigned tiles =
+        static_cast<unsigned>(args.kv_heads) * blocks_for(args.heads / args.kv_heads, W::kRows);
+    return launch(
+        name,
+        kernel,
+        {.grid =
+             dim3(tiles, static_cast<unsigned>(tokens), static_cast<unsigned>(std::max(splits, 1))),
+         .block = dim3(W::kThreads),
+         .shared_bytes = bytes + W::kBytes},
+        queue,
+        args,
+        step,
+        staging,
+        static_cast<int>(bytes));
+}
+
+template <template <int> typename Width>
+Result<void> launch_width(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
+    using Split = Width<1>;
+    using Walk = Width<kWalkTiles>;
+    return splits > 0
+               ? launch_tiles<Split>(
+                     "attend_split", attend_split_kernel<Split>, args, step, tokens, splits, queue)
+               : launch_tiles<Walk>(
+                     "attend_walk", attend_walk_kernel<Walk>, args, step, tokens, 0, queue);
+}
+
+/// One block per split where `splits` is not 0, else one that walks them.
+Result<void> launch_attention(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
+    const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
+    if (columns <= kNarrowDim) return launch_width<Narrow>(args, step, tokens, splits, queue);
+    if (columns <= kMiddleDim) return launch_width<Middle>(args, step, tokens, splits, queue);
+    return launch_width<Wide>(args, step, tokens, splits, queue);
 }
 
 }  // namespace
 
 Result<void> attend(
     const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
-    const Shapes shapes = shapes_of(args, tokens, splits);
+    HEARTH_CHECK(launch_attention(args, step, tokens, splits, queue));
     if (splits == 0) {
-        return launch("attend_walk", attend_walk_kernel, shapes.walk, queue, args, step);
+        if (args.rounded.quants == nullptr) return {};
+        return quantise(args.out, args.rounded, tokens, queue);
     }
-    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, queue, args, step));
-    return launch(
-        "merge",
-        merge_kernel,
-        {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)), dim3(kThreads)},
-        queue,
-        args,
-        step,
-        splits);
+    return launch("merge",
+                  merge_kernel,
+                  {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)),
+                   dim3(kMergeThreads)},
+                  queue,
+                  args,
+                  step,
+                  splits);
 }
 
 Result<void> attend_latent(const AttentionArgs& args,
@@ -365,7 +381,7 @@ Result<void> attend_latent(const AttentionArgs& args,
                            int splits,
                            Queue queue) {
     if (splits == 0) {
-        HEARTH_CHECK(attend(args, step, tokens, 0, queue));
+        HEARTH_CHECK(launch_attention(args, step, tokens, 0, queue));
         ProjectArgs up;
         up.parts[0] = {
             .weight = values.v_up, .rows = args.heads * values.value_dim, .out = values.out};
@@ -377,8 +393,7 @@ Result<void> attend_latent(const AttentionArgs& args,
         if (values.rounded.quants == nullptr) return {};
         return quantise(values.out, values.rounded, tokens, queue);
     }
-    const Shapes shapes = shapes_of(args, tokens, splits);
-    HEARTH_CHECK(launch("attend_split", attend_split_kernel, shapes.splits, queue, args, step));
+    HEARTH_CHECK(launch_attention(args, step, tokens, splits, queue));
     const int weights = is_quantised(values.v_up.format) ? kChunkWeights : 8;
     const int lanes = lanes_for((values.v_up.columns + weights - 1) / weights);
     return launch(

@@ -1,8 +1,11 @@
-// Attention of the step's tokens over the cache, for grouped queries and, with one key head and the
-// values in the key row, for latent attention after absorption. The cache is walked in splits of
-// kSplitTokens. Few tokens: one block per split, then the splits are merged in order; many tokens:
-// one block walks all splits, merging as it goes. Both do the same arithmetic, so the bits agree.
+// Attention of the step's tokens over the cache on the tensor cores, for grouped queries and, with
+// one key head and the values in the key row, for latent attention after absorption. Keys have up
+// to 576 columns, values up to 512. The cache is walked in splits of kSplitTokens. Few tokens: one
+// block per split, then the splits are merged in order; many tokens: one block walks all splits,
+// merging as it goes. Both do the same arithmetic, so the bits agree.
 #pragma once
+
+#include <cstddef>
 
 #include <cuda_runtime.h>
 
@@ -13,7 +16,8 @@
 
 namespace hearth::cuda {
 
-/// Widest value row of a head.
+/// Widest rows of a head.
+inline constexpr int kAttentionKeyDimMax = 576;
 inline constexpr int kAttentionValueDimMax = 512;
 
 struct AttentionArgs {
@@ -31,6 +35,9 @@ struct AttentionArgs {
     /// Room for the splits: (tokens, heads, splits, value_dim), and as many maxima and sums.
     float* partial_values = nullptr;
     float2* partial_sums = nullptr;
+    /// Shared memory that a block may take; 0: what the device has. The results do not depend on
+    /// it.
+    std::size_t shared_bytes_max = 0;
 };
 
 /// One block per split for up to `splits` splits; 0: a block walks them all and needs no room.

@@ -20,7 +20,10 @@ Failure refuse_attention(const std::string& why) {
 }
 
 Result<void> check_dims(std::int64_t key_dim, std::int64_t value_dim) {
-    if (key_dim % 2 != 0) return refuse_attention("an odd head dim");
+    if (key_dim > kAttentionKeyDimMax) {
+        return refuse_attention("keys of " + std::to_string(key_dim) + " columns, at most " +
+                                std::to_string(kAttentionKeyDimMax));
+    }
     if (value_dim > kAttentionValueDimMax) {
         return refuse_attention("values of " + std::to_string(value_dim) + " columns, at most " +
                                 std::to_string(kAttentionValueDimMax));
@@ -128,8 +131,7 @@ FloatRows AttentionCompiler::push_absorb(const compute::AttentionMla& op) {
 }
 
 Result<void> AttentionCompiler::add(const compute::AttentionMla& op) {
-    HEARTH_CHECK(check_dims(op.latent_dim, op.latent_dim));
-    HEARTH_CHECK(check_dims(op.rope_dim, 0));
+    HEARTH_CHECK(check_dims(op.latent_dim + op.rope_dim, op.latent_dim));
     store_rows(values_.floats(op.latent), {}, op.layer);
     const FloatRows queries = push_absorb(op);
     const FloatRows mixed{workspace_.take<float>(plan_.tokens_max * queries.stride),

@@ -18,12 +18,20 @@ struct LaunchShape {
     std::size_t shared_bytes = 0;
 };
 
+/// Shared memory that any kernel gets; for more it is asked first.
+inline constexpr std::size_t kSharedBytesFree = 48 * 1024;
+
 template <typename... Expected, typename... Actual>
 Result<void> launch(const char* name,
                     void (*kernel)(Expected...),
                     const LaunchShape& shape,
                     const Queue& queue,
                     Actual&&... arguments) {
+    if (shape.shared_bytes > kSharedBytesFree) {
+        HEARTH_CUDA(cudaFuncSetAttribute(kernel,
+                                         cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         static_cast<int>(shape.shared_bytes)));
+    }
     cudaLaunchConfig_t config{};
     config.gridDim = shape.grid;
     config.blockDim = shape.block;

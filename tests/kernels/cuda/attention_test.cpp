@@ -71,9 +71,26 @@ reference::StepPlaces places_of(const TestStep& step) {
     return {step.positions(), step.sequence_of, step.sequences};
 }
 
-/// Both ways of walking the splits; checks that they agree, and gives the result.
-std::vector<float> attend_both_ways(AttentionArgs args, const StepTables& step, int tokens) {
-    constexpr int kSplits = 5;
+/// Some splits' room, and what a token's row needs of it.
+constexpr int kSplits = 5;
+
+/// One token's row alone, its splits side by side.
+std::vector<float> attend_alone(AttentionArgs args, StepTables step, std::int64_t token) {
+    const std::int64_t columns = std::int64_t{args.heads} * args.value_dim;
+    const DeviceArray<float> out(static_cast<std::size_t>(columns));
+    args.query.data += token * args.query.stride;
+    if (args.rest.data != nullptr) args.rest.data += token * args.rest.stride;
+    args.out = {out.data(), columns};
+    args.rounded = {};
+    step.positions += token;
+    step.table_begin += token;
+    require(attend(args, step, 1, kSplits, kStream));
+    return out.read();
+}
+
+/// Both ways of walking the splits, with much and little shared memory, and each token alone;
+/// checks that all agree, and gives the result.
+std::vector<float> attend_all_ways(AttentionArgs args, const StepTables& step, int tokens) {
     const auto columns = static_cast<std::size_t>(args.heads * args.value_dim);
     const auto count = static_cast<std::size_t>(tokens) * columns;
     const DeviceArray<float> values(count * kSplits);
@@ -82,26 +99,49 @@ std::vector<float> attend_both_ways(AttentionArgs args, const StepTables& step, 
     args.partial_sums = sums.data();
     const TestQ8 rounded(static_cast<std::size_t>(tokens), (columns + 31) / 32 * 32);
     if (args.value_dim % kChunkWeights == 0) args.rounded = rounded.rows;
-    std::vector<float> results[2];
+    std::vector<float> result;
     for (const int splits : {0, kSplits}) {
-        const DeviceArray<float> out(count);
-        args.out = {out.data(), static_cast<std::int64_t>(columns)};
-        require(attend(args, step, tokens, splits, kStream));
-        results[splits == 0 ? 0 : 1] = out.read();
+        // Two splits at once, one, and pieces of one.
+        for (const int shared_bytes : {0, 99 * 1024, 1}) {
+            INFO(splits << " splits, " << shared_bytes << " bytes");
+            const DeviceArray<float> out(count);
+            args.out = {out.data(), static_cast<std::int64_t>(columns)};
+            args.shared_bytes_max = static_cast<std::size_t>(shared_bytes);
+            require(attend(args, step, tokens, splits, kStream));
+            if (result.empty()) result = out.read();
+            CHECK(is_same(out.read(), result));
+        }
     }
-    CHECK(is_same(results[0], results[1]));
-    if (args.value_dim % kChunkWeights == 0) check_near(rounded.values(), results[0], 0.05);
-    return results[0];
+    args.shared_bytes_max = 0;
+    for (int t = 0; t < tokens; ++t) {
+        INFO("token " << t);
+        const auto begin = result.begin() + static_cast<std::ptrdiff_t>(t * columns);
+        CHECK(is_same(attend_alone(args, step, t),
+                      {begin, begin + static_cast<std::ptrdiff_t>(columns)}));
+    }
+    if (args.value_dim % kChunkWeights == 0) check_near(rounded.values(), result, 0.05);
+    return result;
 }
 
-void check_gqa(int heads, int kv_heads, int head_dim, int value_dim) {
+/// Far below what rounding to halves would cost.
+constexpr double kTolerance = 5e-6;
+
+struct GqaCase {
+    int heads, kv_heads, head_dim, value_dim;
+    std::vector<std::int32_t> positions = kPositions;
+    bool is_one_sequence = false;
+    float query_size = 1.0F;
+};
+
+void check_gqa(const GqaCase& of) {
     std::mt19937 random(51);
+    const auto [heads, kv_heads, head_dim, value_dim, positions, is_one_sequence, query_size] = of;
     INFO(heads << " heads on " << kv_heads << ", " << head_dim << " and " << value_dim);
     Caches caches(std::int64_t{kv_heads} * head_dim, std::int64_t{kv_heads} * value_dim, random);
-    const TestStep step(kPositions, false, caches.device->data(), kBlocks);
-    const auto tokens = static_cast<int>(kPositions.size());
-    const auto rows = kPositions.size();
-    auto q = random_values(rows * static_cast<std::size_t>(heads * head_dim), random);
+    const TestStep step(positions, is_one_sequence, caches.device->data(), kBlocks);
+    const auto tokens = static_cast<int>(positions.size());
+    const auto rows = positions.size();
+    auto q = random_values(rows * static_cast<std::size_t>(heads * head_dim), random, query_size);
     auto k = random_halves(rows * static_cast<std::size_t>(kv_heads * head_dim), random);
     auto v = random_halves(rows * static_cast<std::size_t>(kv_heads * value_dim), random);
     compute::AttentionGqa op{};
@@ -110,7 +150,7 @@ void check_gqa(int heads, int kv_heads, int head_dim, int value_dim) {
     op.kv_heads = kv_heads;
     op.head_dim = head_dim;
     op.value_dim = value_dim;
-    op.scale = 0.25F;
+    op.scale = 0.25F / query_size;
     std::vector<float> expected(rows * static_cast<std::size_t>(heads * value_dim));
     reference::Scratch scratch;
     scratch.scores = caches.reference->scores();
@@ -140,14 +180,33 @@ void check_gqa(int heads, int kv_heads, int head_dim, int value_dim) {
     args.kv_heads = kv_heads;
     args.value_dim = value_dim;
     args.scale = op.scale;
-    check_near(attend_both_ways(args, step.device(), tokens), expected, 1e-4);
+    check_near(attend_all_ways(args, step.device(), tokens), expected, kTolerance);
 }
 
 TEST_CASE("grouped queries attend as the reference does", "[cuda][attention]") {
-    check_gqa(4, 2, 16, 16);
-    check_gqa(3, 3, 10, 7);
-    check_gqa(9, 1, 64, 32);
-    check_gqa(5, 1, 66, 130);
+    check_gqa({4, 2, 16, 16});
+    check_gqa({3, 3, 10, 7});
+    check_gqa({9, 1, 64, 32});
+    check_gqa({5, 1, 66, 130});
+    check_gqa({8, 1, 128, 128});
+    check_gqa({2, 1, 256, 192, {3, 140}});
+    check_gqa({1, 1, 321, 200, {3, 140}});
+    check_gqa({40, 1, 24, 8, {3, 70}});
+}
+
+TEST_CASE("neighbouring tokens of a sequence share a tile", "[cuda][attention]") {
+    std::vector<std::int32_t> positions;
+    for (std::int32_t position = 53; position < 73; ++position) {
+        positions.push_back(position);
+    }
+    check_gqa({8, 2, 32, 16, positions, true});
+    check_gqa({5, 1, 16, 16, positions, true});
+    check_gqa({2, 2, 16, 16, positions, true});
+}
+
+TEST_CASE("queries may be larger and smaller than a half can be", "[cuda][attention]") {
+    check_gqa({4, 2, 16, 16, kPositions, false, 1e9F});
+    check_gqa({4, 2, 16, 16, kPositions, false, 1e-9F});
 }
 
 /// The reference makes its latent queries by k_up; here the weights are ones on a diagonal, so that
@@ -210,13 +269,14 @@ void check_latent(int heads, int latent_dim, int rope_dim) {
     args.value_dim = latent_dim;
     args.values_are_keys = true;
     args.scale = op.scale;
-    check_near(attend_both_ways(args, step.device(), kTokens), expected, 1e-4);
+    check_near(attend_all_ways(args, step.device(), kTokens), expected, kTolerance);
 }
 
 TEST_CASE("latent queries attend as the reference does", "[cuda][attention]") {
     check_latent(4, 32, 8);
     check_latent(6, 150, 10);
     check_latent(1, 512, 64);
+    check_latent(17, 512, 64);
 }
 
 TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {
@@ -245,7 +305,7 @@ TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][a
     args.heads = args.kv_heads = 1;
     args.value_dim = 8;
     args.scale = 1.0F;
-    CHECK(attend_both_ways(args, step, 3) == std::vector<float>(3 * 8));
+    CHECK(attend_all_ways(args, step, 3) == std::vector<float>(3 * 8));
 }
 
 }  // namespace

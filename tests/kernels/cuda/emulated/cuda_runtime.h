@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -157,9 +158,11 @@ struct EmulatedDevice {
     std::size_t launches = 0;  ///< kernels run so far
     std::size_t graph_launches = 0;
     int major = 9, minor = 0;
-    int count = 1;  ///< of devices
+    int count = 1;                  ///< of devices
+    int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
 };
 inline EmulatedDevice device;
+inline std::map<void*, int> shared_bytes_of;  ///< kernels that asked for more than 48 KiB
 
 struct Graph {
     std::vector<std::function<void()>> steps;
@@ -200,6 +203,7 @@ using cudaGraphExec_t = hearth::simt::Graph*;
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 inline constexpr unsigned cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDisableTiming = 2;
@@ -386,6 +390,10 @@ inline cudaError_t cudaGetDevice(int* device) {
     *device = 0;
     return cudaSuccess;
 }
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr /*name*/, int /*device*/) {
+    *value = hearth::simt::device.shared_bytes;
+    return cudaSuccess;
+}
 inline cudaError_t cudaGetLastError() {
     return cudaSuccess;
 }
@@ -399,19 +407,23 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Expec
     return cudaSuccess;
 }
 template <typename... Expected>
-cudaError_t cudaFuncSetAttribute(void (*)(Expected...), cudaFuncAttribute, int bytes) {
-    return bytes <= 227 * 1024 ? cudaSuccess : cudaErrorInvalidValue;
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Expected...), cudaFuncAttribute, int bytes) {
+    if (bytes > hearth::simt::device.shared_bytes) return cudaErrorInvalidValue;
+    hearth::simt::shared_bytes_of[reinterpret_cast<void*>(kernel)] = bytes;
+    return cudaSuccess;
 }
 
-/// Beyond 48 KiB of shared memory a kernel has to be told first; none of ours needs it.
+/// Beyond 48 KiB of shared memory a kernel has to be told first.
 template <typename... Expected, typename... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                                void (*kernel)(Expected...),
                                Actual&&... arguments) {
     const dim3 grid = config->gridDim;
     const std::size_t shared_bytes = config->dynamicSmemBytes;
+    const auto asked = hearth::simt::shared_bytes_of.find(reinterpret_cast<void*>(kernel));
+    const int granted = asked == hearth::simt::shared_bytes_of.end() ? 48 * 1024 : asked->second;
     const bool is_sound = grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.y < 65536 &&
-                          grid.z < 65536 && shared_bytes <= 48 * 1024;
+                          grid.z < 65536 && shared_bytes <= static_cast<std::size_t>(granted);
     if (!is_sound) return cudaErrorInvalidValue;
     hearth::simt::submit(config->stream,
                          [kernel,
