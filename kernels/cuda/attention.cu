@@ -13,20 +13,14 @@ namespace {
 
 constexpr int kMergeThreads = 128;
 
-/// Takes a split into what came before it.
-struct Merged {
-    float maximum = -INFINITY;
-    float sum = 0.0F;
-    float old_factor = 0.0F, new_factor = 0.0F;  ///< of the values, for the last split
-
-    __device__ __forceinline__ void add(float2 split) {
-        const float next = split.x > maximum ? split.x : maximum;
-        old_factor = expf(maximum - next);
-        new_factor = expf(split.x - next);
-        sum = __fmaf_rn(sum, old_factor, split.y * new_factor);
-        maximum = next;
-    }
-};
+/// Takes a split's maximum and sum into those of what came before; gives the factors of the old
+/// and the new values.
+__device__ __forceinline__ float2 merge_state(float2& state, float2 split) {
+    const float maximum = split.x > state.x ? split.x : state.x;
+    const float2 factors = make_float2(expf(state.x - maximum), expf(split.x - maximum));
+    state = make_float2(maximum, __fmaf_rn(state.y, factors.x, split.y * factors.y));
+    return factors;
+}
 __device__ __forceinline__ float merge(float before, float2 factors, float split) {
     return __fmaf_rn(before, factors.x, split * factors.y);
 }
@@ -45,7 +39,7 @@ __device__ __forceinline__ void store_row(
 /// values into shared memory, once for all heads of the tile and the tokens that share it, and
 /// writes value_dim + 2 floats per row. Few tokens: bound by latency; long contexts: by memory.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads)
+__global__ void __launch_bounds__(W::kThreads, W::kBlocks)
     attend_split_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
     wait_for_predecessor();
     const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
@@ -60,7 +54,6 @@ __global__ void __launch_bounds__(W::kThreads)
         return (token * args.heads + b.head_of(row)) * splits + split;
     };
     const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
-    const int lengths[2] = {b.length_of(step, tile_row), b.length_of(step, tile_row + 8)};
     wait_copies<0>();
     __syncthreads();
     attend_tile(
@@ -70,14 +63,11 @@ __global__ void __launch_bounds__(W::kThreads)
         queries,
         split,
         b.staged,
-        [&](int r, float2 state) {
-            const int row = warp_of_block() * kWarpRows + r;
-            if (warp_lane() == 0) args.partial_sums[place_of(row)] = state;
-        },
+        [&](int row, float2 state) { args.partial_sums[place_of(row)] = state; },
         [&](int /*i*/, int first, const float(&sums)[2][4]) {
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
-                if (split * kSplitTokens >= lengths[r]) continue;
+                if (split * kSplitTokens >= b.lengths[tile_row + 8 * r]) continue;
                 store_row(args.partial_values + place_of(tile_row + 8 * r) * args.value_dim,
                           args.value_dim,
                           first,
@@ -87,11 +77,38 @@ __global__ void __launch_bounds__(W::kThreads)
         });
 }
 
+/// Divides by the rows' sums and stores.
+template <typename W>
+__device__ __forceinline__ void store_quotients(const AttentionArgs& args,
+                                                const TileBlock<W>& b,
+                                                int tile_row,
+                                                const float (&values)[W::kPairs][2][4]) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const int row = tile_row + 8 * r;
+        if (row >= b.rows) continue;
+        // A filled row sees nothing.
+        const float sum = b.length > 0 ? b.states[row].y : 1.0F;
+        float* out = args.out.data + b.token_of(row) * args.out.stride +
+                     std::int64_t{b.head_of(row)} * args.value_dim;
+#pragma unroll
+        for (int i = 0; i < W::kPairs; ++i) {
+            const int first = 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
+            float quotients[2][4];
+#pragma unroll
+            for (int j = 0; j < 8; ++j) {
+                quotients[j / 4][j % 4] = values[i][j / 4][j % 4] / sum;
+            }
+            store_row(out, args.value_dim, first, r, quotients);
+        }
+    }
+}
+
 /// A block per (tile of query heads of a key head, token) walks all splits; neighbouring tokens of
 /// a sequence share the first one's block. Reads the cache once per 32 rows. Bound by the tensor
 /// cores where the tile is full.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads)
+__global__ void __launch_bounds__(W::kThreads, W::kBlocks)
     attend_walk_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
     wait_for_predecessor();
     const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
@@ -104,9 +121,7 @@ __global__ void __launch_bounds__(W::kThreads)
     Queries<W> queries;
     queries.load(args, b);
     const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
-    const int lengths[2] = {b.length_of(step, tile_row), b.length_of(step, tile_row + 8)};
     float values[W::kPairs][2][4] = {};
-    Merged merged[kWarpRows];
     for (int split = 0; split < splits; ++split) {
         if (staging.stages == 2) {
             if (split + 1 < splits) stage_split(args, staging, b, split + 1, stage_of(split + 1));
@@ -123,17 +138,11 @@ __global__ void __launch_bounds__(W::kThreads)
             queries,
             split,
             stage_of(split),
-            [&](int r, float2 state) {
-                merged[r].add(state);
-                if (warp_lane() == 0) {
-                    b.factors[warp_of_block() * kWarpRows + r] =
-                        make_float2(merged[r].old_factor, merged[r].new_factor);
-                }
-            },
+            [&](int row, float2 state) { b.factors[row] = merge_state(b.states[row], state); },
             [&](int i, int /*first*/, const float(&sums)[2][4]) {
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
-                    if (split * kSplitTokens >= lengths[r]) continue;
+                    if (split * kSplitTokens >= b.lengths[tile_row + 8 * r]) continue;
                     const float2 factors = b.factors[tile_row + 8 * r];
 #pragma unroll
                     for (int j = 0; j < 4; ++j) {
@@ -148,29 +157,7 @@ __global__ void __launch_bounds__(W::kThreads)
         }
     }
     wait_copies<0>();
-    for (int r = 0; r < kWarpRows; ++r) {
-        if (warp_lane() == 0) b.factors[warp_of_block() * kWarpRows + r].x = merged[r].sum;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        const int row = tile_row + 8 * r;
-        if (row >= b.rows) continue;
-        // A filled row sees nothing.
-        const float sum = b.length > 0 ? b.factors[row].x : 1.0F;
-        float* out = args.out.data + b.token_of(row) * args.out.stride +
-                     std::int64_t{b.head_of(row)} * args.value_dim;
-#pragma unroll
-        for (int i = 0; i < W::kPairs; ++i) {
-            const int first = 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
-            float quotients[2][4];
-#pragma unroll
-            for (int j = 0; j < 8; ++j) {
-                quotients[j / 4][j % 4] = values[i][j / 4][j % 4] / sum;
-            }
-            store_row(out, args.value_dim, first, r, quotients);
-        }
-    }
+    store_quotients(args, b, tile_row, values);
 }
 
 /// One column of a head, its splits merged in order.
@@ -178,16 +165,15 @@ __device__ __forceinline__ float merged_value(
     const AttentionArgs& args, std::int64_t token, int head, int length, int splits, int column) {
     const int count = (length + kSplitTokens - 1) / kSplitTokens;
     const std::int64_t place = (token * args.heads + head) * splits;
-    Merged merged;
+    float2 state = make_float2(-INFINITY, 0.0F);
     float value = 0.0F;
     for (int split = 0; split < count; ++split) {
-        merged.add(args.partial_sums[place + split]);
-        value = merge(value,
-                      {merged.old_factor, merged.new_factor},
-                      args.partial_values[(place + split) * args.value_dim + column]);
+        const float2 factors = merge_state(state, args.partial_sums[place + split]);
+        value =
+            merge(value, factors, args.partial_values[(place + split) * args.value_dim + column]);
     }
     // A filled row sees nothing.
-    return count > 0 ? value / merged.sum : 0.0F;
+    return count > 0 ? value / state.y : 0.0F;
 }
 
 /// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.

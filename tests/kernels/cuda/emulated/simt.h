@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <source_location>
+#include <stdexcept>
 #include <type_traits>
 
 struct dim3 {
@@ -67,6 +68,12 @@ void load_matrices(unsigned (&out)[4],
 
 /// Copies that a thread does not wait for: nothing arrives before it does. `from` may be null, for
 /// zeros. A thread that ends with copies under way is an error, as is an unaligned address.
+/// Throws where 16 bytes may not be read or written.
+inline void check_aligned(const void* address) {
+    if (reinterpret_cast<std::uintptr_t>(address) % 16 != 0) {
+        throw std::runtime_error("16 bytes are read or written at an unaligned address");
+    }
+}
 void copy_16(void* to, const void* from);
 void end_copies();
 void wait_copies(std::size_t groups);

@@ -1,0 +1,232 @@
+// What a block of attention works on: the rows of its tile, and the rows of the cache that it
+// copies into shared memory.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/tensor.cuh"
+
+namespace hearth::cuda {
+
+inline constexpr int kMmaRows = 16;
+inline constexpr int kMmaWarps = 4;                     ///< that work on 16 rows
+inline constexpr int kWarpRows = 4;                     ///< whose softmax a warp makes
+inline constexpr int kScoreKeys = 32;                   ///< that a warp scores in a round
+inline constexpr int kWeightStride = kSplitTokens + 8;  ///< halves; no two rows meet in a bank
+
+/// How a tile is shared out. A warp multiplies every `kColumnWarps`-th step of 16 columns of the
+/// queries, kSteps at most, by 32 keys, and has every fourth 16 columns of the values, kPairs at
+/// most.
+template <int kColumnWarpsOf, int kStepsOf, int kPairsOf, int kTilesOf>
+struct TileWidth {
+    static constexpr int kColumnWarps = kColumnWarpsOf;
+    static constexpr int kSteps = kStepsOf;
+    static constexpr int kPairs = kPairsOf;
+    static constexpr int kTiles = kTilesOf;
+    static constexpr int kRows = kMmaRows * kTiles;
+    static constexpr int kThreads = kMmaWarps * kTiles * kWarpLanes;
+    static constexpr int kRoundKeys = kScoreKeys * kMmaWarps / kColumnWarps;
+    static constexpr int kRounds = kSplitTokens / kRoundKeys;
+    static constexpr int kPieceColumns = 16 * kMmaWarps * kPairs / 2;  ///< of values
+
+    /// That should fit a multiprocessor, as their shared memory does on the larger ones.
+    static constexpr int kBlocks = (kPairs <= 2 ? 4 : 2) / kTiles;
+
+    // Shared memory behind the staged rows.
+    static constexpr int kPartials = kTiles * kColumnWarps * kMmaRows * kRoundKeys;  ///< floats
+    static constexpr int kWeights = kTiles * 2 * kMmaRows * kWeightStride;           ///< halves
+    static constexpr int kBytes = kPartials * 4 + kWeights * 2 + kRows * (8 + 8 + 4);
+};
+
+/// How rows of the cache lie in shared memory, padded with zeros to 16 columns; counts of halves.
+struct Staging {
+    int stages = 1;        ///< splits that are held at once; 0: a split is read in pieces
+    int key_columns = 0;   ///< padded
+    int key_stride = 0;    ///< 8 more, so that no two rows meet in a bank
+    int value_stride = 0;  ///< of a whole split
+    int value_offset = 0;  ///< of a stage; 0: the values are the keys
+    int stage_halves = 0;
+    bool in_16_bytes = false;  ///< rows of the cache are aligned
+};
+
+template <typename W>
+struct TileBlock {
+    int token = 0;    ///< the first one
+    int kv_head = 0;  ///< ... its query heads from `head` on, `heads` of each token
+    int head = 0, heads = 0;
+    int rows = 0;    ///< 0: another block has this token
+    int length = 0;  ///< positions that the last token sees
+    std::int64_t block_elements = 0;
+    const std::uint16_t* cache = nullptr;  ///< of the layer
+    const std::int32_t* table = nullptr;
+    std::uint16_t* staged = nullptr;   ///< shared
+    float* partials = nullptr;         ///< shared (kTiles, kColumnWarps, 16, kRoundKeys)
+    std::uint16_t* weights = nullptr;  ///< shared (kTiles, high and low, 16, kWeightStride)
+    float2* states = nullptr;          ///< shared (kRows): maximum and sum of what is merged
+    float2* factors = nullptr;         ///< shared (kRows): of what is merged, of what is added
+    int* lengths = nullptr;            ///< shared (kRows): positions that a row sees
+
+    [[nodiscard]] __device__ __forceinline__ int token_of(int row) const {
+        return token + row / heads;
+    }
+    [[nodiscard]] __device__ __forceinline__ int head_of(int row) const {
+        return head + row % heads;
+    }
+};
+
+/// How many tokens share the tile of `token`; 0: it is in the tile of one before it. Tiles begin at
+/// positions that are multiples of `most`, so that they do not depend on how a step was cut.
+__device__ __forceinline__ int tokens_of_tile(const StepTables& step,
+                                              int token,
+                                              int tokens,
+                                              int most) {
+    const int t = token + warp_lane();
+    bool begins = t == 0 || t >= tokens;
+    if (!begins) {
+        const int position = step.positions[t];
+        begins = position % most == 0 || position != step.positions[t - 1] + 1 ||
+                 step.table_begin[t] != step.table_begin[t - 1];
+    }
+    const unsigned borders = __ballot_sync(kAllLanes, begins ? 1 : 0);
+    if ((borders & 1U) == 0) return 0;
+    int count = 1;
+    while (count < most && count < kWarpLanes && (borders >> count & 1U) == 0) {
+        ++count;
+    }
+    return count;
+}
+
+/// Rows' lengths and states are there after a barrier.   The block of blockIdx.x (tile of heads)
+/// and blockIdx.y (token) of gridDim.y.
+template <typename W>
+__device__ __forceinline__ TileBlock<W> make_tile_block(const AttentionArgs& args,
+                                                        const StepTables& step,
+                                                        std::size_t staged_bytes) {
+    TileBlock<W> b;
+    const int group = args.heads / args.kv_heads;
+    const int tiles = (group + W::kRows - 1) / W::kRows;
+    const int first = static_cast<int>(blockIdx.x) % tiles * W::kRows;
+    b.token = static_cast<int>(blockIdx.y);
+    b.kv_head = static_cast<int>(blockIdx.x) / tiles;
+    b.head = b.kv_head * group + first;
+    b.heads = smaller(W::kRows, group - first);
+    const int tokens = tokens_of_tile(
+        step, b.token, static_cast<int>(gridDim.y), tiles > 1 ? 1 : W::kRows / group);
+    b.rows = b.heads * tokens;
+    b.length = tokens == 0 ? 0 : step.positions[b.token + tokens - 1] + 1;
+    b.block_elements =
+        std::int64_t{compute::kBlockTokens} * (args.cache.key_dim + args.cache.value_dim);
+    b.cache = step.header->cache +
+              std::int64_t{args.cache.layer} * step.header->cache_blocks * b.block_elements;
+    b.table = step.block_tables + step.table_begin[b.token];
+    auto* shared = static_cast<unsigned char*>(block_memory());
+    b.staged = reinterpret_cast<std::uint16_t*>(shared);
+    b.partials = reinterpret_cast<float*>(shared + staged_bytes);
+    b.weights = reinterpret_cast<std::uint16_t*>(b.partials + W::kPartials);
+    b.states = reinterpret_cast<float2*>(b.weights + W::kWeights);
+    b.factors = b.states + W::kRows;
+    b.lengths = reinterpret_cast<int*>(b.factors + W::kRows);
+    const int row = static_cast<int>(threadIdx.x);
+    if (row < W::kRows) {
+        b.lengths[row] = row < b.rows ? step.positions[b.token_of(row)] + 1 : 0;
+        b.states[row] = make_float2(-INFINITY, 0.0F);
+    }
+    return b;
+}
+
+/// Rows of a key head within a block of the cache.
+struct CacheRows {
+    std::int64_t offset = 0;
+    int stride = 0, dim = 0;
+};
+__device__ __forceinline__ CacheRows keys_of(const AttentionArgs& args, int kv_head) {
+    const int dim = args.query_dim + args.rest_dim;
+    return {std::int64_t{kv_head} * dim, args.cache.key_dim, dim};
+}
+__device__ __forceinline__ CacheRows values_of(const AttentionArgs& args, int kv_head) {
+    if (args.values_are_keys) return keys_of(args, kv_head);
+    return {std::int64_t{compute::kBlockTokens} * args.cache.key_dim +
+                std::int64_t{kv_head} * args.value_dim,
+            args.cache.value_dim,
+            args.value_dim};
+}
+
+/// Copies the columns [column, column + columns) of `count` rows from position `first` on into
+/// shared memory; columns beyond the row's and rows up to the next multiple of 16 become zeros.
+template <typename W>
+__device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
+                                           const CacheRows& source,
+                                           bool in_16_bytes,
+                                           int first,
+                                           int count,
+                                           int column,
+                                           int columns,
+                                           std::uint16_t* to,
+                                           int stride) {
+    const int pieces = columns / 8;
+    const int rows = (count + kMmaRows - 1) / kMmaRows * kMmaRows;
+    const int rows_on = W::kThreads / pieces;
+    const int pieces_on = W::kThreads % pieces;
+    int row = static_cast<int>(threadIdx.x) / pieces;
+    int piece = static_cast<int>(threadIdx.x) % pieces;
+#pragma unroll(W::kTiles == 1 ? 4 : 1)
+    while (row < rows) {
+        const int position = first + row;
+        const int from_column = column + 8 * piece;
+        const std::uint16_t* from = nullptr;
+        if (row < count && from_column < source.dim) {
+            from = b.cache + b.table[position / compute::kBlockTokens] * b.block_elements +
+                   source.offset + std::int64_t{position % compute::kBlockTokens} * source.stride +
+                   from_column;
+        }
+        std::uint16_t* place = to + row * stride + 8 * piece;
+        if (in_16_bytes) {
+            copy_16(place, from);
+        } else {
+            for (int i = 0; i < 8; ++i) {
+                place[i] = from != nullptr && from_column + i < source.dim ? from[i] : 0;
+            }
+        }
+        row += rows_on;
+        piece += pieces_on;
+        if (piece >= pieces) {
+            piece -= pieces;
+            ++row;
+        }
+    }
+}
+
+/// Keys and values of a whole split: a group of copies.
+template <typename W>
+__device__ __forceinline__ void stage_split(const AttentionArgs& args,
+                                            const Staging& staging,
+                                            const TileBlock<W>& b,
+                                            int split,
+                                            std::uint16_t* stage) {
+    const int first = split * kSplitTokens;
+    const int count = smaller(kSplitTokens, b.length - first);
+    stage_rows(b,
+               keys_of(args, b.kv_head),
+               staging.in_16_bytes,
+               first,
+               count,
+               0,
+               staging.key_columns,
+               stage,
+               staging.key_stride);
+    if (!args.values_are_keys) {
+        stage_rows(b,
+                   values_of(args, b.kv_head),
+                   staging.in_16_bytes,
+                   first,
+                   count,
+                   0,
+                   staging.value_stride - 8,
+                   stage + staging.value_offset,
+                   staging.value_stride);
+    }
+    end_copies();
+}
+
+}  // namespace hearth::cuda

@@ -1,0 +1,94 @@
+// The tensor cores of the emulated machine.
+#include <algorithm>
+
+#include "core/compute/half.h"
+#include "tests/kernels/cuda/emulated/simt.h"
+
+namespace hearth::simt {
+
+void mma_s8(int (&c)[4], const int (&a)[4], const int (&b)[2], std::source_location place) {
+    struct Operands {
+        int a[4], b[2];
+    } mine{};
+    std::copy_n(a, 4, mine.a);
+    std::copy_n(b, 2, mine.b);
+    const std::byte* all = exchange(&mine, sizeof(mine), place);
+    const auto lane_of = [all](unsigned lane) {
+        Operands out{};
+        std::memcpy(&out, all + lane * kLaneBytes, sizeof(out));
+        return out;
+    };
+    const unsigned lane = ::threadIdx.x % kWarpLanes;
+    for (unsigned i = 0; i < 4; ++i) {
+        const unsigned row = lane / 4 + 8 * (i / 2);
+        const unsigned column = 2 * (lane % 4) + i % 2;
+        for (unsigned k = 0; k < 32; ++k) {
+            const Operands left = lane_of(4 * (row % 8) + k % 16 / 4);
+            const Operands right = lane_of(4 * column + k % 16 / 4);
+            const auto byte = [k](int word) {
+                return static_cast<int>(
+                    static_cast<std::int8_t>(static_cast<unsigned>(word) >> (8 * (k % 4))));
+            };
+            c[i] += byte(left.a[row / 8 + 2 * (k / 16)]) * byte(right.b[k / 16]);
+        }
+    }
+}
+
+void mma_f16(float (&c)[4],
+             const unsigned (&a)[4],
+             const unsigned (&b)[2],
+             std::source_location place) {
+    struct Operands {
+        unsigned a[4], b[2];
+    } mine{};
+    std::copy_n(a, 4, mine.a);
+    std::copy_n(b, 2, mine.b);
+    const std::byte* all = exchange(&mine, sizeof(mine), place);
+    const unsigned lane = ::threadIdx.x % kWarpLanes;
+    // Rows lane / 4 and 8 more of `a`, columns 2 (lane % 4) and 1 more of `b`.
+    float left[2][16];
+    float right[2][16];
+    for (unsigned word = 0; word < 8; ++word) {
+        Operands of_row{};
+        std::memcpy(&of_row, all + (lane / 4 * 4 + word % 4) * kLaneBytes, sizeof(of_row));
+        for (unsigned i = 0; i < 2; ++i) {
+            Operands of_column{};
+            std::memcpy(&of_column,
+                        all + (4 * (2 * (lane % 4) + i) + word % 4) * kLaneBytes,
+                        sizeof(of_column));
+            for (unsigned k = 0; k < 2; ++k) {
+                const auto half = [k](unsigned pair) {
+                    return compute::half_to_float(static_cast<std::uint16_t>(pair >> (16 * k)));
+                };
+                left[i][2 * word + k] = half(of_row.a[i + 2 * (word / 4)]);
+                right[i][2 * word + k] = half(of_column.b[word / 4]);
+            }
+        }
+    }
+    for (unsigned i = 0; i < 4; ++i) {
+        for (unsigned k = 0; k < 16; ++k) {
+            c[i] += left[i / 2][k] * right[i % 2][k];
+        }
+    }
+}
+
+void load_matrices(unsigned (&out)[4],
+                   const std::uint16_t* row,
+                   bool is_transposed,
+                   std::source_location place) {
+    check_aligned(row);
+    const std::byte* all = exchange(&row, sizeof(row), place);
+    const unsigned lane = ::threadIdx.x % kWarpLanes;
+    for (unsigned i = 0; i < 4; ++i) {
+        out[i] = 0;
+        for (unsigned k = 0; k < 2; ++k) {
+            const unsigned from = is_transposed ? 2 * (lane % 4) + k : lane / 4;
+            const unsigned column = is_transposed ? lane / 4 : 2 * (lane % 4) + k;
+            const std::uint16_t* values = nullptr;
+            std::memcpy(&values, all + (8 * i + from) * kLaneBytes, sizeof(values));
+            out[i] |= static_cast<unsigned>(values[column]) << (16 * k);
+        }
+    }
+}
+
+}  // namespace hearth::simt
