@@ -105,8 +105,8 @@ __device__ __forceinline__ void store_quotients(const AttentionArgs& args,
 }
 
 /// A block per (tile of query heads of a key head, token) walks all splits; neighbouring tokens of
-/// a sequence share the first one's block. Reads the cache once per 32 rows. Bound by the tensor
-/// cores where the tile is full.
+/// a sequence share the first one's block. Reads the cache once per tile. Bound by the tensor cores
+/// where the tile is full.
 template <typename W>
 __global__ void __launch_bounds__(W::kThreads, W::kBlocks)
     attend_walk_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
@@ -261,9 +261,9 @@ std::size_t staged_bytes(const Staging& staging) {
     return sizeof(std::uint16_t) * static_cast<std::size_t>(halves);
 }
 
-/// As many splits at once as `shared_bytes` hold, up to `stages_max`.
+/// As many splits at once as shared memory holds, up to `stages_max`.
 template <typename W>
-Staging make_staging(const AttentionArgs& args, int stages_max, std::size_t shared_bytes) {
+Staging make_staging(const AttentionArgs& args, int stages_max) {
     const auto padded = [](int columns) { return (columns + 15) / 16 * 16; };
     const int key_dim = args.query_dim + args.rest_dim;
     Staging staging{
@@ -278,19 +278,19 @@ Staging make_staging(const AttentionArgs& args, int stages_max, std::size_t shar
     const bool has_aligned_values =
         args.values_are_keys || (args.value_dim % 8 == 0 && args.cache.value_dim % 8 == 0);
     staging.in_16_bytes = key_dim % 8 == 0 && args.cache.key_dim % 8 == 0 && has_aligned_values;
+    const auto shared_bytes = static_cast<std::size_t>(args.shared_bytes_max);
     while (staging.stages > 0 && staged_bytes<W>(staging) + W::kBytes > shared_bytes) {
         --staging.stages;
     }
     return staging;
 }
 
-Result<std::size_t> shared_bytes_of(const AttentionArgs& args) {
-    if (args.shared_bytes_max > 0) return args.shared_bytes_max;
+Result<int> attribute_of_device(cudaDeviceAttr name) {
     int device = 0;
-    int bytes = 0;
+    int value = 0;
     HEARTH_CUDA(cudaGetDevice(&device));
-    HEARTH_CUDA(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-    return static_cast<std::size_t>(bytes);
+    HEARTH_CUDA(cudaDeviceGetAttribute(&value, name, device));
+    return value;
 }
 
 template <typename W>
@@ -301,8 +301,7 @@ Result<void> launch_tiles(const char* name,
                           int tokens,
                           int splits,
                           Queue queue) {
-    HEARTH_TRY(const std::size_t shared_bytes, shared_bytes_of(args));
-    const Staging staging = make_staging<W>(args, splits > 0 ? 1 : 2, shared_bytes);
+    const Staging staging = make_staging<W>(args, splits > 0 ? 1 : 2);
     const std::size_t bytes = staged_bytes<W>(staging);
     const unsigned tiles =
         static_cast<unsigned>(args.kv_heads) * blocks_for(args.heads / args.kv_heads, W::kRows);
@@ -320,21 +319,41 @@ Result<void> launch_tiles(const char* name,
         static_cast<int>(bytes));
 }
 
+/// Tiles of 32 rows where they are enough to keep the device busy, else of 16.
+bool has_many_tiles(const AttentionArgs& args, int tokens) {
+    constexpr int kRows = kMmaRows * kWalkTiles;
+    const int group = args.heads / args.kv_heads;
+    const unsigned tiles = static_cast<unsigned>(args.kv_heads) * blocks_for(group, kRows) *
+                           blocks_for(tokens, std::max(1, kRows / group));
+    return tiles >= static_cast<unsigned>(args.multiprocessors);
+}
+
 template <template <int> typename Width>
 Result<void> launch_width(
     const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
-    using Split = Width<1>;
-    using Walk = Width<kWalkTiles>;
-    return splits > 0
-               ? launch_tiles<Split>(
-                     "attend_split", attend_split_kernel<Split>, args, step, tokens, splits, queue)
-               : launch_tiles<Walk>(
-                     "attend_walk", attend_walk_kernel<Walk>, args, step, tokens, 0, queue);
+    using One = Width<1>;
+    using Two = Width<kWalkTiles>;
+    if (splits > 0) {
+        return launch_tiles<One>(
+            "attend_split", attend_split_kernel<One>, args, step, tokens, splits, queue);
+    }
+    if (has_many_tiles(args, tokens)) {
+        return launch_tiles<Two>(
+            "attend_walk", attend_walk_kernel<Two>, args, step, tokens, 0, queue);
+    }
+    return launch_tiles<One>("attend_walk", attend_walk_kernel<One>, args, step, tokens, 0, queue);
 }
 
 /// One block per split where `splits` is not 0, else one that walks them.
 Result<void> launch_attention(
-    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
+    AttentionArgs args, const StepTables& step, int tokens, int splits, Queue queue) {
+    if (args.shared_bytes_max == 0) {
+        HEARTH_TRY(args.shared_bytes_max,
+                   attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+    }
+    if (args.multiprocessors == 0) {
+        HEARTH_TRY(args.multiprocessors, attribute_of_device(cudaDevAttrMultiProcessorCount));
+    }
     const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
     if (columns <= kNarrowDim) return launch_width<Narrow>(args, step, tokens, splits, queue);
     if (columns <= kMiddleDim) return launch_width<Middle>(args, step, tokens, splits, queue);

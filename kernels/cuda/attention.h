@@ -5,8 +5,6 @@
 // merging as it goes. Both do the same arithmetic, so the bits agree.
 #pragma once
 
-#include <cstddef>
-
 #include <cuda_runtime.h>
 
 #include "core/base/result.h"
@@ -35,9 +33,9 @@ struct AttentionArgs {
     /// Room for the splits: (tokens, heads, splits, value_dim), and as many maxima and sums.
     float* partial_values = nullptr;
     float2* partial_sums = nullptr;
-    /// Shared memory that a block may take; 0: what the device has. The results do not depend on
-    /// it.
-    std::size_t shared_bytes_max = 0;
+    /// What is made use of, 0: what the device has. The results do not depend on it.
+    int shared_bytes_max = 0;  ///< of a block
+    int multiprocessors = 0;
 };
 
 /// One block per split for up to `splits` splits; 0: a block walks them all and needs no room.

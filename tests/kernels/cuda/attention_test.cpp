@@ -100,19 +100,22 @@ std::vector<float> attend_all_ways(AttentionArgs args, const StepTables& step, i
     const TestQ8 rounded(static_cast<std::size_t>(tokens), (columns + 31) / 32 * 32);
     if (args.value_dim % kChunkWeights == 0) args.rounded = rounded.rows;
     std::vector<float> result;
-    for (const int splits : {0, kSplits}) {
-        // Two splits at once, one, and pieces of one.
+    // Tiles of 32 rows, of 16, and 16 with the splits side by side; two splits in shared memory at
+    // once, one, and pieces of one.
+    for (const auto& [splits, multiprocessors] : {std::pair(0, 1), {0, 1'000'000}, {kSplits, 1}}) {
         for (const int shared_bytes : {0, 99 * 1024, 1}) {
-            INFO(splits << " splits, " << shared_bytes << " bytes");
+            INFO(splits << " splits, " << multiprocessors << " multiprocessors, " << shared_bytes
+                        << " bytes");
             const DeviceArray<float> out(count);
             args.out = {out.data(), static_cast<std::int64_t>(columns)};
-            args.shared_bytes_max = static_cast<std::size_t>(shared_bytes);
+            args.shared_bytes_max = shared_bytes;
+            args.multiprocessors = multiprocessors;
             require(attend(args, step, tokens, splits, kStream));
             if (result.empty()) result = out.read();
             CHECK(is_same(out.read(), result));
         }
     }
-    args.shared_bytes_max = 0;
+    args.shared_bytes_max = args.multiprocessors = 0;
     for (int t = 0; t < tokens; ++t) {
         INFO("token " << t);
         const auto begin = result.begin() + static_cast<std::ptrdiff_t>(t * columns);
