@@ -39,7 +39,7 @@ __device__ __forceinline__ void store_row(
 /// values into shared memory, once for all heads of the tile and the tokens that share it, and
 /// writes value_dim + 2 floats per row. Few tokens: bound by latency; long contexts: by memory.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads, W::kBlocks)
+__global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks)
     attend_split_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
     wait_for_predecessor();
     const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
@@ -108,7 +108,7 @@ __device__ __forceinline__ void store_quotients(const AttentionArgs& args,
 /// a sequence share the first one's block. Reads the cache once per tile. Bound by the tensor cores
 /// where the tile is full.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads, W::kBlocks)
+__global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks)
     attend_walk_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
     wait_for_predecessor();
     const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));

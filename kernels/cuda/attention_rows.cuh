@@ -30,8 +30,9 @@ struct TileWidth {
     static constexpr int kRounds = kSplitTokens / kRoundKeys;
     static constexpr int kPieceColumns = 16 * kMmaWarps * kPairs / 2;  ///< of values
 
-    /// That should fit a multiprocessor, as their shared memory does on the larger ones.
-    static constexpr int kBlocks = (kPairs <= 2 ? 4 : 2) / kTiles;
+    /// Blocks whose shared memory fits a multiprocessor of 228 KiB; their registers should too.
+    static constexpr int kSplitBlocks = kPairs <= 2 ? 4 : 2;
+    static constexpr int kWalkBlocks = kPairs <= 2 ? 2 : 1;
 
     // Shared memory behind the staged rows.
     static constexpr int kPartials = kTiles * kColumnWarps * kMmaRows * kRoundKeys;  ///< floats
