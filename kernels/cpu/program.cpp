@@ -6,6 +6,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/thread.h"
+#include "core/compute/step_check.h"
 #include "kernels/cpu/compile.h"
 #include "kernels/cpu/kv_store.h"
 
@@ -85,7 +86,11 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
     assert_on(Thread::engine);
     auto* store = dynamic_cast<CpuKvStore*>(&kv);
     HEARTH_ASSERT(store != nullptr);
-    check(batch, *store);
+    HEARTH_ASSERT(store->layout() == kv_layout_);
+    compute::check_step(batch,
+                        {.tokens_max = plan_tokens_max_,
+                         .vocab_size = vocab_size_,
+                         .block_count = store->block_count()});
     const std::size_t logit_count = batch.logit_rows.size() * static_cast<std::size_t>(vocab_size_);
     const Step step{.batch = batch,
                     .kv = *store,
@@ -98,32 +103,6 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
     part_ = Part::start;
     pool_.run(*this);
     return compute::StepOutput{step.logits};
-}
-
-/// What the engine promises; the operations rely on it.
-void CpuProgram::check(const compute::StepBatch& batch, const CpuKvStore& kv) const {
-    const std::size_t tokens = batch.tokens.size();
-    HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(plan_tokens_max_));
-    HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
-    HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
-    HEARTH_ASSERT(kv.layout() == kv_layout_);
-    for (std::size_t t = 0; t < tokens; ++t) {
-        HEARTH_ASSERT(batch.tokens[t] >= 0 && batch.tokens[t] < vocab_size_);
-        const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
-        HEARTH_ASSERT(sequence < batch.sequences.size());
-        HEARTH_ASSERT(batch.positions[t] >= 0);
-        const auto last = static_cast<std::size_t>(batch.positions[t] / compute::kBlockTokens);
-        const auto blocks = batch.sequences[sequence].block_table;
-        HEARTH_ASSERT(last < blocks.size());
-        const bool is_last_of_sequence =
-            t + 1 == tokens || batch.sequence_of[t + 1] != batch.sequence_of[t];
-        for (std::size_t i = is_last_of_sequence ? 0 : last; i <= last; ++i) {
-            HEARTH_ASSERT(blocks[i] >= 0 && blocks[i] < kv.block_count());
-        }
-    }
-    for (const std::int32_t row : batch.logit_rows) {
-        HEARTH_ASSERT(row >= 0 && static_cast<std::size_t>(row) < tokens);
-    }
 }
 
 std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {

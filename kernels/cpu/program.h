@@ -38,7 +38,6 @@ class CpuProgram final : public compute::Program, private ParallelJob {
           pool_(pool) {}
 
     Result<void> take_memory(const compute::Plan& plan, std::span<const std::int64_t> row_bytes);
-    void check(const compute::StepBatch& batch, const CpuKvStore& kv) const;
 
     std::optional<std::int64_t> next_phase(std::int32_t thread) override;
     void run_unit(std::int64_t unit, std::int32_t thread) override;

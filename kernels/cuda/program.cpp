@@ -182,7 +182,7 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
     auto* store = dynamic_cast<CudaKvStore*>(&kv);
     HEARTH_ASSERT(store != nullptr && in_flight_ == 0);
     HEARTH_CHECK(stream_->enter());
-    check(batch, *store, 0);
+    compute::check_step(batch, limits(*store));
     HEARTH_CHECK(store->state());
     const int tokens = static_cast<int>(batch.tokens.size());
     const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
@@ -193,6 +193,15 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
     if (found < 0) return run_eagerly(tokens, logit_rows);
     HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
     return read_logits(logit_rows);
+}
+
+/// `rows` rows of the step before may be named as tokens.
+compute::StepLimits CudaProgram::limits(const CudaKvStore& kv, std::int32_t rows) const {
+    HEARTH_ASSERT(kv.layout() == kv_layout_);
+    return {.tokens_max = tokens_max_,
+            .vocab_size = vocab_size_,
+            .block_count = kv.block_count(),
+            .token_least = -rows};
 }
 
 int CudaProgram::find_graph(const compute::StepBatch& batch) const {
@@ -210,7 +219,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     HEARTH_ASSERT(orders.size() == batch.logit_rows.size());
     HEARTH_CHECK(stream_->enter());
     StepSlot& last = slots_[(slot_ + kStepsMax - 1) % kStepsMax];
-    check(batch, *store, -static_cast<std::int32_t>(last.rows));
+    compute::check_step(batch, limits(*store, static_cast<std::int32_t>(last.rows)));
     HEARTH_CHECK(store->state());
     if (rows > logit_rows_max_) {
         return fail(ErrorCode::too_large,
@@ -278,34 +287,6 @@ Result<std::span<const compute::Pick>> CudaProgram::collect() {
     --in_flight_;
     HEARTH_CUDA(cudaEventSynchronize(slot.end.get()));
     return std::span(reinterpret_cast<const compute::Pick*>(slot.picks.data()), slot.rows);
-}
-
-/// What the engine promises; the kernels rely on it. `least` is the lowest name of a token.
-void CudaProgram::check(const compute::StepBatch& batch,
-                        const CudaKvStore& kv,
-                        std::int32_t least) const {
-    const std::size_t tokens = batch.tokens.size();
-    HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(tokens_max_));
-    HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
-    HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
-    HEARTH_ASSERT(kv.layout() == kv_layout_);
-    for (std::size_t t = 0; t < tokens; ++t) {
-        HEARTH_ASSERT(batch.tokens[t] >= least && batch.tokens[t] < vocab_size_);
-        const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
-        HEARTH_ASSERT(sequence < batch.sequences.size());
-        HEARTH_ASSERT(batch.positions[t] >= 0);
-        const auto last = static_cast<std::size_t>(batch.positions[t] / kBlockTokens);
-        const auto blocks = batch.sequences[sequence].block_table;
-        HEARTH_ASSERT(last < blocks.size());
-        const bool is_last_of_sequence =
-            t + 1 == tokens || batch.sequence_of[t + 1] != batch.sequence_of[t];
-        for (std::size_t i = is_last_of_sequence ? 0 : last; i <= last; ++i) {
-            HEARTH_ASSERT(blocks[i] >= 0 && blocks[i] < kv.block_count());
-        }
-    }
-    for (const std::int32_t row : batch.logit_rows) {
-        HEARTH_ASSERT(row >= 0 && static_cast<std::size_t>(row) < tokens);
-    }
 }
 
 /// Fills the step's tables up to `rows` rows and sends them.

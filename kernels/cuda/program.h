@@ -14,6 +14,7 @@
 
 #include "core/base/result.h"
 #include "core/compute/backend.h"
+#include "core/compute/step_check.h"
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/compile.h"
 #include "kernels/cuda/kv_store.h"
@@ -86,7 +87,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> capture(const Bucket& bucket);
     Result<void> launch_nodes(const StepShape& shape);
     Result<void> take_slots();
-    void check(const compute::StepBatch& batch, const CudaKvStore& kv, std::int32_t least) const;
+    [[nodiscard]] compute::StepLimits limits(const CudaKvStore& kv, std::int32_t rows = 0) const;
     /// The graph that serves a step; none: it is launched kernel by kernel.
     [[nodiscard]] int find_graph(const compute::StepBatch& batch) const;
     Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);

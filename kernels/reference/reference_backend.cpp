@@ -8,6 +8,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/thread.h"
+#include "core/compute/step_check.h"
 #include "kernels/reference/kv_store.h"
 #include "kernels/reference/operations.h"
 
@@ -81,7 +82,11 @@ class ReferenceProgram final : public compute::Program {
         assert_on(Thread::engine);
         auto* store = dynamic_cast<ReferenceKvStore*>(&kv);
         HEARTH_ASSERT(store != nullptr);
-        check(batch, *store);
+        HEARTH_ASSERT(store->layout() == plan_.kv);
+        check_step(batch,
+                   {.tokens_max = plan_.tokens_max,
+                    .vocab_size = plan_.vocab_size,
+                    .block_count = store->block_count()});
         batch_ = &batch;
         kv_ = store;
         scratch_ = {row_, hidden_, latent_, store->scores()};
@@ -97,30 +102,6 @@ class ReferenceProgram final : public compute::Program {
     }
 
   private:
-    /// What the engine promises; the operations rely on it.
-    void check(const StepBatch& batch, const ReferenceKvStore& kv) const {
-        const std::size_t tokens = batch.tokens.size();
-        HEARTH_ASSERT(tokens > 0 && tokens <= static_cast<std::size_t>(plan_.tokens_max));
-        HEARTH_ASSERT(batch.positions.size() == tokens && batch.sequence_of.size() == tokens);
-        HEARTH_ASSERT(batch.logit_rows.size() <= tokens);
-        HEARTH_ASSERT(kv.layout() == plan_.kv);
-        for (std::size_t t = 0; t < tokens; ++t) {
-            HEARTH_ASSERT(batch.tokens[t] >= 0 && batch.tokens[t] < plan_.vocab_size);
-            const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
-            HEARTH_ASSERT(sequence < batch.sequences.size());
-            const auto blocks = batch.sequences[sequence].block_table;
-            HEARTH_ASSERT(batch.positions[t] >= 0);
-            const auto last = static_cast<std::size_t>(batch.positions[t] / compute::kBlockTokens);
-            HEARTH_ASSERT(last < blocks.size());
-            for (std::size_t i = 0; i <= last; ++i) {
-                HEARTH_ASSERT(blocks[i] >= 0 && blocks[i] < kv.block_count());
-            }
-        }
-        for (const std::int32_t row : batch.logit_rows) {
-            HEARTH_ASSERT(row >= 0 && static_cast<std::size_t>(row) < tokens);
-        }
-    }
-
     void step(const compute::Embed& op) {
         embed(op, batch_->tokens, weight(op.table), floats(op.out));
     }
