@@ -151,36 +151,73 @@ ExpertsRoom make_experts_room(const compute::Plan& plan,
                       .pairs = workspace.take<std::int32_t>(pairs)}};
 }
 
+namespace {
+
+/// Which kernels serve a matrix.
+enum class Kernels { rounded, half, plain };
+
+Kernels kernels_for(const Matrix& m, bool is_rounded, const Queue& queue) {
+    if (is_rounded) return Kernels::rounded;
+    return fits_half_tile(m, queue.has_bf16) ? Kernels::half : Kernels::plain;
+}
+
+Result<void> run_up(const ExpertsUpArgs& up, Kernels kernels, int tokens, Queue queue) {
+    switch (kernels) {
+        case Kernels::rounded:
+            return tokens == 1 ? experts_up_one(up, queue) : experts_up_tile(up, queue);
+        case Kernels::half:
+            return experts_up_half(up, queue);
+        case Kernels::plain:
+            break;
+    }
+    return experts_up_float(up, tokens, queue);
+}
+
+Result<void> run_down(const ExpertsDownArgs& down, Kernels kernels, int tokens, Queue queue) {
+    switch (kernels) {
+        case Kernels::rounded:
+            return tokens == 1 ? experts_down_one(down, queue)
+                               : experts_down_tile(down, tokens, queue);
+        case Kernels::half:
+            return experts_down_half(down, tokens, queue);
+        case Kernels::plain:
+            break;
+    }
+    return experts_down_float(down, tokens, queue);
+}
+
+}  // namespace
+
 Result<void> run_experts(const ExpertsNode& node, int tokens, Queue queue) {
     const Q8Rows hidden{node.room.hidden_quants, node.room.hidden_scales, node.ffn_dim};
-    ExpertsUpArgs up = up_args(node, hidden, node.room.tiles);
-    ExpertsDownArgs down = down_args(node, hidden, node.room.tiles);
-    const int pairs = tokens * node.experts_per_token;
     const bool is_one = tokens == 1;
-    if (!is_one && (node.rounds_up || node.rounds_down)) {
+    const int pairs = tokens * node.experts_per_token;
+    const bool is_one_type = node.gate.format == node.up.format;
+    Kernels up_kernels = kernels_for(node.gate, node.rounds_up, queue);
+    if (up_kernels == Kernels::half && !is_one_type) up_kernels = Kernels::plain;
+    const Kernels down_kernels = kernels_for(node.down, node.rounds_down, queue);
+    const bool has_tiles =
+        !is_one && (up_kernels != Kernels::plain || down_kernels != Kernels::plain);
+    const PairTiles tiles = has_tiles ? node.room.tiles : PairTiles{};
+    ExpertsUpArgs up = up_args(node, hidden, tiles);
+    ExpertsDownArgs down = down_args(node, hidden, tiles);
+    if (has_tiles) {
         up.tile_pairs = down.tile_pairs = tile_pairs_for(pairs, node.expert_count);
         up.tiles_max = down.tiles_max = pair_tiles_max(pairs, up.tile_pairs, node.expert_count);
         HEARTH_CHECK(group_pairs({.experts = node.experts,
                                   .experts_per_token = node.experts_per_token,
                                   .expert_count = node.expert_count,
                                   .tile_pairs = up.tile_pairs,
-                                  .out = node.room.tiles},
+                                  .out = tiles},
                                  tokens,
                                  queue));
     }
-    if (!node.rounds_up) {
-        HEARTH_CHECK(experts_up_float(up, tokens, queue));
-    } else if (is_one) {
-        HEARTH_CHECK(experts_up_one(up, queue));
-    } else {
-        HEARTH_CHECK(experts_up_tile(up, queue));
-    }
-    if (!node.rounds_down) return experts_down_float(down, tokens, queue);
+    HEARTH_CHECK(run_up(up, up_kernels, tokens, queue));
     // The one-token kernel has rounded its result already.
-    if (!is_one || !node.rounds_up) {
+    if (node.rounds_down && !(is_one && node.rounds_up)) {
         HEARTH_CHECK(quantise(up.hidden, hidden, pairs, queue));
     }
-    return is_one ? experts_down_one(down, queue) : experts_down_tile(down, tokens, queue);
+    return run_down(down, down_kernels, tokens, queue);
 }
 
 }  // namespace hearth::cuda

@@ -76,7 +76,8 @@ Result<std::unique_ptr<compute::Backend>> make_cuda_backend(const CudaOptions& o
     const ProgramOptions program_options{
         .is_exact = options.is_exact,
         .has_graphs = options.has_graphs,
-        .has_overlap = options.has_overlap && device.can_overlap_kernels};
+        .has_overlap = options.has_overlap && device.can_overlap_kernels,
+        .has_bf16 = device.has_bf16};
     return std::unique_ptr<compute::Backend>(
         std::make_unique<CudaBackend>(std::move(device), program_options, std::move(stream)));
 }

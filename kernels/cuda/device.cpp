@@ -12,6 +12,8 @@ constexpr int kMajorMin = 7;
 constexpr int kMinorMin = 5;
 /// Hopper: the oldest whose kernels may start before their predecessor has ended.
 constexpr int kMajorOverlap = 9;
+/// Ampere: the oldest whose tensor cores multiply BF16.
+constexpr int kMajorBf16 = 8;
 
 Failure unavailable(const std::string& why) {
     return fail(ErrorCode::unavailable, why, "cuda");
@@ -87,6 +89,7 @@ Result<Device> choose_device(std::optional<int> wanted) {
     }
     return Device{best,
                   best_properties.major >= kMajorOverlap,
+                  best_properties.major >= kMajorBf16,
                   std::string(best_properties.name) + ", " + std::to_string(gibibytes) +
                       " GiB, compute capability " + capability_text(best_properties) +
                       ", driver for CUDA " + version_text(driver)};

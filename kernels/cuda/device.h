@@ -11,6 +11,7 @@ namespace hearth::cuda {
 struct Device {
     int index = 0;
     bool can_overlap_kernels = false;  ///< from compute capability 9.0 on
+    bool has_bf16 = false;             ///< tensor cores for it: from compute capability 8.0 on
     std::string
         description;  ///< "NVIDIA H100, 80 GiB, compute capability 9.0, driver for CUDA 13.0"
 };

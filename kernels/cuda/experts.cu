@@ -343,6 +343,10 @@ Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue qu
         HEARTH_CHECK(launch(
             "experts_down_tile", experts_down_tile_kernel<kTileGroupsMany>, shape, queue, args));
     }
+    return sum_pairs(args, tokens, queue);
+}
+
+Result<void> sum_pairs(const ExpertsDownArgs& args, int tokens, Queue queue) {
     constexpr int kThreads = 256;
     return launch("sum_pairs",
                   sum_pairs_kernel,

@@ -2,7 +2,8 @@
 // block serves 32 rows of a slot and rounds its result on the spot, and a warp sums an output row
 // over all slots. Several tokens: pairs sorted by expert, tiles of the tensor cores, so that an
 // expert's weights are read once for all its tokens. Slots are summed in order, so the bits agree.
-// The float kernels serve any types, and float weights.
+// F16 and BF16 weights have the same two by tiles of their own (half_tile.cuh). The float kernels
+// serve any types, a pair at a time.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -34,12 +35,14 @@ struct ExpertsUpArgs {
     Q8Rows rounded =
         {};  ///< (pairs, ffn_dim) out of the one-token kernel, where quants is not null
     SharedExpert shared = {};  ///< of the one-token kernel
-    PairTiles tiles;           ///< of the tile kernel
+    PairTiles tiles;           ///< of the tile kernels; tiles null: one token
     int tiles_max = 0;
     int tile_pairs = 0;
 };
 Result<void> experts_up_one(const ExpertsUpArgs& args, Queue queue);
 Result<void> experts_up_tile(const ExpertsUpArgs& args, Queue queue);
+/// Gate and up are of one type that fits_half_tile().
+Result<void> experts_up_half(const ExpertsUpArgs& args, Queue queue);
 Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, Queue queue);
 
 struct ExpertsDownArgs {
@@ -53,15 +56,19 @@ struct ExpertsDownArgs {
     FloatRows residual = {};  ///< data null: none
     FloatRows out;
     SharedExpert shared = {};  ///< of the one-token kernel
-    FloatRows products;        ///< (pairs, rows) room of the tile kernel
-    PairTiles tiles;
+    FloatRows products;        ///< (pairs, rows) room of the tile kernels
+    PairTiles tiles;           ///< null: one token
     int tiles_max = 0;
     int tile_pairs = 0;
 };
 Result<void> experts_down_one(const ExpertsDownArgs& args, Queue queue);
 /// Two kernels: products, then their sum.
 Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue queue);
+/// Down fits_half_tile().
+Result<void> experts_down_half(const ExpertsDownArgs& args, int tokens, Queue queue);
 Result<void> experts_down_float(const ExpertsDownArgs& args, int tokens, Queue queue);
+/// out = [residual +] each slot's products, weighed and in order.
+Result<void> sum_pairs(const ExpertsDownArgs& args, int tokens, Queue queue);
 
 /// Pairs of a tile: more where the experts have enough of them to fill it.
 constexpr int tile_pairs_for(int pairs, int expert_count) {

@@ -40,6 +40,10 @@ constexpr bool is_quantised(Format format) {
     return format >= Format::q8_0;
 }
 
+constexpr bool is_half(Format format) {
+    return format == Format::f16 || format == Format::bf16;
+}
+
 /// Borrowed device memory; plain, so that kernels take it by value.
 struct Matrix {
     const std::uint8_t* quants = nullptr;
@@ -49,6 +53,13 @@ struct Matrix {
     std::int32_t columns = 0;
     Format format = Format::f32;
 };
+
+/// Whether the tensor cores can multiply a matrix of halves by floats: whole chunks of 32 columns,
+/// so that rows are read in 16-byte pieces. A device without BF16 leaves these to the mat-vec.
+constexpr bool fits_half_tile(const Matrix& m, bool has_bf16) {
+    return is_half(m.format) && m.columns % kChunkWeights == 0 &&
+           (m.format == Format::f16 || has_bf16);
+}
 
 /// Activations rounded to eight bits in blocks of 32: value = d * quant.
 struct Q8Scale {

@@ -29,6 +29,7 @@ struct ProgramOptions {
     bool is_exact = false;     ///< activations stay floats
     bool has_graphs = true;    ///< small steps are captured
     bool has_overlap = false;  ///< kernels start before their predecessors have ended
+    bool has_bf16 = true;      ///< tensor cores multiply BF16
 };
 
 class CudaProgram final : public compute::Program, public compute::StepQueue {
@@ -78,7 +79,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
           vocab_size_(plan.vocab_size),
           kv_layout_(plan.kv),
           stream_(std::move(stream)),
-          queue_(stream_->get(), options.has_overlap) {}
+          queue_(stream_->get(), options.has_overlap, options.has_bf16) {}
 
     Result<void> take_memory(const compute::Plan& plan,
                              const CudaWeights& weights,

@@ -1,54 +1,14 @@
 #include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/project.h"
+#include "kernels/cuda/project_part.cuh"
 #include "kernels/cuda/tile.cuh"
 
 namespace hearth::cuda {
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kFloatTokens = 4;
-
-/// The part that a block works on, and the block's number within it.
-struct BlockOfPart {
-    int part = 0;
-    int block = 0;
-};
-__device__ __forceinline__ BlockOfPart find_part(const ProjectArgs& args, int rows_per_block) {
-    BlockOfPart found{0, static_cast<int>(blockIdx.x)};
-    while (found.part + 1 < args.part_count) {
-        const int blocks = (args.parts[found.part].rows + rows_per_block - 1) / rows_per_block;
-        if (found.block < blocks) break;
-        found.block -= blocks;
-        ++found.part;
-    }
-    return found;
-}
-
-unsigned block_count(const ProjectArgs& args, int rows_per_block) {
-    unsigned blocks = 0;
-    for (int i = 0; i < args.part_count; ++i) {
-        blocks += blocks_for(args.parts[i].rows, rows_per_block);
-    }
-    return blocks;
-}
-
-__device__ __forceinline__ int token_count(const ProjectArgs& args, int tokens) {
-    return args.count == nullptr ? tokens : *args.count;
-}
-__device__ __forceinline__ std::int64_t x_row(const ProjectArgs& args, int token) {
-    return args.row_map == nullptr ? token : args.row_map[token];
-}
-
-__device__ __forceinline__ void store(
-    const ProjectPart& part, std::int64_t token, int row, std::int64_t column, float dot) {
-    float value = part.scale * dot;
-    if (part.bias != nullptr) value += part.bias[row];
-    if (part.residual.data != nullptr) {
-        value += part.residual.data[token * part.residual.stride + column];
-    }
-    part.out.data[token * part.out.stride + column] = value;
-}
+constexpr int kFloatTokens = 8;
 
 /// One token; `lanes` lanes per row. Reads the weights once, 40 bytes of activations per chunk from
 /// L1; bound by memory.
@@ -198,6 +158,7 @@ Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue) {
 }
 
 Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue) {
+    if (is_half_product(args, queue)) return project_half(args, tokens, queue);
     if (tokens == 1) return project_floats<1>(args, tokens, queue);
     return project_floats<kFloatTokens>(args, tokens, queue);
 }

@@ -1,7 +1,8 @@
 // Matrix products with the weights of one or several matrices that share their input: one warp
 // works on a row (mat-vec), or a block on 16 rows and up to 32 tokens with the tensor cores (tile).
 // Both add the chunks of a row in one order: chunk c goes to strand c % 32, strands are summed
-// pairwise. So a token's result has the same bits alone and in company.
+// pairwise. So a token's result has the same bits alone and in company. F16 and BF16 weights have
+// two kernels of their own, with the order of half_tile.cuh.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -44,5 +45,11 @@ Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue);
 
 /// Any weights, activations as floats. Parts share a format.
 Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue);
+
+/// F16 and BF16 weights by the tensor cores, where is_half_product(): project_float does it by
+/// itself.
+Result<void> project_half(const ProjectArgs& args, int tokens, Queue queue);
+/// Depends on the weights and the device, never on the step.
+bool is_half_product(const ProjectArgs& args, const Queue& queue);
 
 }  // namespace hearth::cuda

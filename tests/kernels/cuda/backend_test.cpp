@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/reference/reference_backend.h"
 #include "tests/kernels/cuda/emulated/cuda_runtime.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
@@ -102,6 +103,24 @@ TEST_CASE("a layer is a dozen kernels for one token", "[cuda][backend]") {
     // Norm, q k v, heads, splits, merge, output; the same expert block.
     CHECK(kernels_per_layer({.architecture = "qwen3moe", .hidden_dim = 128}, 1) == 10);
     CHECK(kernels_per_layer({.hidden_dim = 128, .has_unsplit_kv_b = true}, 3) < 20);
+}
+
+TEST_CASE("Turing, whose tensor cores have no BF16, serves such a model all the same",
+          "[cuda][backend]") {
+    const OtherDevice restore;
+    simt::device.major = 7;
+    simt::device.minor = 5;
+    const std::vector<std::int32_t> tokens = {5, 9, 2, 7, 1};
+    for (const auto dtype : {compute::Dtype::bf16, compute::Dtype::f16}) {
+        const auto model = test::tiny_model({.dtype = dtype, .layer_count = 2});
+        const auto backend = make_cuda_backend({});
+        test::ModelRunner runner(model, **backend, {});
+        const auto found = runner.run_chunks(tokens, 5);
+        const auto reference = reference::make_reference_backend();
+        const auto expected = test::ModelRunner(model, *reference, {}).run_chunks(tokens, 5);
+        CHECK(test::median(test::relative_l2_rows(found, expected, model->config().vocab_size)) <
+              0.002);
+    }
 }
 
 TEST_CASE("a step finds the smallest bucket that holds it", "[cuda][buckets]") {

@@ -329,6 +329,9 @@ TEST_CASE("expert blocks of all types, for one token and many", "[cuda][experts]
     check_experts(Dtype::q8_0, Dtype::f16, 32, 36);
     check_experts(Dtype::f16, Dtype::q8_0, 33, 32);
     check_experts(Dtype::bf16, Dtype::f32, 20, 17);
+    check_experts(Dtype::f16, Dtype::f16, 64, 160);
+    check_experts(Dtype::bf16, Dtype::bf16, 288, 32);
+    check_experts(Dtype::bf16, Dtype::q5_0, 32, 64);
 }
 
 }  // namespace

@@ -130,6 +130,8 @@ TEST_CASE("numbers do not depend on chunks, company or graphs", "[cuda][program]
         check_contract(options);
     }
     check_contract({.dtype = Dtype::f32, .layer_count = 2});
+    check_contract({.dtype = Dtype::f16, .layer_count = 2});
+    check_contract({.architecture = "qwen3moe", .dtype = Dtype::bf16, .layer_count = 2});
     check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1});
     check_contract(
         {.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256, .layer_count = 2});

@@ -438,3 +438,5 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
     return cudaSuccess;
 }
 // NOLINTEND(readability-identifier-naming)
+
+#include "tests/kernels/cuda/emulated/mma_float.h"
