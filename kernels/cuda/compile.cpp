@@ -9,6 +9,7 @@
 #include "kernels/cuda/compile_attention.h"
 #include "kernels/cuda/compile_experts.h"
 #include "kernels/cuda/head_jobs.h"
+#include "kernels/cuda/norm_readers.h"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/cuda/values.h"
@@ -90,8 +91,14 @@ class Compiler {
                 .angles_of = [this](const compute::Rope& op) { return angles_of(op); }};
     }
     [[nodiscard]] RouteArgs route_args(const compute::RouteTopK& op) const;
+    [[nodiscard]] const compute::RouteTopK* route_of(std::size_t project) const;
     bool join_router(const compute::Project& op);
+    [[nodiscard]] bool rounds_up(const compute::Experts& op) const {
+        return is_rounding(op.gate) && is_rounding(op.up);
+    }
+    [[nodiscard]] std::optional<SharedPattern> shared_of(std::size_t experts) const;
     std::size_t join_shared(ExpertsNode& node) const;
+    [[nodiscard]] std::size_t norm_reader(std::size_t first) const;
 
     const Plan& plan_;
     const CudaWeights& weights_;
@@ -134,8 +141,29 @@ Result<void> Compiler::add(const compute::RmsNorm& op) {
     push("rms_norm", [args](const StepShape& shape, Queue queue) {
         return rms_norm(*args, shape.tokens, queue);
     });
-    values_.wrote(op.out, op.group_dim % kChunkWeights == 0 ? &args->rounded : nullptr);
+    const bool is_left = readers_can_norm(
+        plan_, next_ - 1, [this](std::size_t first) { return norm_reader(first); });
+    out_.nodes.back().serves_one = !is_left;
+    NormInput norm;
+    if (is_left) {
+        norm = {args->x.data, args->weight, static_cast<std::int32_t>(op.x.dim), op.epsilon};
+    }
+    values_.wrote(op.out, op.group_dim % kChunkWeights == 0 ? &args->rounded : nullptr, norm);
     return {};
+}
+
+/// As NormReader: the operations from `first` on whose kernels for one token can norm their input.
+std::size_t Compiler::norm_reader(std::size_t first) const {
+    const compute::Operation& operation = plan_.operations[first];
+    if (const auto* project = std::get_if<compute::Project>(&operation)) {
+        const bool can = is_rounding(project->weight) ? project->out.dim <= kNormRowsMax
+                                                      : route_of(first) != nullptr;
+        return can ? 1 : 0;
+    }
+    const auto* experts = std::get_if<compute::Experts>(&operation);
+    if (experts == nullptr || !rounds_up(*experts)) return 0;
+    const auto shared = shared_of(first);
+    return shared ? 1 + shared->operations : 1;
 }
 
 ProjectPart Compiler::part_of(const compute::Project& op) const {
@@ -178,6 +206,7 @@ Result<void> Compiler::add(const compute::Project& op) {
     }
     if (is_rounding(op.weight)) {
         args.x = rounded(op.x);
+        args.norm = values_.norm_of(op.x);
         push("project_q8", [args](const StepShape& shape, Queue queue) {
             return project_q8(args, shape.tokens, queue);
         });
@@ -260,16 +289,21 @@ Result<void> Compiler::add(const compute::RouteTopK& op) {
     return {};
 }
 
-/// A router of floats whose choice comes next: one kernel for few tokens.
-bool Compiler::join_router(const compute::Project& op) {
-    const auto* route = next_ < plan_.operations.size()
-                            ? std::get_if<compute::RouteTopK>(&plan_.operations[next_])
-                            : nullptr;
-    const bool fits = route != nullptr && route->logits.id == op.out.id &&
-                      route->logits.offset == op.out.offset && route->logits.dim == op.out.dim &&
+/// The choice that comes right after a router of floats, where one kernel can do both.
+const compute::RouteTopK* Compiler::route_of(std::size_t project) const {
+    if (project + 1 >= plan_.operations.size()) return nullptr;
+    const auto& op = std::get<compute::Project>(plan_.operations[project]);
+    const auto* route = std::get_if<compute::RouteTopK>(&plan_.operations[project + 1]);
+    const bool fits = route != nullptr && is_same(route->logits, op.out) &&
                       route->logits.dim <= kExpertsMax && !is_rounding(op.weight) &&
                       op.bias == kNone && op.residual.id == kNone;
-    if (!fits) return false;
+    return fits ? route : nullptr;
+}
+
+/// A router of floats whose choice comes next: one kernel for few tokens.
+bool Compiler::join_router(const compute::Project& op) {
+    const compute::RouteTopK* route = route_of(next_ - 1);
+    if (route == nullptr) return false;
     if (router_done_ == nullptr) {
         router_done_ = workspace_.take<std::int32_t>(kRouterTokensMax);
         // Zeros, as floats and as integers.
@@ -278,15 +312,17 @@ bool Compiler::join_router(const compute::Project& op) {
     const RouterArgs args{.route = route_args(*route),
                           .weight = weights_.matrix(op.weight),
                           .x = values_.floats(op.x),
+                          .norm = values_.norm_of(op.x),
                           .done = router_done_};
     ProjectArgs many;
     many.parts[0] = part_of(op);
     many.part_count = 1;
     many.x_float = args.x;
     push("router", [args, many, step = step_](const StepShape& shape, Queue queue) {
-        return shape.tokens <= kRouterTokensMax
-                   ? route_from_weights(args, step, shape.tokens, queue)
-                   : project_float(many, shape.tokens, queue);
+        if (shape.tokens > kRouterTokensMax) return project_float(many, shape.tokens, queue);
+        RouterArgs now = args;
+        if (shape.tokens > 1) now.norm = {};
+        return route_from_weights(now, step, shape.tokens, queue);
     });
     values_.wrote(op.out);
     is_router_joined_ = true;
@@ -309,9 +345,12 @@ Result<void> Compiler::add(const compute::Experts& op) {
         .rows = static_cast<int>(op.out.dim),
         .experts_per_token = static_cast<int>(op.experts.dim),
         .room = *experts_room_};
-    node.rounds_up = is_rounding(op.gate) && is_rounding(op.up);
+    node.rounds_up = rounds_up(op);
     node.rounds_down = is_rounding(op.down);
-    if (node.rounds_up) node.x_rounded = rounded(op.x);
+    if (node.rounds_up) {
+        node.x_rounded = rounded(op.x);
+        node.norm = values_.norm_of(op.x);
+    }
     const std::size_t joined = join_shared(node);
     push("experts", [node](const StepShape& shape, Queue queue) {
         return run_experts(node, shape.tokens, queue);
@@ -321,14 +360,22 @@ Result<void> Compiler::add(const compute::Experts& op) {
     return {};
 }
 
-/// Takes the shared expert that follows into the one-token kernels, where its types allow it. Gives
-/// the place behind its operations, or 0.
-std::size_t Compiler::join_shared(ExpertsNode& node) const {
-    const auto pattern = find_shared_expert(plan_, next_ - 1);
-    if (!pattern || !node.rounds_up || !node.rounds_down) return 0;
+/// The shared expert that follows an Experts operation, where the one-token kernels can take it in.
+std::optional<SharedPattern> Compiler::shared_of(std::size_t experts) const {
+    const auto& op = std::get<compute::Experts>(plan_.operations[experts]);
+    auto pattern = find_shared_expert(plan_, experts);
+    if (!pattern || !rounds_up(op) || !is_rounding(op.down)) return std::nullopt;
     for (const compute::Project* each : {pattern->gate, pattern->up, pattern->down}) {
-        if (!is_rounding(each->weight)) return 0;
+        if (!is_rounding(each->weight)) return std::nullopt;
     }
+    return pattern;
+}
+
+/// Takes the shared expert that follows into the one-token kernels. Gives the place behind its
+/// operations, or 0.
+std::size_t Compiler::join_shared(ExpertsNode& node) const {
+    const auto pattern = shared_of(next_ - 1);
+    if (!pattern) return 0;
     const auto ffn_dim = static_cast<std::int32_t>(pattern->gate->out.dim);
     node.shared = {.gate = weights_.matrix(pattern->gate->weight),
                    .up = weights_.matrix(pattern->up->weight),

@@ -4,8 +4,8 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/cuda/operands.h"
 #include "kernels/cuda/rows.h"
-#include "kernels/cuda/values.h"
 
 namespace hearth::cuda {
 namespace {
@@ -15,6 +15,7 @@ ExpertsUpArgs up_args(const ExpertsNode& node, const Q8Rows& hidden, const PairT
                        .up = node.up,
                        .experts = node.experts,
                        .x = node.x_rounded,
+                       .norm = node.norm,
                        .x_float = node.x,
                        .ffn_dim = node.ffn_dim,
                        .experts_per_token = node.experts_per_token,
@@ -42,46 +43,17 @@ ExpertsDownArgs down_args(const ExpertsNode& node, const Q8Rows& hidden, const P
 
 using compute::Slice;
 
-bool is_same(const Slice& a, const Slice& b) {
-    return a.id == b.id && a.offset == b.offset && a.dim == b.dim;
-}
-
-/// What an operation reads; slices without a value among them.
-struct Reads {
-    std::vector<Slice> operator()(const compute::Embed& /*op*/) const { return {}; }
-    std::vector<Slice> operator()(const compute::RmsNorm& op) const { return {op.x}; }
-    std::vector<Slice> operator()(const compute::Project& op) const { return {op.x, op.residual}; }
-    std::vector<Slice> operator()(const compute::Rope& op) const { return {op.x}; }
-    std::vector<Slice> operator()(const compute::AttentionGqa& op) const {
-        return {op.q, op.k, op.v};
-    }
-    std::vector<Slice> operator()(const compute::AttentionMla& op) const {
-        return {op.q, op.latent};
-    }
-    std::vector<Slice> operator()(const compute::RouteTopK& op) const { return {op.logits}; }
-    std::vector<Slice> operator()(const compute::Experts& op) const {
-        return {op.x, op.experts, op.weights, op.residual};
-    }
-    std::vector<Slice> operator()(const compute::Swiglu& op) const { return {op.gate, op.up}; }
-    std::vector<Slice> operator()(const compute::Add& op) const { return {op.a, op.b}; }
-    std::vector<Slice> operator()(const compute::Logits& op) const { return {op.x}; }
-};
-
 /// Whether the contents of a slice may be read from operation `first` on. Only whole products that
 /// are written to it count as new contents.
 bool is_read_from(const compute::Plan& plan, std::size_t first, const Slice& slice) {
     for (std::size_t i = first; i < plan.operations.size(); ++i) {
         const compute::Operation& operation = plan.operations[i];
-        const auto reads = std::visit(Reads{}, operation);
+        const auto reads = reads_of(operation);
         if (std::ranges::any_of(reads, [&](const Slice& each) { return overlap(each, slice); })) {
             return true;
         }
         const auto* project = std::get_if<compute::Project>(&operation);
-        if (project != nullptr && project->out.id == slice.id &&
-            project->out.offset <= slice.offset &&
-            project->out.offset + project->out.dim >= slice.offset + slice.dim) {
-            return false;
-        }
+        if (project != nullptr && covers(project->out, slice)) return false;
     }
     return false;
 }

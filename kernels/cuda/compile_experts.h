@@ -34,6 +34,7 @@ struct ExpertsNode {
     int expert_count = 0, ffn_dim = 0;
     FloatRows x;
     Q8Rows x_rounded = {};  ///< where rounds_up
+    NormInput norm = {};    ///< what one token takes instead of x_rounded, where x is not null
     IntRows experts;
     FloatRows weights, residual, out;
     int rows = 0;  ///< out.dim

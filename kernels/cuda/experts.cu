@@ -1,12 +1,14 @@
 #include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row.cuh"
 #include "kernels/cuda/tile.cuh"
 
 namespace hearth::cuda {
 namespace {
 
 constexpr int kWarps = 8;
+static_assert(kWarps == kNormWarps);
 constexpr int kRowsOfWarp = kChunkWeights / kWarps;  ///< a block makes one block of 32 results
 constexpr int kTileGroupsMany = 4;
 
@@ -39,7 +41,7 @@ __device__ __forceinline__ void row_dots(const Matrix& m,
 }
 
 /// One token: a block per (32 rows, slot), a warp per 4 rows of gate and of up. Reads their weights
-/// once and the token's activations from L1; bound by memory.
+/// once and the token's activations from L1, or norms them first; bound by memory.
 __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(ExpertsUpArgs args) {
     wait_for_predecessor();
     auto* results = static_cast<float*>(block_memory());
@@ -55,8 +57,10 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(Expe
     const Matrix up = is_shared ? args.shared.up : args.up;
     float gates[kRowsOfWarp] = {};
     float ups[kRowsOfWarp] = {};
-    row_dots(gate, row, begin + ffn_dim - 1, args.x, 0, gates);
-    row_dots(up, row, begin + ffn_dim - 1, args.x, 0, ups);
+    const Q8Rows x =
+        args.norm.x == nullptr ? args.x : norm_to_q8(args.norm, results + kChunkWeights);
+    row_dots(gate, row, begin + ffn_dim - 1, x, 0, gates);
+    row_dots(up, row, begin + ffn_dim - 1, x, 0, ups);
 #pragma unroll
     for (int i = 0; i < kRowsOfWarp; ++i) {
         if (warp_lane() == i) {
@@ -309,7 +313,7 @@ Result<void> experts_up_one(const ExpertsUpArgs& args, Queue queue) {
         {.grid = dim3(blocks_for(widest, kChunkWeights),
                       static_cast<unsigned>(args.experts_per_token + (has_shared ? 1 : 0))),
          .block = dim3(kWarps * kWarpLanes),
-         .shared_bytes = kChunkWeights * sizeof(float)},
+         .shared_bytes = kChunkWeights * sizeof(float) + norm_q8_bytes(args.norm)},
         queue,
         args);
 }

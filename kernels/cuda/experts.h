@@ -27,8 +27,9 @@ struct SharedExpert {
 struct ExpertsUpArgs {
     Matrix gate, up;  ///< (experts, ffn_dim, columns)
     IntRows experts;
-    Q8Rows x;           ///< of the rounded kernels
-    FloatRows x_float;  ///< of the float kernel
+    Q8Rows x;             ///< of the rounded kernels
+    NormInput norm = {};  ///< of the one-token kernel: instead of x
+    FloatRows x_float;    ///< of the float kernel
     int ffn_dim = 0;
     int experts_per_token = 0;
     FloatRows hidden;  ///< (pairs, ffn_dim) out, where data is not null

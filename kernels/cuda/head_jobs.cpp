@@ -4,16 +4,12 @@
 #include <variant>
 
 #include "kernels/cuda/heads.h"
-#include "kernels/cuda/values.h"
+#include "kernels/cuda/operands.h"
 
 namespace hearth::cuda {
 namespace {
 
 using compute::Slice;
-
-bool is_same(const Slice& a, const Slice& b) {
-    return a.id == b.id && a.offset == b.offset && a.dim == b.dim;
-}
 
 class Jobs {
   public:

@@ -1,6 +1,6 @@
-#include "kernels/cuda/device.cuh"
 #include "kernels/cuda/heads.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -28,12 +28,7 @@ __device__ __forceinline__ std::uint16_t* cache_row(const CacheLayer& cache,
 }
 
 __device__ __forceinline__ void normalise(const HeadJob& job, float* row, float* sums) {
-    float squares = 0.0F;
-    for (int i = static_cast<int>(threadIdx.x); i < job.head_dim; i += kThreads) {
-        squares = __fmaf_rn(row[i], row[i], squares);
-    }
-    const float mean = block_sum(squares, sums) / static_cast<float>(job.head_dim);
-    const float factor = 1.0F / sqrtf(mean + job.epsilon);
+    const float factor = rms_factor(row, job.head_dim, job.epsilon, sums);
     for (int i = static_cast<int>(threadIdx.x); i < job.head_dim; i += kThreads) {
         row[i] = row[i] * factor * job.norm[i];
     }
@@ -42,12 +37,7 @@ __device__ __forceinline__ void normalise(const HeadJob& job, float* row, float*
 __device__ __forceinline__ void rotate(const HeadJob& job, float* row, std::int64_t token) {
     float* columns = row + job.rotate_offset;
     for (int i = static_cast<int>(threadIdx.x); i < job.pairs; i += kThreads) {
-        const float2 angle = job.angles[token * job.pairs + i];
-        float& a = columns[job.is_interleaved ? 2 * i : i];
-        float& b = columns[job.is_interleaved ? 2 * i + 1 : i + job.pairs];
-        const float rotated = a * angle.x - b * angle.y;
-        b = a * angle.y + b * angle.x;
-        a = rotated;
+        rotate_pair(columns, i, job.pairs, job.is_interleaved, job.angles[token * job.pairs + i]);
     }
 }
 

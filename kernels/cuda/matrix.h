@@ -72,6 +72,14 @@ struct Q8Rows {
     std::int32_t columns = 0;
 };
 
+/// A row that a kernel norms by itself: x / rms(x) * weight. x null: its input is normed already.
+struct NormInput {
+    const float* x = nullptr;
+    const float* weight = nullptr;  ///< (dim)
+    std::int32_t dim = 0;           ///< a multiple of 32
+    float epsilon = 0.0F;
+};
+
 /// Columns of an activation: rows lie `stride` floats apart.
 struct FloatRows {
     float* data = nullptr;

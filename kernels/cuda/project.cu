@@ -2,16 +2,18 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/project_part.cuh"
+#include "kernels/cuda/row.cuh"
 #include "kernels/cuda/tile.cuh"
 
 namespace hearth::cuda {
 namespace {
 
 constexpr int kWarps = 8;
+static_assert(kWarps == kNormWarps);
 constexpr int kFloatTokens = 8;
 
 /// One token; `lanes` lanes per row. Reads the weights once, 40 bytes of activations per chunk from
-/// L1; bound by memory.
+/// L1, or norms the token's row first; bound by memory.
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
     project_one_kernel(ProjectArgs args, int lanes) {
     wait_for_predecessor();
@@ -20,16 +22,21 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
     const BlockOfPart at = find_part(args, kWarps * rows_per_warp);
     const ProjectPart& part = args.parts[at.part];
     const int row = (at.block * kWarps + warp_of_block()) * rows_per_warp + warp_lane() / lanes;
-    const std::int64_t from = x_row(args, 0);
-    const std::int8_t* x = args.x.quants + from * args.x.columns;
-    const Q8Scale* scales = args.x.scales + from * (args.x.columns / kChunkWeights);
+    Q8Rows x = args.x;
+    if (args.norm.x != nullptr) {
+        x = norm_to_q8(args.norm, block_memory());
+    } else {
+        const std::int64_t from = x_row(args, 0);
+        x.quants += from * x.columns;
+        x.scales += from * (x.columns / kChunkWeights);
+    }
     float sums[1] = {0.0F};
     with_quantised(part.weight.format, [&](auto tag) {
         add_row_dots<decltype(tag)::value, 1>(part.weight,
                                               smaller(row, part.rows - 1),
                                               part.rows - 1,
-                                              x,
-                                              scales,
+                                              x.quants,
+                                              x.scales,
                                               warp_lane() % lanes,
                                               lanes,
                                               sums);
@@ -148,13 +155,14 @@ Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue) {
     if (tokens > 1) return project_tile<1>(args, tokens, queue);
     const int lanes = lanes_for(args.parts[0].weight.columns / kChunkWeights);
     const int rows_per_block = kWarps * kWarpLanes / lanes;
-    return launch(
-        "project_one",
-        project_one_kernel,
-        {.grid = dim3(block_count(args, rows_per_block)), .block = dim3(kWarps * kWarpLanes)},
-        queue,
-        args,
-        lanes);
+    return launch("project_one",
+                  project_one_kernel,
+                  {.grid = dim3(block_count(args, rows_per_block)),
+                   .block = dim3(kWarps * kWarpLanes),
+                   .shared_bytes = norm_q8_bytes(args.norm)},
+                  queue,
+                  args,
+                  lanes);
 }
 
 Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue) {

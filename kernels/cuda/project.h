@@ -29,6 +29,7 @@ struct ProjectArgs {
     ProjectPart parts[kProjectPartsMax];
     int part_count = 0;
     Q8Rows x;                               ///< for project_q8
+    NormInput norm = {};                    ///< of one token's project_q8: instead of x
     FloatRows x_float;                      ///< for project_float
     const std::int32_t* row_map = nullptr;  ///< token i reads row row_map[i] of x; null: row i
     const std::int32_t* count =

@@ -4,6 +4,7 @@
 #include "kernels/cuda/dot.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/route.h"
+#include "kernels/cuda/row.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -158,6 +159,7 @@ __global__ void __launch_bounds__(kWarpLanes) route_kernel(RouteArgs args, StepT
 }
 
 constexpr int kRouterWarps = 8;
+static_assert(kRouterWarps == kNormWarps);
 
 /// A warp per expert, then the token's last block chooses. Reads the router's weights once per
 /// token; bound by latency.
@@ -173,8 +175,9 @@ __global__ void __launch_bounds__(kRouterWarps* kWarpLanes)
         return;
     }
     const int expert = static_cast<int>(blockIdx.x) * kRouterWarps + warp_of_block();
+    const float* x[1] = {args.norm.x == nullptr ? args.x.data + token * args.x.stride
+                                                : norm_to_floats(args.norm, shared)};
     if (expert < route.expert_count) {
-        const float* x[1] = {args.x.data + token * args.x.stride};
         float sum[1] = {0.0F};
         with_format(args.weight.format, [&](auto tag) {
             add_float_dots<decltype(tag)::value, 1>(
@@ -260,12 +263,15 @@ Result<void> route_from_weights(const RouterArgs& args,
                                 const StepTables& step,
                                 int tokens,
                                 Queue queue) {
+    // The normed row makes room for the choice.
+    const std::size_t normed = norm_floats_bytes(args.norm);
+    const std::size_t route = route_shared_bytes(args.route);
     return launch(
         "router",
         router_kernel,
         {dim3(blocks_for(args.route.expert_count, kRouterWarps), static_cast<unsigned>(tokens)),
          dim3(kRouterWarps * kWarpLanes),
-         route_shared_bytes(args.route)},
+         normed > route ? normed : route},
         queue,
         args,
         step);

@@ -36,6 +36,7 @@ struct RouterArgs {
     RouteArgs route;
     Matrix weight;  ///< (expert_count, columns) floats
     FloatRows x;
+    NormInput norm = {};  ///< of one token: instead of x
     /// (tokens) blocks of a token that are done; zero before and after.
     std::int32_t* done = nullptr;
 };

@@ -1,5 +1,5 @@
-#include "kernels/cuda/chunk.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row.cuh"
 #include "kernels/cuda/rows.h"
 
 namespace hearth::cuda {
@@ -43,12 +43,7 @@ __global__ void rms_norm_kernel(RmsNormArgs args) {
     float* out = args.out.data + token * args.out.stride + first;
     const int threads = static_cast<int>(blockDim.x);
     const int thread = static_cast<int>(threadIdx.x);
-    float squares = 0.0F;
-    for (int i = thread; i < args.group_dim; i += threads) {
-        squares = __fmaf_rn(x[i], x[i], squares);
-    }
-    const float mean = block_sum(squares, sums) / static_cast<float>(args.group_dim);
-    const float factor = 1.0F / sqrtf(mean + args.epsilon);
+    const float factor = rms_factor(x, args.group_dim, args.epsilon, sums);
     for (int i = thread; i < args.group_dim; i += threads) {
         const float value = x[i] * factor * args.weight[i];
         out[i] = value;
@@ -90,12 +85,7 @@ __global__ void rope_kernel(RopeArgs args) {
     const int i = pair % args.pairs;
     float* columns = args.x.data + token * args.x.stride + pair / args.pairs * args.head_dim +
                      args.rotate_offset;
-    const float2 angle = args.angles[token * args.pairs + i];
-    float& a = columns[args.is_interleaved ? 2 * i : i];
-    float& b = columns[args.is_interleaved ? 2 * i + 1 : i + args.pairs];
-    const float rotated = a * angle.x - b * angle.y;
-    b = a * angle.y + b * angle.x;
-    a = rotated;
+    rotate_pair(columns, i, args.pairs, args.is_interleaved, args.angles[token * args.pairs + i]);
 }
 
 /// Reads 4 bytes a value, writes 2; bound by latency.
@@ -160,14 +150,14 @@ Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, Qu
 }
 
 Result<void> rms_norm(const RmsNormArgs& args, int tokens, Queue queue) {
-    constexpr int kThreadsMax = 512;
+    // Fewer threads give the same bits: those that are left out would add zeros.
     const int wanted = (args.group_dim + kWarpLanes - 1) / kWarpLanes * kWarpLanes;
-    const int threads = wanted < kThreadsMax ? wanted : kThreadsMax;
+    const int threads = smaller(wanted, kNormThreads);
     return launch("rms_norm",
                   rms_norm_kernel,
                   {.grid = dim3(static_cast<unsigned>(args.groups), static_cast<unsigned>(tokens)),
                    .block = dim3(static_cast<unsigned>(threads)),
-                   .shared_bytes = sizeof(float) * kThreadsMax / kWarpLanes},
+                   .shared_bytes = sizeof(float) * kNormWarps},
                   queue,
                   args);
 }

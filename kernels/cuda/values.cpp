@@ -3,17 +3,6 @@
 #include <algorithm>
 
 namespace hearth::cuda {
-namespace {
-
-bool is_same(const compute::Slice& a, const compute::Slice& b) {
-    return a.id == b.id && a.offset == b.offset && a.dim == b.dim;
-}
-
-}  // namespace
-
-bool overlap(const compute::Slice& a, const compute::Slice& b) {
-    return a.id == b.id && a.offset < b.offset + b.dim && b.offset < a.offset + a.dim;
-}
 
 Values::Values(const compute::Plan& plan, Workspace& workspace)
     : plan_(plan),
@@ -36,16 +25,22 @@ IntRows Values::ints(const compute::Slice& slice) const {
     return {base == nullptr ? nullptr : base + slice.offset, plan_.values[id].dim};
 }
 
-void Values::wrote(const compute::Slice& slice, Q8Rows* emitter) {
+void Values::wrote(const compute::Slice& slice, Q8Rows* emitter, const NormInput& norm) {
     std::erase_if(contents_, [&](const Content& each) { return overlap(each.slice, slice); });
-    contents_.push_back({slice, emitter, false});
+    contents_.push_back({slice, emitter, norm, false});
+}
+
+NormInput Values::norm_of(const compute::Slice& slice) const {
+    const auto found = std::ranges::find_if(
+        contents_, [&](const Content& each) { return is_same(each.slice, slice); });
+    return found == contents_.end() ? NormInput{} : found->norm;
 }
 
 Values::Content& Values::content(const compute::Slice& slice) {
     for (Content& each : contents_) {
         if (is_same(each.slice, slice)) return each;
     }
-    return contents_.emplace_back(Content{slice, nullptr, false});
+    return contents_.emplace_back(Content{.slice = slice});
 }
 
 Q8Rows Values::room(const compute::Slice& slice) {

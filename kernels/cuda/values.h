@@ -7,6 +7,7 @@
 #include "core/compute/plan.h"
 #include "kernels/cuda/matrix.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/operands.h"
 #include "kernels/cuda/route.h"
 
 namespace hearth::cuda {
@@ -21,7 +22,12 @@ class Values {
     /// What a kernel has written. `emitter`, where not null, is the argument by which the kernel
     /// that wrote all of the slice can be told to write it rounded too; it outlives the
     /// compilation.
-    void wrote(const compute::Slice& slice, Q8Rows* emitter = nullptr);
+    /// `norm`: where there is one token, nobody has written it, and readers norm this for
+    /// themselves.
+    void wrote(const compute::Slice& slice, Q8Rows* emitter = nullptr, const NormInput& norm = {});
+
+    /// What a reader has to norm first where there is one token; x null: nothing.
+    [[nodiscard]] NormInput norm_of(const compute::Slice& slice) const;
 
     /// The slice rounded. If no kernel has made it so, its writer is told to; where that cannot be,
     /// `quantise` adds a kernel that does.
@@ -33,6 +39,7 @@ class Values {
     struct Content {
         compute::Slice slice;
         Q8Rows* emitter = nullptr;
+        NormInput norm = {};
         bool is_rounded = false;
     };
     /// Room for a slice's rounded form, kept for all its contents.
@@ -50,8 +57,5 @@ class Values {
     std::vector<Content> contents_;
     std::vector<Room> rooms_;
 };
-
-/// Whether two slices share columns.
-bool overlap(const compute::Slice& a, const compute::Slice& b);
 
 }  // namespace hearth::cuda
