@@ -11,9 +11,9 @@ namespace {
 constexpr int kMajorMin = 7;
 constexpr int kMinorMin = 5;
 /// Hopper: the oldest whose kernels may start before their predecessor has ended.
-constexpr int kMajorOverlap = 9;
+constexpr int kCapabilityOverlap = 90;
 /// Ampere: the oldest whose tensor cores multiply BF16.
-constexpr int kMajorBf16 = 8;
+constexpr int kCapabilityBf16 = 80;
 
 Failure unavailable(const std::string& why) {
     return fail(ErrorCode::unavailable, why, "cuda");
@@ -83,13 +83,14 @@ Result<Device> choose_device(std::optional<int> wanted) {
     HEARTH_CUDA(cudaDriverGetVersion(&driver));
     constexpr std::size_t kGibibyte = std::size_t{1} << 30;
     const std::size_t gibibytes = (best_properties.totalGlobalMem + kGibibyte / 2) / kGibibyte;
-    if (!has_code_for_device()) {
+    const int capability = code_capability();
+    if (capability == 0) {
         return unavailable("this build has no code for " + std::string(best_properties.name) +
                            " (compute capability " + capability_text(best_properties) + ")");
     }
     return Device{best,
-                  best_properties.major >= kMajorOverlap,
-                  best_properties.major >= kMajorBf16,
+                  capability >= kCapabilityOverlap,
+                  capability >= kCapabilityBf16,
                   std::string(best_properties.name) + ", " + std::to_string(gibibytes) +
                       " GiB, compute capability " + capability_text(best_properties) +
                       ", driver for CUDA " + version_text(driver)};

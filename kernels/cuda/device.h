@@ -10,8 +10,8 @@ namespace hearth::cuda {
 
 struct Device {
     int index = 0;
-    bool can_overlap_kernels = false;  ///< from compute capability 9.0 on
-    bool has_bf16 = false;             ///< tensor cores for it: from compute capability 8.0 on
+    bool can_overlap_kernels = false;  ///< where the code is for compute capability 9.0 or newer
+    bool has_bf16 = false;             ///< tensor cores for it: for 8.0 or newer
     std::string
         description;  ///< "NVIDIA H100, 80 GiB, compute capability 9.0, driver for CUDA 13.0"
 };
@@ -20,7 +20,9 @@ struct Device {
 /// Errors: unavailable, in one sentence.
 Result<Device> choose_device(std::optional<int> wanted);
 
-/// Whether this build holds code for the device that was chosen.
-bool has_code_for_device();
+/// The compute capability, 10 * major + minor, that the code was compiled for which serves the
+/// device that was chosen; 0: this build holds none. Older than the device where the driver
+/// translates it: a kernel does what its code was compiled for.
+int code_capability();
 
 }  // namespace hearth::cuda

@@ -12,11 +12,11 @@ __global__ void probe_kernel(int* out) {
 
 }  // namespace
 
-bool has_code_for_device() {
+int code_capability() {
     cudaFuncAttributes attributes{};
     const bool has_code = cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess;
     static_cast<void>(cudaGetLastError());
-    return has_code;
+    return has_code ? attributes.ptxVersion : 0;
 }
 
 }  // namespace hearth::cuda

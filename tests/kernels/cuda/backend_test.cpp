@@ -105,11 +105,16 @@ TEST_CASE("a layer is nine kernels for one token", "[cuda][backend]") {
     CHECK(kernels_per_layer({.hidden_dim = 128, .has_unsplit_kv_b = true}, 3) < 20);
 }
 
-TEST_CASE("Turing, whose tensor cores have no BF16, serves such a model all the same",
+TEST_CASE("code for Turing, whose tensor cores have no BF16, serves such a model all the same",
           "[cuda][backend]") {
     const OtherDevice restore;
-    simt::device.major = 7;
-    simt::device.minor = 5;
+    SECTION("on such a device") {
+        simt::device.major = 7;
+        simt::device.minor = 5;
+    }
+    SECTION("on a newer one, from the code for it") {
+        simt::device.code = 75;
+    }
     const std::vector<std::int32_t> tokens = {5, 9, 2, 7, 1};
     for (const auto dtype : {compute::Dtype::bf16, compute::Dtype::f16}) {
         const auto model = test::tiny_model({.dtype = dtype, .layer_count = 2});

@@ -158,6 +158,7 @@ struct EmulatedDevice {
     std::size_t launches = 0;  ///< kernels run so far
     std::size_t graph_launches = 0;
     int major = 9, minor = 0;
+    int code = 0;                   ///< the capability that kernels were compiled for; 0: the device's
     int count = 1;                  ///< of devices
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
 };
@@ -215,7 +216,7 @@ struct cudaDeviceProp {
     int multiProcessorCount;
 };
 struct cudaFuncAttributes {
-    int numRegs;
+    int ptxVersion;
 };
 enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization };
 struct cudaLaunchAttribute {
@@ -403,7 +404,9 @@ inline cudaError_t cudaDriverGetVersion(int* version) {
 }
 template <typename... Expected>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Expected...)) {
-    *attributes = {};
+    const auto& device = hearth::simt::device;
+    const int capability = 10 * device.major + device.minor;
+    attributes->ptxVersion = device.code == 0 ? capability : device.code;
     return cudaSuccess;
 }
 template <typename... Expected>

@@ -16,7 +16,9 @@ inline void mma_halves(float (&c)[4],
                        const unsigned (&b)[2],
                        bool is_bf16,
                        std::source_location place = std::source_location::current()) {
-    if (is_bf16 && device.major < 8) throw std::runtime_error("BF16 tensor cores before Ampere");
+    if (is_bf16 && (device.major < 8 || (device.code != 0 && device.code < 80))) {
+        throw std::runtime_error("BF16 tensor cores before Ampere");
+    }
     struct Operands {
         unsigned a[4], b[2];
     } mine{};
