@@ -152,7 +152,7 @@ Result<void> embed(const EmbedArgs& args, const StepTables& step, int tokens, Qu
 Result<void> rms_norm(const RmsNormArgs& args, int tokens, Queue queue) {
     // Fewer threads give the same bits: those that are left out would add zeros.
     const int wanted = (args.group_dim + kWarpLanes - 1) / kWarpLanes * kWarpLanes;
-    const int threads = smaller(wanted, kNormThreads);
+    const int threads = wanted < kNormThreads ? wanted : kNormThreads;
     return launch("rms_norm",
                   rms_norm_kernel,
                   {.grid = dim3(static_cast<unsigned>(args.groups), static_cast<unsigned>(tokens)),
