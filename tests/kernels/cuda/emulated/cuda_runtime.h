@@ -158,8 +158,8 @@ struct EmulatedDevice {
     std::size_t launches = 0;  ///< kernels run so far
     std::size_t graph_launches = 0;
     int major = 9, minor = 0;
-    int code = 0;                   ///< the capability that kernels were compiled for; 0: the device's
-    int count = 1;                  ///< of devices
+    int code = 0;   ///< the capability that kernels were compiled for; 0: the device's
+    int count = 1;  ///< of devices
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
 };
 inline EmulatedDevice device;
