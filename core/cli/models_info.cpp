@@ -142,11 +142,10 @@ Result<void> print_fit(const model::Model& model,
         HEARTH_TRY(const auto backend, open_backend(options.model, context));
         const auto memory = backend->memory();
         if (!memory) {
-            return fail(ErrorCode::invalid_argument,
-                        "the " + device +
-                            " backend has no memory of its own to fit a model into; say how much "
-                            "with --memory",
-                        "models info");
+            return fail(
+                ErrorCode::invalid_argument,
+                "the " + device + " backend does not know what is free; say how much with --memory",
+                "models info");
         }
         free_bytes = memory->free_bytes;
     }

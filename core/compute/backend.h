@@ -89,6 +89,13 @@ class StepQueue {
     virtual Result<std::span<const Pick>> collect() = 0;
 };
 
+/// Where experts that stay in the host's memory were read, since the Program was made. An expert
+/// that a layer uses in a step counts once, for however many tokens.
+struct ExpertUses {
+    std::int64_t on_device = 0;
+    std::int64_t in_all = 0;
+};
+
 /// A Plan compiled for one device. All memory is taken at compile time.
 class Program {
   public:
@@ -111,6 +118,8 @@ class Program {
     [[nodiscard]] virtual std::int64_t bytes_per_token() const = 0;
     /// Kernels that the last run launched; 0: the device has none, or does not count them.
     [[nodiscard]] virtual std::int64_t kernels_per_run() const { return 0; }
+    /// None where no experts are on the host.   Thread: engine.
+    [[nodiscard]] virtual ExpertUses expert_uses() const { return {}; }
 };
 
 /// Weights in the form the device wants. Shared by all Programs compiled with it, which must not
@@ -127,6 +136,14 @@ class DeviceWeights {
 struct DeviceMemory {
     std::int64_t free_bytes = 0;
     std::int64_t total_bytes = 0;
+    bool is_host = false;  ///< the machine's own, into which the model's file is mapped
+};
+
+/// The routed experts of one layer where they stay in the host's memory: weights of shape (experts,
+/// ..., ...), of which the device holds `slot_count` experts at a time.
+struct HostExperts {
+    WeightId gate = kNone, up = kNone, down = kNone;
+    std::int32_t slot_count = 0;  ///< at least 1, below the number of experts
 };
 
 class Backend {
@@ -140,7 +157,7 @@ class Backend {
     [[nodiscard]] virtual std::string_view name() const = 0;
     /// The device in words, for `hearth status`: "2 threads, avx2".
     [[nodiscard]] virtual std::string description() const = 0;
-    /// Empty where a model's memory is the host's.
+    /// Empty where it is not known.
     [[nodiscard]] virtual std::optional<DeviceMemory> memory() const { return std::nullopt; }
     /// Bytes a second that the device reads from `bytes` of its memory with nothing else to do:
     /// what `bench` holds decode against. 0: not known. Takes a moment and the memory.   Thread:
@@ -149,6 +166,14 @@ class Backend {
 
     /// Takes the weights. A backend may borrow the tensors' bytes: they outlive the result.
     virtual Result<std::unique_ptr<DeviceWeights>> upload(std::span<const Tensor> weights) = 0;
+    /// The same, but for some experts.   Errors: also unsupported.
+    virtual Result<std::unique_ptr<DeviceWeights>> upload_partly(
+        std::span<const Tensor> /*weights*/, std::span<const HostExperts> /*on_host*/) {
+        return fail(
+            ErrorCode::unsupported,
+            "the " + std::string(name()) + " backend cannot leave experts in the host's memory",
+            "backend");
+    }
     /// `plan` has passed validate() with the same weights; it is copied where needed.
     virtual Result<std::unique_ptr<Program>> compile(const Plan& plan, DeviceWeights& weights) = 0;
     virtual Result<std::unique_ptr<KvStore>> make_kv_store(const KvLayout& layout,

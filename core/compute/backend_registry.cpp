@@ -13,8 +13,13 @@
 namespace hearth::compute {
 namespace {
 
+struct Accelerator {
+    const AcceleratorEntry* entry;
+    std::string device;
+};
+
 /// Opens one library. Its entry where it may serve here, else one sentence.
-Result<const AcceleratorEntry*> open_accelerator(const std::string& path) {
+Result<Accelerator> open_accelerator(const std::string& path) {
     const auto refuse = [&path](ErrorCode code, const std::string& why) {
         return fail(code, "accelerator " + path + " is left out: " + why, "backend registry");
     };
@@ -36,20 +41,29 @@ Result<const AcceleratorEntry*> open_accelerator(const std::string& path) {
                           std::string(entry->build_id != nullptr ? entry->build_id : "unknown") +
                           ", this is " + std::string(build_id()));
     }
-    std::string reason;
-    const std::unique_ptr<Backend> probe(entry->make(BackendOptions{}, reason));
-    if (probe == nullptr) return refuse(ErrorCode::unavailable, reason);
+    std::string text;
+    if (!entry->find_device(text)) return refuse(ErrorCode::unavailable, text);
     // From here on the library stays open: its code may run until the process ends.
     dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE);
-    return entry;
+    return Accelerator{entry, std::move(text)};
+}
+
+/// Makes the backend of an open library.
+Result<std::unique_ptr<Backend>> make_accelerator(const AcceleratorEntry& entry,
+                                                  const BackendOptions& options) {
+    std::string reason;
+    std::unique_ptr<Backend> backend(entry.make(options, reason));
+    if (backend != nullptr) return backend;
+    return fail(
+        ErrorCode::unavailable, std::string(entry.name) + ": " + reason, "backend registry");
 }
 
 }  // namespace
 
-void BackendRegistry::add(std::string name, int score, Factory factory) {
+void BackendRegistry::add(std::string name, int score, Factory factory, std::string device) {
     const auto place = std::find_if(
         entries_.begin(), entries_.end(), [score](const Entry& e) { return e.score < score; });
-    entries_.insert(place, Entry{std::move(name), score, std::move(factory)});
+    entries_.insert(place, Entry{std::move(name), score, std::move(factory), std::move(device)});
 }
 
 std::vector<std::string> BackendRegistry::load_accelerators(const std::string& folder) {
@@ -64,24 +78,17 @@ std::vector<std::string> BackendRegistry::load_accelerators(const std::string& f
 
     std::vector<std::string> left_out;
     for (const std::string& path : paths) {
-        auto entry = open_accelerator(path);
-        if (!entry) {
-            left_out.push_back(entry.error().text);
+        auto accelerator = open_accelerator(path);
+        if (!accelerator) {
+            left_out.push_back(accelerator.error().text);
             continue;
         }
-        add((*entry)->name,
-            (*entry)->score,
-            [accelerator =
-                 *entry](const BackendOptions& options) -> Result<std::unique_ptr<Backend>> {
-                std::string reason;
-                std::unique_ptr<Backend> backend(accelerator->make(options, reason));
-                if (backend == nullptr) {
-                    return fail(ErrorCode::unavailable,
-                                std::string(accelerator->name) + ": " + reason,
-                                "backend registry");
-                }
-                return backend;
-            });
+        const AcceleratorEntry* entry = accelerator->entry;
+        add(
+            entry->name,
+            entry->score,
+            [entry](const BackendOptions& options) { return make_accelerator(*entry, options); },
+            std::move(accelerator->device));
     }
     return left_out;
 }
@@ -114,6 +121,11 @@ std::vector<std::string> BackendRegistry::names() const {
         names.push_back(entry.name);
     }
     return names;
+}
+
+std::string BackendRegistry::device_of(std::string_view name) const {
+    const auto entry = std::ranges::find(entries_, name, &Entry::name);
+    return entry == entries_.end() ? std::string() : entry->device;
 }
 
 }  // namespace hearth::compute

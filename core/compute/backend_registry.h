@@ -23,11 +23,12 @@ class BackendRegistry {
     using Factory = std::function<Result<std::unique_ptr<Backend>>(const BackendOptions&)>;
 
     /// The highest `score` is "the best present".
-    void add(std::string name, int score, Factory factory);
+    /// `device`: in words, of an accelerator.
+    void add(std::string name, int score, Factory factory, std::string device = "");
 
-    /// Opens each shared library in `folder`. A library of another build, or one whose device is
-    /// absent, is left out; each such case is one sentence in the result. A missing folder is no
-    /// error.
+    /// Opens each shared library in `folder` and asks it for its device, without setting it up. A
+    /// library of another build, or one whose device is absent, is left out; each such case is one
+    /// sentence in the result. A missing folder is no error.
     std::vector<std::string> load_accelerators(const std::string& folder);
 
     /// `name` empty: the best present, the next best where a factory fails.
@@ -36,12 +37,15 @@ class BackendRegistry {
                                           const BackendOptions& options) const;
 
     [[nodiscard]] std::vector<std::string> names() const;
+    /// The device of an accelerator in words; empty for the other backends.
+    [[nodiscard]] std::string device_of(std::string_view name) const;
 
   private:
     struct Entry {
         std::string name;
         int score;
         Factory factory;
+        std::string device = "";
     };
     std::vector<Entry> entries_;  ///< best first
 };
@@ -52,6 +56,9 @@ struct AcceleratorEntry {
     const char* build_id;
     const char* name;
     int score;
+    /// Whether a device is there that could serve: it in words, or the reason why not, in `text`.
+    /// Quick; sets nothing up.
+    bool (*find_device)(std::string& text);
     /// Null and a sentence in `reason` when the device is absent.
     Backend* (*make)(const BackendOptions& options, std::string& reason);
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -29,6 +31,22 @@ class CpuWeights final : public compute::DeviceWeights {
     std::vector<compute::Tensor> tensors_;
 };
 
+/// What the system says it could give without swapping: cached files count as free.
+std::optional<compute::DeviceMemory> host_memory() {
+    constexpr std::int64_t kKibibyte = 1024;
+    std::ifstream file("/proc/meminfo");
+    compute::DeviceMemory memory{.is_host = true};
+    std::string label;
+    std::int64_t kibibytes = 0;
+    while (file >> label >> kibibytes) {
+        if (label == "MemTotal:") memory.total_bytes = kibibytes * kKibibyte;
+        if (label == "MemAvailable:") memory.free_bytes = kibibytes * kKibibyte;
+        file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+    }
+    if (memory.free_bytes == 0) return std::nullopt;
+    return memory;
+}
+
 class CpuBackend final : public compute::Backend {
   public:
     CpuBackend(Isa isa, std::int32_t thread_count) : isa_(isa), pool_(thread_count) {}
@@ -40,6 +58,9 @@ class CpuBackend final : public compute::Backend {
                std::string(to_string(isa_));
     }
 
+    [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
+        return host_memory();
+    }
     double measure_read_rate(std::int64_t bytes) override {
         return cpu::measure_read_rate(pool_, bytes);
     }

@@ -57,7 +57,7 @@ Result<int> count_devices() {
 
 }  // namespace
 
-Result<Device> choose_device(std::optional<int> wanted) {
+Result<Device> find_device(std::optional<int> wanted) {
     HEARTH_TRY(const int count, count_devices());
     if (wanted && (*wanted < 0 || *wanted >= count)) {
         return unavailable("there is no GPU " + std::to_string(*wanted) + ", only 0 to " +
@@ -78,22 +78,27 @@ Result<Device> choose_device(std::optional<int> wanted) {
         }
     }
     if (best < 0) return unavailable(too_old);
-    HEARTH_CUDA(cudaSetDevice(best));
     int driver = 0;
     HEARTH_CUDA(cudaDriverGetVersion(&driver));
     constexpr std::size_t kGibibyte = std::size_t{1} << 30;
     const std::size_t gibibytes = (best_properties.totalGlobalMem + kGibibyte / 2) / kGibibyte;
+    return Device{.index = best,
+                  .description = std::string(best_properties.name) + ", " +
+                                 std::to_string(gibibytes) + " GiB, compute capability " +
+                                 capability_text(best_properties) + ", driver for CUDA " +
+                                 version_text(driver)};
+}
+
+Result<Device> choose_device(std::optional<int> wanted) {
+    HEARTH_TRY(Device device, find_device(wanted));
+    HEARTH_CUDA(cudaSetDevice(device.index));
     const int capability = code_capability();
     if (capability == 0) {
-        return unavailable("this build has no code for " + std::string(best_properties.name) +
-                           " (compute capability " + capability_text(best_properties) + ")");
+        return unavailable("this build has no code for it: " + device.description);
     }
-    return Device{best,
-                  capability >= kCapabilityOverlap,
-                  capability >= kCapabilityBf16,
-                  std::string(best_properties.name) + ", " + std::to_string(gibibytes) +
-                      " GiB, compute capability " + capability_text(best_properties) +
-                      ", driver for CUDA " + version_text(driver)};
+    device.can_overlap_kernels = capability >= kCapabilityOverlap;
+    device.has_bf16 = capability >= kCapabilityBf16;
+    return device;
 }
 
 }  // namespace hearth::cuda

@@ -380,8 +380,11 @@ TEST_CASE("models info counts what a model takes on a device", "[cli]") {
     CHECK(none.code == kExitDone);
     CHECK_THAT(none.out, Catch::Contains("are missing"));
     const Outcome host = run({"models", "info", "--synthetic", "tiny:Q8_0", "--device", "cpu"});
-    CHECK(host.code == kExitMisused);
-    CHECK_THAT(host.err, Catch::Contains("--memory"));
+    CHECK_THAT(host.out, Catch::Contains("cpu with ") && Catch::Contains("in all"));
+    const Outcome unknown =
+        run({"models", "info", "--synthetic", "tiny:Q8_0", "--device", "reference"});
+    CHECK(unknown.code == kExitMisused);
+    CHECK_THAT(unknown.err, Catch::Contains("--memory"));
 }
 
 TEST_CASE("bench, logits and info need no known pre-tokenizer; text does", "[cli]") {

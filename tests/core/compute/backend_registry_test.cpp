@@ -71,6 +71,7 @@ TEST_CASE("accelerators that cannot serve are left out with a sentence each",
     CHECK_THAT(left_out[2],
                Catch::Contains("silent.so") && Catch::Contains("hearth_backend_entry"));
     CHECK_THAT(left_out[3], Catch::Contains("text.so"));
+    CHECK(registry.device_of("fake") == "a fake device in its box");
     const auto backend = registry.make("fake", {});
     REQUIRE(backend);
     CHECK((*backend)->description() == "a fake device");

@@ -23,10 +23,13 @@ class FakeBackend final : public Backend {
     }
 };
 
-Backend* make_fake(const BackendOptions& /*options*/, std::string& reason) {
-    if (FAKE_ACCELERATOR_PRESENT) return new FakeBackend;
-    reason = "no fake device is plugged in";
-    return nullptr;
+bool find_fake(std::string& text) {
+    text = FAKE_ACCELERATOR_PRESENT ? "a fake device in its box" : "no fake device is plugged in";
+    return FAKE_ACCELERATOR_PRESENT;
+}
+
+Backend* make_fake(const BackendOptions& /*options*/, std::string& /*reason*/) {
+    return new FakeBackend;
 }
 
 }  // namespace
@@ -40,4 +43,4 @@ Backend* make_fake(const BackendOptions& /*options*/, std::string& reason) {
 
 extern "C" const hearth::compute::AcceleratorEntry FAKE_ACCELERATOR_SYMBOL;
 const hearth::compute::AcceleratorEntry FAKE_ACCELERATOR_SYMBOL = {
-    FAKE_BUILD_ID, "fake", 50, &hearth::compute::make_fake};
+    FAKE_BUILD_ID, "fake", 50, &hearth::compute::find_fake, &hearth::compute::make_fake};
