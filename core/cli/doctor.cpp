@@ -64,33 +64,39 @@ void look_at_model(const Settings& settings, Findings& findings) {
                       std::to_string(config.context_length) + " tokens");
 }
 
-/// The first backend that can serve is the one that will, unless the settings name another.
+/// The first backend that can serve is the one that will, where it has room for the model and the
+/// settings name no other.
 void look_at_backends(const Settings& settings, Findings& findings) {
     const Backends backends = find_backends(Program::folder());
     for (const std::string& left_out : backends.left_out) {
         findings.note("backend", left_out);
     }
     const compute::BackendOptions options{.thread_count = settings.threads};
-    const auto chosen = backends.registry.make(settings.backend, options);
+    std::string chosen;
     for (const std::string& name : backends.registry.names()) {
-        const auto backend = backends.registry.make(name, options);
-        if (!backend) {
-            findings.note("backend", name + ": " + backend.error().text);
-            continue;
+        std::string device = backends.registry.device_of(name);
+        if (device.empty()) {
+            const auto backend = backends.registry.make(name, options);
+            if (!backend) {
+                findings.note("backend", name + ": " + backend.error().text);
+                continue;
+            }
+            device = (*backend)->description();
         }
-        const bool is_chosen = chosen && (*chosen)->name() == name;
-        findings.good(
-            "backend",
-            name + " (" + (*backend)->description() + ")" + (is_chosen ? ", the one in use" : ""));
+        const bool is_chosen =
+            chosen.empty() && (settings.backend.empty() || settings.backend == name);
+        if (is_chosen) chosen = name;
+        findings.good("backend",
+                      name + " (" + device + ")" + (is_chosen ? ", the one in use" : ""));
     }
-    if (!chosen) findings.bad("backend", chosen.error().text);
+    if (!chosen.empty()) return;
+    const auto missing = backends.registry.make(settings.backend, options);
+    if (!missing) findings.bad("backend", missing.error().text);
 }
 
 void look_at_plugins(const Settings& settings, Findings& findings) {
     plugin_host::PluginHostOptions options;
-    options.folders = {Program::folder() + "/../lib/hearth/plugins"};
-    options.folders.insert(
-        options.folders.end(), settings.plugin_folders.begin(), settings.plugin_folders.end());
+    options.folders = plugin_folders(settings, Program::folder());
     Log log(LogLevel::error);
     const SteadyClock clock;
     const auto host = plugin_host::PluginHost::load(options, log, clock);

@@ -21,9 +21,7 @@ void print(const plugin_host::PluginInfo& plugin) {
 Result<int> list() {
     HEARTH_TRY(const Settings settings, load_settings(settings_path()));
     plugin_host::PluginHostOptions options;
-    options.folders = {Program::folder() + "/../lib/hearth/plugins"};
-    options.folders.insert(
-        options.folders.end(), settings.plugin_folders.begin(), settings.plugin_folders.end());
+    options.folders = plugin_folders(settings, Program::folder());
     Log log(LogLevel::error);
     const SteadyClock clock;
     const std::unique_ptr<plugin_host::PluginHost> host =

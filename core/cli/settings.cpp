@@ -150,4 +150,11 @@ Result<std::string> find_model(const std::string& option,
         "settings");
 }
 
+std::vector<std::string> plugin_folders(const Settings& settings,
+                                        const std::string& program_folder) {
+    std::vector<std::string> folders = {program_folder + "/../lib/hearth/plugins"};
+    folders.insert(folders.end(), settings.plugin_folders.begin(), settings.plugin_folders.end());
+    return folders;
+}
+
 }  // namespace hearth::cli

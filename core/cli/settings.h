@@ -16,7 +16,7 @@ struct Settings {
     std::string model;                ///< path; empty: HEARTH_MODEL, else the default model
     std::string backend;              ///< "cpu", "reference", "cuda"; empty: the best present
     std::int32_t threads = 0;         ///< 0: one per core
-    std::int32_t context_tokens = 0;  ///< 0: the engine's default
+    std::int32_t context_tokens = 0;  ///< 0: as many as fit
     std::optional<double> completion_confidence;  ///< 0 to 1; empty: the product's own
     bool completion_copy = true;
     std::optional<double> answer_confidence;
@@ -42,5 +42,9 @@ Result<Settings> load_settings(const std::string& path);
 Result<std::string> find_model(const std::string& option,
                                const Settings& settings,
                                const std::string& program_folder);
+
+/// Where plugins are looked for: the shipped folder first, then the user's.
+std::vector<std::string> plugin_folders(const Settings& settings,
+                                        const std::string& program_folder);
 
 }  // namespace hearth::cli
