@@ -12,10 +12,7 @@ namespace hearth::assist {
 class EngineDoor {
   public:
     /// Engine and clock outlive the call of shut().
-    EngineDoor(engine::Engine& engine, const Clock& clock)
-        : context_tokens_max_(engine.limits().context_tokens_max),
-          engine_(&engine),
-          clock_(&clock) {}
+    EngineDoor(engine::Engine& engine, const Clock& clock) : engine_(&engine), clock_(&clock) {}
 
     /// Errors: unavailable once shut, and those of Engine::submit.
     Result<engine::Ticket> submit(engine::Request request) {
@@ -39,15 +36,20 @@ class EngineDoor {
 
     void shut() {
         const LockGuard lock(mutex_);
+        if (engine_ != nullptr) last_context_tokens_ = engine_->limits().context_tokens_max;
         engine_ = nullptr;
         clock_ = nullptr;
     }
 
-    [[nodiscard]] std::int32_t context_tokens_max() const { return context_tokens_max_; }
+    /// Of the engine that would take a request now.
+    [[nodiscard]] std::int32_t context_tokens_max() const {
+        const LockGuard lock(mutex_);
+        return engine_ == nullptr ? last_context_tokens_ : engine_->limits().context_tokens_max;
+    }
 
   private:
-    const std::int32_t context_tokens_max_;
     mutable Mutex mutex_;
+    std::int32_t last_context_tokens_ HEARTH_GUARDED_BY(mutex_) = 0;  ///< once shut
     engine::Engine* engine_ HEARTH_GUARDED_BY(mutex_);
     const Clock* clock_ HEARTH_GUARDED_BY(mutex_);
 };
