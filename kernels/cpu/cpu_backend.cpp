@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
-#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "core/base/assert.h"
+#include "core/compute/host_memory.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kv_store.h"
 #include "kernels/cpu/program.h"
@@ -31,22 +30,6 @@ class CpuWeights final : public compute::DeviceWeights {
     std::vector<compute::Tensor> tensors_;
 };
 
-/// What the system says it could give without swapping: cached files count as free.
-std::optional<compute::DeviceMemory> host_memory() {
-    constexpr std::int64_t kKibibyte = 1024;
-    std::ifstream file("/proc/meminfo");
-    compute::DeviceMemory memory{.is_host = true};
-    std::string label;
-    std::int64_t kibibytes = 0;
-    while (file >> label >> kibibytes) {
-        if (label == "MemTotal:") memory.total_bytes = kibibytes * kKibibyte;
-        if (label == "MemAvailable:") memory.free_bytes = kibibytes * kKibibyte;
-        file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-    }
-    if (memory.free_bytes == 0) return std::nullopt;
-    return memory;
-}
-
 class CpuBackend final : public compute::Backend {
   public:
     CpuBackend(Isa isa, std::int32_t thread_count) : isa_(isa), pool_(thread_count) {}
@@ -59,7 +42,7 @@ class CpuBackend final : public compute::Backend {
     }
 
     [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
-        return host_memory();
+        return compute::host_memory();
     }
     double measure_read_rate(std::int64_t bytes) override {
         return cpu::measure_read_rate(pool_, bytes);
