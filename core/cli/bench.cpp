@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "core/cli/engine_commands.h"
+#include "core/cli/load_engine.h"
 #include "core/cli/model_options.h"
 
 namespace hearth::cli {
@@ -20,6 +21,7 @@ struct BenchOptions {
     BenchSettings settings;
     CLI::Option* json = nullptr;  ///< given without a file: instead of the table
     std::string json_path;
+    double memory_gib = 0.0;  ///< of the device that may be used; 0: what is free
 };
 
 std::vector<std::int32_t> even_tokens(std::int32_t count, std::int32_t vocab_size) {
@@ -129,6 +131,23 @@ Result<void> check(const BenchSettings& settings, const model::ModelConfig& conf
     return {};
 }
 
+/// The machine's memory holds whatever is asked for: it is measured, however slow.
+Result<model::Placement> place_for(const BenchOptions& options,
+                                   const BenchSettings& settings,
+                                   const model::Model& model,
+                                   const compute::Backend& backend) {
+    const auto memory = backend.memory();
+    if (options.memory_gib == 0.0 && (!memory || memory->is_host)) return model::Placement{};
+    const ForwardLimits limits = limits_of(settings);
+    return fit(model,
+               backend,
+               {.free_bytes = static_cast<std::int64_t>(options.memory_gib * 0x1p30),
+                .context_tokens = std::max(limits.first_tokens_max,
+                                           limits.sequence_count * limits.sequence_tokens_max),
+                .step_tokens = std::max(limits.step_tokens, limits.sequence_count),
+                .costs = {}});
+}
+
 Result<BenchReport> run_report(const BenchOptions& options, const EngineContext& context) {
     const SteadyClock clock;
     const auto since = [&clock](TimePoint begin) { return to_ms(clock.now() - begin) / 1000.0; };
@@ -144,7 +163,9 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
 
     const auto memory_before = backend->memory();
     const TimePoint load_begin = clock.now();
-    HEARTH_TRY(const auto forward, Forward::make(*model, *backend, limits_of(settings)));
+    HEARTH_TRY(const model::Placement placement, place_for(options, settings, *model, *backend));
+    HEARTH_TRY(const auto forward,
+               Forward::make(*model, *backend, limits_of(settings), placement.host_experts));
     const double load_s = since(load_begin);
     const auto memory_after = backend->memory();
     BenchReport report{.model = model->config().name,
@@ -161,10 +182,12 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
     for (const compute::Tensor& weight : model->weights()) {
         report.weight_bytes += static_cast<std::int64_t>(weight.bytes.size());
     }
-    if (memory_before && memory_after) {
+    if (memory_before && memory_after && !memory_after->is_host) {
         report.device_bytes = memory_before->free_bytes - memory_after->free_bytes;
     }
     HEARTH_TRY(report.result, measure(*forward, model->config().vocab_size, settings, clock));
+    report.host_expert_bytes = placement.host_bytes;
+    report.expert_uses = forward->expert_uses();
     report.read_bytes_per_s =
         backend->measure_read_rate(std::min(report.weight_bytes, kReadBytesMax));
     return report;
@@ -277,6 +300,12 @@ void add_bench(Program& program, const EngineContext& context) {
     command->add_option("-r", settings.run_count, "Runs that are counted, after one to warm up")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
+    command
+        ->add_option("--memory",
+                     options->memory_gib,
+                     "GiB of the device to use: experts beyond it stay in the host's memory "
+                     "(default: what is free)")
+        ->check(CLI::Range(0.0, 65536.0));
     options->json = command
                         ->add_option("--json",
                                      options->json_path,

@@ -65,6 +65,8 @@ struct BenchReport {
     std::int64_t bytes_per_token = 0;  ///< of weights
     std::int64_t cache_bytes_per_token = 0;  ///< that each earlier token adds to that
     double read_bytes_per_s = 0.0;           ///< measured in the same run; 0: not known
+    std::int64_t host_expert_bytes = 0;      ///< of experts that stay in the host's memory
+    compute::ExpertUses expert_uses = {};    ///< of these
     BenchSettings settings;
     BenchResult result;
 

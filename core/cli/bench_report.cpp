@@ -58,6 +58,11 @@ void print_head(std::ostream& out, const BenchReport& report) {
     if (report.result.kernels_per_token > 0) {
         out << "; " << report.result.kernels_per_token << " kernels per token";
     }
+    if (report.host_expert_bytes > 0) {
+        out << "\nexperts  " << megabytes(static_cast<double>(report.host_expert_bytes))
+            << " in the host's memory; " << report.expert_uses.on_device << " of "
+            << report.expert_uses.in_all << " uses found on the device";
+    }
     out << "\n\n";
 }
 
@@ -111,6 +116,9 @@ std::string to_json(const BenchReport& report) {
                                    {"cache_bytes_per_token", report.cache_bytes_per_token},
                                    {"read_bytes_per_s", report.read_bytes_per_s},
                                    {"kernels_per_token", report.result.kernels_per_token},
+                                   {"host_expert_bytes", report.host_expert_bytes},
+                                   {"expert_uses", report.expert_uses.in_all},
+                                   {"expert_uses_on_device", report.expert_uses.on_device},
                                    {"runs", settings.run_count}};
     if (settings.prompt_tokens > 0) {
         json["prefill"] = {{"tokens", settings.prompt_tokens},

@@ -16,11 +16,14 @@ std::int32_t blocks_for(std::int32_t tokens) {
 
 Result<std::unique_ptr<Forward>> Forward::make(const model::Model& model,
                                                compute::Backend& backend,
-                                               const ForwardLimits& limits) {
+                                               const ForwardLimits& limits,
+                                               std::span<const compute::HostExperts> host_experts) {
     std::unique_ptr<Forward> forward(new Forward);
     forward->limits_ = limits;
     const compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));
-    HEARTH_TRY(forward->weights_, backend.upload(model.weights()));
+    HEARTH_TRY(forward->weights_,
+               host_experts.empty() ? backend.upload(model.weights())
+                                    : backend.upload_partly(model.weights(), host_experts));
     HEARTH_TRY(forward->program_, backend.compile(plan, *forward->weights_));
     const std::int32_t block_count =
         std::max(limits.sequence_count * blocks_for(limits.sequence_tokens_max),

@@ -28,9 +28,11 @@ class Forward {
     enum class LogitRows { all, last };
 
     /// `model` and `backend` outlive it.   Errors: those of the backend.
-    static Result<std::unique_ptr<Forward>> make(const model::Model& model,
-                                                 compute::Backend& backend,
-                                                 const ForwardLimits& limits);
+    static Result<std::unique_ptr<Forward>> make(
+        const model::Model& model,
+        compute::Backend& backend,
+        const ForwardLimits& limits,
+        std::span<const compute::HostExperts> host_experts = {});
 
     /// Runs at most step_tokens tokens of the first sequence as those at `position`; all before it
     /// have been run. Owner of the logits: this object, until the next step.
@@ -48,6 +50,7 @@ class Forward {
 
     [[nodiscard]] std::int64_t bytes_per_token() const { return program_->bytes_per_token(); }
     [[nodiscard]] std::int64_t kernels_per_run() const { return program_->kernels_per_run(); }
+    [[nodiscard]] compute::ExpertUses expert_uses() const { return program_->expert_uses(); }
     [[nodiscard]] std::int64_t cache_bytes() const { return kv_->size_bytes(); }
     /// What one earlier token of a sequence takes in the cache.
     [[nodiscard]] std::int64_t cache_bytes_per_token() const {

@@ -130,7 +130,6 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     HEARTH_TRY(const auto tokenizer, tokenizer::Tokenizer::from_gguf(model->file()));
     HEARTH_TRY(auto prompt, encode_prompt(*tokenizer, options.prompt));
     HEARTH_TRY(const auto guide, make_guide(options, *tokenizer));
-    HEARTH_TRY(const auto backend, open_backend(options.model, context));
 
     const auto prompt_tokens = static_cast<std::int32_t>(prompt.size());
     const std::int32_t context_tokens = static_cast<std::int32_t>(std::min<std::int64_t>(
@@ -142,7 +141,8 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     const SteadyClock clock;
     // Room for every event that can come: the sink never waits.
     BoundedQueue<engine::Event> events(static_cast<std::size_t>(options.tokens_max) + 1);
-    HEARTH_TRY(const auto engine, engine::Engine::make(model, *backend, limits, clock));
+    HEARTH_TRY(const LoadedEngine loaded,
+               open_engine(options.model, model, limits, clock, context));
     const auto stop_tokens = tokenizer->end_tokens();
     engine::Request request;
     request.prompt = std::move(prompt);
@@ -154,7 +154,7 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     request.sink = [&events](const engine::Event& event) {
         return events.try_push(event) ? engine::SinkAnswer::go_on : engine::SinkAnswer::enough;
     };
-    HEARTH_TRY([[maybe_unused]] const auto ticket, engine->submit(std::move(request)));
+    HEARTH_TRY([[maybe_unused]] const auto ticket, loaded.engine->submit(std::move(request)));
     return print_answer(events, *tokenizer, options.is_json, context.out);
 }
 

@@ -11,6 +11,18 @@ namespace {
 
 constexpr std::int32_t kThreadsMax = 1024;
 
+LoadSettings load_settings_of(const ModelOptions& options, const Settings& settings) {
+    return {.backend = options.backend.empty() ? settings.backend : options.backend,
+            .threads = options.threads > 0 ? options.threads : settings.threads,
+            .limits = {}};
+}
+
+void print(const std::vector<std::string>& sentences, std::ostream& out) {
+    for (const std::string& sentence : sentences) {
+        out << sentence << "\n";
+    }
+}
+
 }  // namespace
 
 void add_model_option(CLI::App& command, ModelOptions& options) {
@@ -56,16 +68,26 @@ Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& optio
 Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
                                                        const EngineContext& context) {
     HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
-    const std::string& name = options.backend.empty() ? settings.backend : options.backend;
-    const std::int32_t threads = options.threads > 0 ? options.threads : settings.threads;
+    const LoadSettings load = load_settings_of(options, settings);
     const Backends backends = find_backends(context.program_folder);
-    auto backend = backends.registry.make(name, {.thread_count = threads});
-    if (!backend) {
-        for (const std::string& sentence : backends.left_out) {
-            context.err << sentence << "\n";
-        }
-    }
+    auto backend = backends.registry.make(load.backend, {.thread_count = load.threads});
+    if (!backend) print(backends.left_out, context.err);
     return backend;
+}
+
+Result<LoadedEngine> open_engine(const ModelOptions& options,
+                                 const std::shared_ptr<const model::Model>& model,
+                                 const engine::EngineLimits& limits,
+                                 const Clock& clock,
+                                 const EngineContext& context) {
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
+    LoadSettings load = load_settings_of(options, settings);
+    load.limits = limits;
+    load.is_context_asked = true;
+    const Backends backends = find_backends(context.program_folder);
+    auto loaded = load_engine(model, backends.registry, load, clock);
+    print(loaded ? loaded->warnings : backends.left_out, context.err);
+    return loaded;
 }
 
 }  // namespace hearth::cli

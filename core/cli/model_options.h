@@ -8,6 +8,7 @@
 
 #include "core/base/result.h"
 #include "core/cli/engine_commands.h"
+#include "core/cli/load_engine.h"
 #include "core/compute/compute.h"
 #include "core/model/model.h"
 
@@ -36,5 +37,15 @@ Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& optio
 /// Errors: those of load_settings and BackendRegistry::make.
 Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
                                                        const EngineContext& context);
+
+/// An engine whose context is that of `limits`. What did not work on the way to it is said on
+/// `context.err`.
+///
+/// Errors: those of load_settings and load_engine.
+Result<LoadedEngine> open_engine(const ModelOptions& options,
+                                 const std::shared_ptr<const model::Model>& model,
+                                 const engine::EngineLimits& limits,
+                                 const Clock& clock,
+                                 const EngineContext& context);
 
 }  // namespace hearth::cli

@@ -24,6 +24,7 @@ void print_json(const lsp::HearthStatus& status) {
     json["waiting"] = status.waiting;
     json["plugins"] = status.plugins;
     json["left_out"] = status.left_out;
+    json["placement"] = status.placement;
     std::cout << json.dump() << "\n";
 }
 
@@ -31,6 +32,7 @@ void print_text(const lsp::HearthStatus& status) {
     std::cout << "build     " << status.build_id << "\n"
               << "model     " << status.model << "\n"
               << "backend   " << status.backend << "\n"
+              << "placement " << status.placement << "\n"
               << "process   " << status.process_id << ", up " << std::fixed << std::setprecision(0)
               << status.uptime_s << " s\n"
               << "clients   " << status.clients << " (this one included)\n"

@@ -15,6 +15,7 @@
 #include "core/base/thread.h"
 #include "core/base/version.h"
 #include "core/cli/backends.h"
+#include "core/cli/staged_engine.h"
 #include "core/daemon/peers.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
@@ -55,10 +56,7 @@ Result<lsp::FileDescriptor> lock_folder(const std::string& folder) {
 
 plugin_host::PluginHostOptions to_plugin_options(const DaemonOptions& options) {
     plugin_host::PluginHostOptions out;
-    out.folders = {options.program_folder + "/../lib/hearth/plugins"};
-    out.folders.insert(out.folders.end(),
-                       options.settings.plugin_folders.begin(),
-                       options.settings.plugin_folders.end());
+    out.folders = cli::plugin_folders(options.settings, options.program_folder);
     for (const auto& [id, values] : options.settings.plugins) {
         for (const auto& [name, value] : values) {
             out.settings.push_back({id, name, value});
@@ -82,6 +80,13 @@ assist::AssistLimits to_assist_limits(const cli::Settings& settings) {
     return limits;
 }
 
+/// How often an expert that stays with the host was found on the device.
+std::string expert_text(const compute::ExpertUses& uses) {
+    if (uses.in_all == 0) return {};
+    return "; " + std::to_string(uses.on_device * 100 / uses.in_all) + " % of " +
+           std::to_string(uses.in_all) + " uses found there";
+}
+
 /// Everything in the order in which it is made; C++ destroys it in reverse, which is the order of
 /// shutdown: stop accepting, end the conversations, cancel jobs, drain the engine, destroy plugins,
 /// free the device.
@@ -102,8 +107,9 @@ class RunningDaemon final : public Daemon {
         HEARTH_TRY(tokenizer_, tokenizer::Tokenizer::from_gguf(model_->file()));
         HEARTH_CHECK(start_engine());
         plugins_ = plugin_host::PluginHost::load(to_plugin_options(options_), log_, clock_);
-        assistant_ = assist::Assistant::make({*engine_, tokenizer_, *plugins_, log_, clock_},
-                                             to_assist_limits(options_.settings));
+        assistant_ =
+            assist::Assistant::make({engine_->engine(), tokenizer_, *plugins_, log_, clock_},
+                                    to_assist_limits(options_.settings));
         loop_ = lsp::IoLoop::make();
         peers_ = std::make_unique<Peers>(
             lsp::ServerParts{*assistant_,
@@ -124,7 +130,7 @@ class RunningDaemon final : public Daemon {
         loop_->on_stop_signal([this] { begin_stop(); });
         log_.info(kRoom,
                   "build " + std::string(build_id()) + " serves " + model_->config().name + " on " +
-                      backend_->description());
+                      engine_->state().backend);
         return {};
     }
 
@@ -151,16 +157,16 @@ class RunningDaemon final : public Daemon {
         for (const std::string& left_out : backends_.left_out) {
             log_.info(kRoom, left_out);
         }
-        HEARTH_TRY(
-            backend_,
-            backends_.registry.make(serve.backend.empty() ? settings.backend : serve.backend,
-                                    {serve.threads != 0 ? serve.threads : settings.threads}));
-        engine::EngineLimits limits;
-        if (settings.context_tokens != 0) limits.context_tokens_max = settings.context_tokens;
-        const std::int32_t context_length = model_->config().context_length;
-        if (context_length > 0)
-            limits.context_tokens_max = std::min(limits.context_tokens_max, context_length);
-        HEARTH_TRY(engine_, engine::Engine::make(model_, *backend_, limits, clock_));
+        cli::LoadSettings load{.backend = serve.backend.empty() ? settings.backend : serve.backend,
+                               .threads = serve.threads != 0 ? serve.threads : settings.threads,
+                               .limits = {},
+                               .is_context_asked = settings.context_tokens != 0};
+        if (load.is_context_asked) load.limits.context_tokens_max = settings.context_tokens;
+        const auto on_change = [this](LogLevel level, const std::string& text) {
+            log_.write(level, kRoom, text);
+        };
+        HEARTH_TRY(engine_,
+                   cli::StagedEngine::make(model_, backends_.registry, load, clock_, on_change));
         return {};
     }
 
@@ -169,15 +175,18 @@ class RunningDaemon final : public Daemon {
         out.version = version();
         out.build_id = build_id();
         out.model = model_path_;
-        out.backend = std::string(backend_->name()) + " (" + backend_->description() + ")";
+        const cli::StagedEngine::State state = engine_->state();
+        out.backend = state.backend;
+        out.placement = state.placement + expert_text(engine_->engine().status().expert_uses);
         out.process_id = ::getpid();
         out.clients = static_cast<std::int64_t>(peers_->count());
         out.requests = static_cast<std::int64_t>(peers_->answered_count());
         out.uptime_s = to_ms(clock_.now() - started_) / 1000.0;
-        const engine::EngineStatus engine = engine_->status();
+        const engine::EngineStatus engine = engine_->engine().status();
         out.running = engine.running;
         out.waiting = engine.waiting;
         out.left_out = backends_.left_out;
+        out.left_out.insert(out.left_out.end(), state.warnings.begin(), state.warnings.end());
         for (const plugin_host::PluginInfo& plugin : plugins_->plugins()) {
             if (plugin.state == plugin_host::PluginState::active) {
                 out.plugins.push_back(plugin.id);
@@ -194,6 +203,7 @@ class RunningDaemon final : public Daemon {
             peers_->show_message(lsp::kMessageWarning, "hearth: " + text);
         }
         peers_->drop_orphans();
+        engine_->release_idle();
         const TimePoint now = clock_.now();
         if (peers_->count() > 0) idle_since_ = now;
         const std::chrono::minutes idle_max(options_.serve.idle_exit_minutes);
@@ -232,8 +242,7 @@ class RunningDaemon final : public Daemon {
     std::shared_ptr<const model::Model> model_;
     std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
     cli::Backends backends_;
-    std::unique_ptr<compute::Backend> backend_;
-    std::unique_ptr<engine::Engine> engine_;
+    std::unique_ptr<cli::StagedEngine> engine_;
     std::unique_ptr<plugin_host::PluginHost> plugins_;
     std::unique_ptr<assist::Assistant> assistant_;
     std::unique_ptr<lsp::IoLoop> loop_;

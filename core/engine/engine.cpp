@@ -577,6 +577,7 @@ void EngineLoop::publish_status() {
     counts_.running = static_cast<std::int32_t>(scheduler_.running().size());
     counts_.cache_blocks = cache_.block_count();
     counts_.cache_blocks_free = cache_.idle_count();
+    counts_.expert_uses = compiled_.program->expert_uses();
     const LockGuard lock(mutex_);
     status_ = counts_;
 }
@@ -609,13 +610,16 @@ Result<EngineLimits> bounded_limits(EngineLimits limits, const model::ModelConfi
 Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model> model,
                                              compute::Backend& backend,
                                              const EngineLimits& limits,
-                                             const Clock& clock) {
+                                             const Clock& clock,
+                                             std::span<const compute::HostExperts> host_experts) {
     HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config()));
     const compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
     HEARTH_CHECK(compute::validate(plan, model->weights()));
     Compiled compiled;
     compiled.vocab_size = static_cast<std::int32_t>(plan.vocab_size);
-    HEARTH_TRY(compiled.weights, backend.upload(model->weights()));
+    HEARTH_TRY(compiled.weights,
+               host_experts.empty() ? backend.upload(model->weights())
+                                    : backend.upload_partly(model->weights(), host_experts));
     HEARTH_TRY(compiled.program, backend.compile(plan, *compiled.weights));
     HEARTH_TRY(compiled.kv, backend.make_kv_store(plan.kv, bounded.cache_tokens / kBlockTokens));
     compiled.model = std::move(model);

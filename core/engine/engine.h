@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "core/base/clock.h"
@@ -42,6 +43,7 @@ struct EngineStatus {
     std::int32_t cache_blocks = 0;
     std::int32_t cache_blocks_free =
         0;  ///< held by no running sequence (kept prefixes count as free)
+    compute::ExpertUses expert_uses;
 };
 
 /// The loop, and the only door. Destruction cancels everything, answers every request and joins the
@@ -53,12 +55,16 @@ class Engine {
     /// Compiles the model's plan for the backend and starts the engine thread. `model`, `backend`
     /// and `clock` outlive it (the model is shared).
     ///
+    /// The experts in `host_experts` are not uploaded (see model::Placement).
+    ///
     /// Errors: invalid_argument (a limit below its least, a plan that does not fit its weights);
     /// those of Backend::upload, compile and make_kv_store.
-    static Result<std::unique_ptr<Engine>> make(std::shared_ptr<const model::Model> model,
-                                                compute::Backend& backend,
-                                                const EngineLimits& limits,
-                                                const Clock& clock);
+    static Result<std::unique_ptr<Engine>> make(
+        std::shared_ptr<const model::Model> model,
+        compute::Backend& backend,
+        const EngineLimits& limits,
+        const Clock& clock,
+        std::span<const compute::HostExperts> host_experts = {});
 
     virtual ~Engine() = default;
     Engine(const Engine&) = delete;

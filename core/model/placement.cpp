@@ -49,10 +49,13 @@ class Counter {
         }
         set_context(request_.context_tokens > 0 ? request_.context_tokens
                                                 : std::min(kContextTokensMin, context_max_));
-        if (room() < 0 && !layers_.empty()) move_experts_out();
+        if (room() < 0 && !layers_.empty() && request_.costs.can_leave_experts) move_experts_out();
         placement_.missing_bytes = std::max<std::int64_t>(0, -room());
-        const bool may_grow = request_.context_tokens == 0 && placement_.host_bytes == 0;
-        if (room() > 0 && may_grow) grow_context();
+        if (room() > 0 && placement_.host_bytes == 0) {
+            if (request_.context_tokens == 0) grow_context();
+            grow_cache();
+        }
+        name_host_experts();
         return placement_;
     }
 
@@ -98,23 +101,51 @@ class Counter {
         const std::int64_t rounded =
             (widest + kRoundedElements - 1) / kRoundedElements * kRoundedBytes;
         return bytes + aligned(tokens * hidden_dim * kFloatBytes) + aligned(tokens * rounded) +
-               aligned(request_.sequence_count * plan_.vocab_size * kFloatBytes);
+               aligned(logit_rows() * plan_.vocab_size * kFloatBytes) + request_.costs.step_bytes;
     }
 
-    /// Of one block of cache for each sequence.
-    [[nodiscard]] std::int64_t block_bytes() const {
-        return std::int64_t{request_.sequence_count} * compute::kBlockTokens *
-               plan_.kv.layer_count * (plan_.kv.key_dim + plan_.kv.value_dim) *
-               request_.costs.cache_element_bytes;
+    [[nodiscard]] std::int64_t logit_rows() const {
+        return std::min(plan_.tokens_max,
+                        std::max(request_.sequence_count, request_.costs.logit_rows));
     }
-    void set_context(std::int64_t tokens) {
-        const std::int64_t blocks = (tokens + compute::kBlockTokens - 1) / compute::kBlockTokens;
-        placement_.context_tokens = static_cast<std::int32_t>(tokens);
+
+    /// Of one block of cache.
+    [[nodiscard]] std::int64_t block_bytes() const {
+        return std::int64_t{compute::kBlockTokens} * plan_.kv.layer_count *
+               (plan_.kv.key_dim + plan_.kv.value_dim) * request_.costs.cache_element_bytes;
+    }
+    /// How many blocks there could be.
+    [[nodiscard]] std::int64_t blocks_max() const {
+        return (placement_.cache_bytes + room()) / block_bytes();
+    }
+    static std::int64_t blocks_for(std::int64_t tokens) {
+        return (tokens + compute::kBlockTokens - 1) / compute::kBlockTokens;
+    }
+    void set_cache(std::int64_t blocks) {
+        placement_.cache_tokens = static_cast<std::int32_t>(blocks * compute::kBlockTokens);
         placement_.cache_bytes = blocks * block_bytes();
     }
+    void set_context(std::int64_t tokens) {
+        placement_.context_tokens = static_cast<std::int32_t>(tokens);
+        set_cache(request_.sequence_count * blocks_for(tokens));
+    }
     void grow_context() {
-        const std::int64_t blocks = (placement_.cache_bytes + room()) / block_bytes();
+        const std::int64_t blocks = blocks_max() / request_.sequence_count;
         set_context(std::min<std::int64_t>(context_max_, blocks * compute::kBlockTokens));
+    }
+    void grow_cache() {
+        const std::int64_t wanted = std::min(blocks_for(request_.cache_tokens), blocks_max());
+        if (wanted > blocks_for(placement_.cache_tokens)) set_cache(wanted);
+    }
+
+    void name_host_experts() {
+        for (std::size_t i = 0; i < layers_.size(); ++i) {
+            const ExpertLayer& layer = layers_[i];
+            const std::int32_t slots = placement_.expert_slots[i];
+            if (slots == layer.expert_count) continue;
+            placement_.host_experts.push_back(
+                {layer.weights[0], layer.weights[1], layer.weights[2], slots});
+        }
     }
 
     void set_slots(std::size_t index, std::int64_t slots) {
@@ -173,9 +204,13 @@ DeviceCosts device_costs(std::string_view backend) {
                 .cache_element_bytes = 2,
                 .graph_count = 9,
                 .graph_bytes_per_operation = 4096,
-                .reserve_bytes = std::int64_t{256} << 20};
+                .reserve_bytes = std::int64_t{256} << 20,
+                .step_bytes = std::int64_t{130} << 20,
+                .logit_rows = 64};
     }
-    return {.alignment_bytes = 64, .cache_element_bytes = backend == "reference" ? 4 : 2};
+    return {.alignment_bytes = 64,
+            .cache_element_bytes = backend == "reference" ? 4 : 2,
+            .can_leave_experts = false};
 }
 
 Placement place(const Model& model, const PlacementRequest& request) {

@@ -23,16 +23,23 @@ struct DeviceCosts {
     std::int64_t graph_count = 0;                ///< captured steps, one per size of batch
     std::int64_t graph_bytes_per_operation = 0;  ///< of the Plan, in each graph
     std::int64_t reserve_bytes = 0;              ///< left to libraries and other programs
+    std::int64_t step_bytes = 0;    ///< of a step, beside its values: tables, splits of attention
+    std::int32_t logit_rows = 1;    ///< computed at once
+    bool can_leave_experts = true;  ///< to the host's memory
 };
 
-/// By a backend's name. For "cuda", graph_bytes_per_operation and reserve_bytes are estimates.
+/// By a backend's name. For "cuda", graph_bytes_per_operation and reserve_bytes are estimates, and
+/// step_bytes is the most that a step takes.
 DeviceCosts device_costs(std::string_view backend);
 
 struct PlacementRequest {
     std::int64_t free_bytes = 0;      ///< of the device
     std::int32_t context_tokens = 0;  ///< 0: as long as fits, at most the model's
     std::int32_t sequence_count = 1;  ///< of that context, at once
-    std::int32_t step_tokens = 256;   ///< the most that one step takes
+    /// Room of the cache that is wanted for more sequences and kept prefixes, where the model is on
+    /// the device as a whole and bytes are left.
+    std::int32_t cache_tokens = 0;
+    std::int32_t step_tokens = 256;  ///< the most that one step takes
     DeviceCosts costs;
 };
 
@@ -52,9 +59,12 @@ struct Placement {
     std::int64_t host_bytes = 0;      ///< routed experts in the host's memory
     std::int64_t missing_bytes = 0;   ///< 0: it fits
     std::int32_t context_tokens = 0;  ///< of each sequence
+    std::int32_t cache_tokens = 0;    ///< of all, a whole number of blocks
     /// By layer that has experts: how many of them the device holds at a time. All: the layer is
     /// there as a whole.
     std::vector<std::int32_t> expert_slots;
+    /// The layers whose experts are on the host.
+    std::vector<compute::HostExperts> host_experts;
 
     [[nodiscard]] std::int64_t device_bytes() const {
         return weight_bytes + expert_cache_bytes + cache_bytes + graph_bytes + workspace_bytes +

@@ -31,6 +31,7 @@ void describe(A& archive, HearthStatus& value) {
     archive("waiting", value.waiting);
     archive("plugins", value.plugins);
     archive("left_out", value.left_out);
+    archive("placement", value.placement);
 }
 template <typename A>
 void describe(A& archive, HearthTextParams& value) {

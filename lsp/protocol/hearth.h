@@ -39,6 +39,7 @@ struct HearthStatus {
     std::int64_t waiting = 0;
     std::vector<std::string> plugins;
     std::vector<std::string> left_out;  ///< plugins that were refused, a sentence each
+    std::string placement;              ///< where the model lies, and the context it has room for
 
     friend bool operator==(const HearthStatus&, const HearthStatus&) = default;
 };

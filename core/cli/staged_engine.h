@@ -1,0 +1,70 @@
+// StagedEngine: where an accelerator is there, the processor answers until it has loaded, from the
+// same mapped file. A load that fails leaves the processor in charge.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/mutex.h"
+#include "core/base/result.h"
+#include "core/cli/load_engine.h"
+#include "core/engine/engine_switch.h"
+
+namespace hearth::cli {
+
+/// Thread: any. The registry, the clock and what on_change refers to outlive it; its end waits for
+/// a load in progress.
+class StagedEngine {
+  public:
+    /// One sentence whenever something was loaded, or was not; a warning where it is not what it
+    /// could be. Called on the thread that loads.
+    using OnChange = std::function<void(LogLevel level, const std::string& sentence)>;
+
+    /// Both stages where no backend is named, an accelerator is there and the model fits the
+    /// machine's memory; else load_engine.
+    ///
+    /// Errors: those of load_engine; not those of the second stage.
+    static Result<std::unique_ptr<StagedEngine>> make(
+        const std::shared_ptr<const model::Model>& model,
+        const compute::BackendRegistry& registry,
+        const LoadSettings& settings,
+        const Clock& clock,
+        OnChange on_change);
+    ~StagedEngine();
+    StagedEngine(const StagedEngine&) = delete;
+    StagedEngine& operator=(const StagedEngine&) = delete;
+
+    [[nodiscard]] engine::Engine& engine() { return *switch_; }
+
+    /// What serves now.
+    struct State {
+        std::string backend;
+        std::string placement;
+        std::vector<std::string> warnings;
+    };
+    [[nodiscard]] State state() const;
+
+    /// Frees the first stage once it has answered all its requests; to be called now and then.
+    void release_idle() { switch_->release_idle(); }
+
+  private:
+    explicit StagedEngine(OnChange on_change) : on_change_(std::move(on_change)) {}
+    void take(LoadedEngine loaded);
+    void load_accelerator(const std::shared_ptr<const model::Model>& model,
+                          const compute::BackendRegistry& registry,
+                          const LoadSettings& settings,
+                          const Clock& clock);
+
+    const OnChange on_change_;
+    std::unique_ptr<engine::EngineSwitch> switch_;  ///< fixed after make
+    mutable Mutex mutex_;
+    State state_ HEARTH_GUARDED_BY(mutex_);
+    std::thread loader_;
+};
+
+}  // namespace hearth::cli

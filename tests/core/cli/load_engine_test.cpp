@@ -1,0 +1,242 @@
+// Which backend a model is loaded on, and with how long a context, on devices of any size.
+#include "core/cli/load_engine.h"
+
+#include <future>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <catch2/catch.hpp>
+
+#include "core/base/bounded_queue.h"
+#include "core/cli/staged_engine.h"
+#include "kernels/reference/reference_backend.h"
+#include "tests/core/engine/toy_engine.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/tiny_model.h"
+
+namespace hearth::cli {
+namespace {
+
+constexpr std::int64_t kGib = std::int64_t{1} << 30;
+
+struct FakeDevice {
+    std::string name = "cuda";
+    std::int64_t free_bytes = kGib;
+    bool is_host = false;
+    bool is_cache_refused = false;
+    std::shared_future<void> loads_after = {};  ///< valid: its upload waits for it
+};
+
+/// The reference backend with a memory that ends where the test says.
+class FakeBackend final : public compute::Backend {
+  public:
+    explicit FakeBackend(FakeDevice device) : device_(std::move(device)) {}
+
+    [[nodiscard]] std::string_view name() const override { return device_.name; }
+    [[nodiscard]] std::string description() const override { return "a fake"; }
+    [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
+        return compute::DeviceMemory{device_.free_bytes, 80 * kGib, device_.is_host};
+    }
+    Result<std::unique_ptr<compute::DeviceWeights>> upload(
+        std::span<const compute::Tensor> weights) override {
+        if (device_.loads_after.valid()) device_.loads_after.wait();
+        return inner_->upload(weights);
+    }
+    Result<std::unique_ptr<compute::Program>> compile(const compute::Plan& plan,
+                                                      compute::DeviceWeights& weights) override {
+        return inner_->compile(plan, weights);
+    }
+    Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
+                                                            std::int32_t block_count) override {
+        if (device_.is_cache_refused) return fail(ErrorCode::out_of_memory, "no room for a cache");
+        return inner_->make_kv_store(layout, block_count);
+    }
+
+  private:
+    const FakeDevice device_;
+    const std::unique_ptr<compute::Backend> inner_ = reference::make_reference_backend();
+};
+
+struct Fixture {
+    explicit Fixture(const std::vector<FakeDevice>& devices) {
+        int score = 100;
+        for (const FakeDevice& device : devices) {
+            registry.add(
+                device.name,
+                score--,
+                [device](const compute::BackendOptions&) {
+                    return Result<std::unique_ptr<compute::Backend>>(
+                        std::make_unique<FakeBackend>(device));
+                },
+                device.is_host ? "" : "a fake");
+        }
+    }
+    [[nodiscard]] Result<LoadedEngine> load(const LoadSettings& settings = {}) const {
+        return load_engine(model, registry, settings, clock);
+    }
+
+    std::shared_ptr<const model::Model> model = test::tiny_model({.context_length = 65'536});
+    compute::BackendRegistry registry;
+    test::FakeClock clock;
+};
+
+/// A fixture's staged engine and what it has said.
+struct Staged {
+    explicit Staged(const Fixture& fixture, const LoadSettings& settings = {}) {
+        auto made = StagedEngine::make(
+            fixture.model,
+            fixture.registry,
+            settings,
+            fixture.clock,
+            [this](LogLevel, const std::string& text) { CHECK(said.try_push(text)); });
+        REQUIRE(made);
+        engine = std::move(*made);
+    }
+    /// A greedy answer of ten tokens.
+    test::Answer ask() const {
+        test::Answer answer;
+        engine::Request request = test::request_of({1, 2, 3}, 10);
+        request.sink = answer.sink();
+        REQUIRE(engine->engine().submit(std::move(request)));
+        return answer;
+    }
+    BoundedQueue<std::string> said{8};
+    std::unique_ptr<StagedEngine> engine;
+};
+
+/// What the whole model takes with the least context that is chosen.
+std::int64_t least_bytes(const Fixture& fixture) {
+    model::PlacementRequest request{.step_tokens = 144, .costs = model::device_costs("cuda")};
+    request.costs.can_leave_experts = false;
+    return place(*fixture.model, request).missing_bytes;
+}
+
+const FakeDevice kHost{.name = "cpu", .is_host = true};
+
+TEST_CASE("a device gets as long a context as it has room for", "[cli][load]") {
+    const auto loaded = Fixture({{}, kHost}).load();
+    REQUIRE(loaded);
+    CHECK(loaded->backend->name() == "cuda");
+    CHECK(loaded->engine->limits().context_tokens_max == 65'536);
+    CHECK(loaded->engine->limits().cache_tokens == 65'536);
+    CHECK(loaded->warnings.empty());
+    CHECK_THAT(loaded->placement, Catch::Contains("a context of 65536 tokens, all on the device"));
+
+    // Room for 10,000 tokens and 5 bytes more than for the least context.
+    const Fixture less({});
+    const model::Placement least =
+        place(*less.model,
+              {.free_bytes = kGib, .context_tokens = 8192, .costs = model::device_costs("cuda")});
+    const std::int64_t row_bytes = least.cache_bytes / 8192;
+    const Fixture small({{.free_bytes = least_bytes(less) + 1808 * row_bytes + 5}, kHost});
+    const auto cut = small.load();
+    REQUIRE(cut);
+    CHECK(cut->engine->limits().context_tokens_max == 10'000);
+}
+
+TEST_CASE("a context that was asked for is kept, and the cache has room for more", "[cli][load]") {
+    LoadSettings settings;
+    settings.limits.context_tokens_max = 1000;
+    settings.is_context_asked = true;
+    const auto loaded = Fixture({{}, kHost}).load(settings);
+    REQUIRE(loaded);
+    CHECK(loaded->engine->limits().context_tokens_max == 1000);
+    CHECK(loaded->engine->limits().cache_tokens == settings.limits.cache_tokens);
+}
+
+TEST_CASE("the host's memory gets the engine's own limits", "[cli][load]") {
+    const auto loaded = Fixture({kHost}).load();
+    REQUIRE(loaded);
+    CHECK(loaded->engine->limits().context_tokens_max == 8192);
+    CHECK(loaded->engine->limits().cache_tokens == 32'768);
+    CHECK_THAT(loaded->placement, Catch::Contains("in the machine's memory"));
+}
+
+TEST_CASE("a device that is too small makes way for the processor and says what is missing",
+          "[cli][load]") {
+    const Fixture dense({});
+    const Fixture fixture({{.free_bytes = 1000}, kHost});
+    const auto loaded = fixture.load();
+    REQUIRE(loaded);
+    CHECK(loaded->backend->name() == "cpu");
+    REQUIRE(loaded->warnings.size() == 1);
+    CHECK_THAT(loaded->warnings[0],
+               Catch::Contains("does not fit cuda (a fake)") && Catch::Contains(" bytes (0.") &&
+                   Catch::Contains("context_tokens") && Catch::Contains("quantisation"));
+    // One that was asked for by name does not.
+    const auto named = fixture.load({.backend = "cuda", .limits = {}});
+    REQUIRE_FALSE(named);
+    CHECK(named.error().code == ErrorCode::out_of_memory);
+}
+
+TEST_CASE("memory that ends while loading does the same", "[cli][load]") {
+    const auto loaded = Fixture({{.is_cache_refused = true}, kHost}).load();
+    REQUIRE(loaded);
+    CHECK(loaded->backend->name() == "cpu");
+    CHECK(loaded->warnings == std::vector<std::string>{"no room for a cache"});
+}
+
+TEST_CASE("a machine that is too small serves slowly where nothing else is there", "[cli][load]") {
+    const FakeDevice little{.name = "cpu", .free_bytes = 1000, .is_host = true};
+    const auto loaded = Fixture({little}).load();
+    REQUIRE(loaded);
+    REQUIRE(loaded->warnings.size() == 1);
+    CHECK_THAT(loaded->warnings[0], Catch::Contains("it will be slow"));
+    // But not in place of a device.
+    const auto none = Fixture({{.free_bytes = 1000}, little}).load();
+    REQUIRE_FALSE(none);
+    CHECK_THAT(none.error().text,
+               Catch::Contains("does not fit cpu") && Catch::Contains("before that:") &&
+                   Catch::Contains("does not fit cuda"));
+}
+
+TEST_CASE("the processor answers until the accelerator has loaded", "[cli][load][staged]") {
+    std::promise<void> is_loaded;
+    const Fixture fixture({{.loads_after = is_loaded.get_future().share()}, kHost});
+    Staged staged(fixture);
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cpu (a fake): "));
+    CHECK_THAT(staged.engine->state().placement, Catch::EndsWith("; cuda is loading"));
+    const test::Tokens text = staged.ask().wait().tokens();
+    CHECK(text.size() == 10);
+    is_loaded.set_value();
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cuda (a fake): "));
+    CHECK(staged.engine->state().backend == "cuda (a fake)");
+    CHECK_THAT(staged.engine->state().placement, Catch::EndsWith("all on the device"));
+    CHECK(staged.engine->engine().limits().context_tokens_max == 65'536);
+    staged.engine->release_idle();
+    CHECK(staged.ask().wait().tokens() == text);
+}
+
+TEST_CASE("an accelerator that does not load leaves the processor in charge",
+          "[cli][load][staged]") {
+    const Fixture fixture({{.is_cache_refused = true}, kHost});
+    Staged staged(fixture);
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cpu (a fake): "));
+    CHECK(*staged.said.pop() == "the processor goes on serving: no room for a cache");
+    const StagedEngine::State state = staged.engine->state();
+    CHECK(state.backend == "cpu (a fake)");
+    CHECK_THAT(state.placement, Catch::EndsWith("in the machine's memory"));
+    CHECK(state.warnings.size() == 1);
+    CHECK(staged.ask().wait().tokens().size() == 10);
+}
+
+TEST_CASE("a backend that is named is the only stage", "[cli][load][staged]") {
+    const Fixture fixture({{}, kHost});
+    const Staged staged(fixture, {.backend = "cuda", .limits = {}});
+    CHECK(staged.engine->state().backend == "cuda (a fake)");
+}
+
+TEST_CASE("the end waits for a load", "[cli][load][staged]") {
+    std::promise<void> is_loaded;
+    const Fixture fixture({{.loads_after = is_loaded.get_future().share()}, kHost});
+    std::thread later;
+    {
+        const Staged staged(fixture);
+        later = std::thread([&] { is_loaded.set_value(); });
+    }
+    later.join();
+}
+
+}  // namespace
+}  // namespace hearth::cli
