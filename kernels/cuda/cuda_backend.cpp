@@ -40,8 +40,13 @@ class CudaBackend final : public compute::Backend {
 
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
+        return upload_partly(weights, {});
+    }
+    Result<std::unique_ptr<compute::DeviceWeights>> upload_partly(
+        std::span<const compute::Tensor> weights,
+        std::span<const compute::HostExperts> on_host) override {
         HEARTH_CHECK(stream_->enter());
-        HEARTH_TRY(auto uploaded, CudaWeights::make(weights));
+        HEARTH_TRY(auto uploaded, CudaWeights::make(weights, on_host));
         return std::unique_ptr<compute::DeviceWeights>(std::move(uploaded));
     }
 

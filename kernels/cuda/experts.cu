@@ -1,4 +1,5 @@
 #include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/expert_rows.cuh"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row.cuh"
@@ -51,16 +52,16 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(Expe
     const int expert = is_shared ? 0 : expert_of(args.experts, slot, args.experts_per_token);
     const int first = static_cast<int>(blockIdx.x) * kChunkWeights;
     if (expert < 0 || first >= ffn_dim) return;
-    const std::int64_t begin = std::int64_t{expert} * ffn_dim;
-    const std::int64_t row = begin + first + warp_of_block() * kRowsOfWarp;
-    const Matrix gate = is_shared ? args.shared.gate : args.gate;
-    const Matrix up = is_shared ? args.shared.up : args.up;
+    const ExpertRows gate = rows_of(is_shared ? args.shared.gate : args.gate, expert, ffn_dim);
+    const ExpertRows up = rows_of(is_shared ? args.shared.up : args.up, expert, ffn_dim);
+    if (!is_shared) note_use(args.gate, expert);
+    const int row = first + warp_of_block() * kRowsOfWarp;
     float gates[kRowsOfWarp] = {};
     float ups[kRowsOfWarp] = {};
     const Q8Rows x =
         args.norm.x == nullptr ? args.x : norm_to_q8(args.norm, results + kChunkWeights);
-    row_dots(gate, row, begin + ffn_dim - 1, x, 0, gates);
-    row_dots(up, row, begin + ffn_dim - 1, x, 0, ups);
+    row_dots(gate.matrix, gate.begin + row, gate.begin + ffn_dim - 1, x, 0, gates);
+    row_dots(up.matrix, up.begin + row, up.begin + ffn_dim - 1, x, 0, ups);
 #pragma unroll
     for (int i = 0; i < kRowsOfWarp; ++i) {
         if (warp_lane() == i) {
@@ -111,17 +112,22 @@ __global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUp
     if (thread < kPairs) x_rows[thread] = pairs[thread] / args.experts_per_token;
     __syncthreads();
     const int first = static_cast<int>(blockIdx.x) * kTileRows;
-    const std::int64_t begin = std::int64_t{at.tile.expert} * args.ffn_dim;
+    note_use(args.gate, at.tile.expert);
     TileSums<kGroups> gates = {};
     TileSums<kGroups> ups = {};
-    with_quantised(args.gate.format, [&](auto tag) {
-        add_tile<decltype(tag)::value, kGroups>(
-            args.gate, begin + first, begin + args.ffn_dim - 1, args.x, x_rows, gates);
-    });
-    with_quantised(args.up.format, [&](auto tag) {
-        add_tile<decltype(tag)::value, kGroups>(
-            args.up, begin + first, begin + args.ffn_dim - 1, args.x, x_rows, ups);
-    });
+    const auto add = [&](const Matrix& m, TileSums<kGroups>& sums) {
+        const ExpertRows rows = rows_of(m, at.tile.expert, args.ffn_dim);
+        with_quantised(m.format, [&](auto tag) {
+            add_tile<decltype(tag)::value, kGroups>(rows.matrix,
+                                                    rows.begin + first,
+                                                    rows.begin + args.ffn_dim - 1,
+                                                    args.x,
+                                                    x_rows,
+                                                    sums);
+        });
+    };
+    add(args.gate, gates);
+    add(args.up, ups);
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
         const float gate = sum_tile(gates, group, shared);
@@ -141,15 +147,19 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_float_kernel(Ex
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
     const int expert = expert_of(args.experts, pair, args.experts_per_token);
     if (expert < 0 || row >= args.ffn_dim) return;
-    const std::int64_t place = std::int64_t{expert} * args.ffn_dim + row;
+    note_use(args.gate, expert);
+    const ExpertRows gates = rows_of(args.gate, expert, args.ffn_dim);
+    const ExpertRows ups = rows_of(args.up, expert, args.ffn_dim);
     const float* x[1] = {args.x_float.data + pair / args.experts_per_token * args.x_float.stride};
     float gate[1] = {0.0F};
     float up[1] = {0.0F};
     with_format(args.gate.format, [&](auto tag) {
-        add_float_dots<decltype(tag)::value, 1>(args.gate, place, x, warp_lane(), kWarpLanes, gate);
+        add_float_dots<decltype(tag)::value, 1>(
+            gates.matrix, gates.begin + row, x, warp_lane(), kWarpLanes, gate);
     });
     with_format(args.up.format, [&](auto tag) {
-        add_float_dots<decltype(tag)::value, 1>(args.up, place, x, warp_lane(), kWarpLanes, up);
+        add_float_dots<decltype(tag)::value, 1>(
+            ups.matrix, ups.begin + row, x, warp_lane(), kWarpLanes, up);
     });
     const float value = silu(lane_sum(gate[0])) * lane_sum(up[0]);
     if (warp_lane() == 0) args.hidden.data[pair * args.hidden.stride + row] = value;
@@ -180,12 +190,12 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
                 const int expert = slot < args.experts_per_token ? args.experts.data[slot] : -1;
                 if (expert < 0) continue;
                 float sum[1] = {0.0F};
-                const std::int64_t place = std::int64_t{expert} * args.rows + row;
+                const ExpertRows down = rows_of(args.down, expert, args.rows);
                 const int blocks = args.hidden.columns / kChunkWeights;
                 add_row_dots<decltype(tag)::value, 1>(
-                    args.down,
-                    place,
-                    place,
+                    down.matrix,
+                    down.begin + row,
+                    down.begin + row,
                     args.hidden.quants + std::int64_t{slot} * args.hidden.columns,
                     args.hidden.scales + std::int64_t{slot} * blocks,
                     warp_lane(),
@@ -230,11 +240,11 @@ __global__ void __launch_bounds__(kTileThreads) experts_down_tile_kernel(Experts
     if (at.is_empty) return;
     __syncthreads();
     const int first = static_cast<int>(blockIdx.x) * kTileRows;
-    const std::int64_t begin = std::int64_t{at.tile.expert} * args.rows;
+    const ExpertRows down = rows_of(args.down, at.tile.expert, args.rows);
     TileSums<kGroups> sums = {};
     with_quantised(args.down.format, [&](auto tag) {
         add_tile<decltype(tag)::value, kGroups>(
-            args.down, begin + first, begin + args.rows - 1, args.hidden, pairs, sums);
+            down.matrix, down.begin + first, down.begin + args.rows - 1, args.hidden, pairs, sums);
     });
     const int thread = static_cast<int>(threadIdx.x);
 #pragma unroll
@@ -280,9 +290,10 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
         const std::int64_t pair = token * args.experts_per_token + slot;
         const float* x[1] = {args.hidden_float.data + pair * args.hidden_float.stride};
         float sum[1] = {0.0F};
+        const ExpertRows down = rows_of(args.down, expert, args.rows);
         with_format(args.down.format, [&](auto tag) {
             add_float_dots<decltype(tag)::value, 1>(
-                args.down, std::int64_t{expert} * args.rows + row, x, warp_lane(), kWarpLanes, sum);
+                down.matrix, down.begin + row, x, warp_lane(), kWarpLanes, sum);
         });
         total = __fmaf_rn(
             args.weights.data[token * args.weights.stride + slot], lane_sum(sum[0]), total);

@@ -1,3 +1,4 @@
+#include "kernels/cuda/expert_rows.cuh"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/half_tile.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -40,14 +41,17 @@ __global__ void __launch_bounds__(kHalfThreads) up_few_kernel(ExpertsUpArgs args
     const PairsOfBlock at(args.tiles, args.experts);
     if (at.expert < 0) return;
     const int first = static_cast<int>(blockIdx.x) * kHalfRows;
-    const std::int64_t begin = std::int64_t{at.expert} * args.ffn_dim;
-    const std::int64_t last = begin + args.ffn_dim - 1;
+    note_use(args.gate, at.expert);
+    const ExpertRows gates_of = rows_of(args.gate, at.expert, args.ffn_dim);
+    const ExpertRows ups_of = rows_of(args.up, at.expert, args.ffn_dim);
     const int token = at.pair(warp_lane() / 4) / args.experts_per_token;
     const float* x = args.x_float.data + token * args.x_float.stride;
     float gates[4] = {};
     float ups[4] = {};
-    add_half_strand<kFormat>(args.gate, begin + first, last, x, gates);
-    add_half_strand<kFormat>(args.up, begin + first, last, x, ups);
+    add_half_strand<kFormat>(
+        gates_of.matrix, gates_of.begin + first, gates_of.begin + args.ffn_dim - 1, x, gates);
+    add_half_strand<kFormat>(
+        ups_of.matrix, ups_of.begin + first, ups_of.begin + args.ffn_dim - 1, x, ups);
     const float gate = sum_strands(gates, shared);
     const float up = sum_strands(ups, shared);
     const int row = first + static_cast<int>(threadIdx.x) % kHalfRows;
@@ -66,15 +70,21 @@ __global__ void __launch_bounds__(kHalfThreads) up_many_kernel(ExpertsUpArgs arg
     if (at.expert < 0) return;
     using Tile = HalfTile<kFormat>;
     const int first = static_cast<int>(blockIdx.x) * kHalfTileRows + warp_of_block() * kHalfRows;
-    const std::int64_t begin = std::int64_t{at.expert} * args.ffn_dim;
-    const std::int64_t last = begin + args.ffn_dim - 1;
+    note_use(args.gate, at.expert);
+    const ExpertRows gates_of = rows_of(args.gate, at.expert, args.ffn_dim);
+    const ExpertRows ups_of = rows_of(args.up, at.expert, args.ffn_dim);
     const int token = at.pair(Tile::staged_token()) / args.experts_per_token;
     const float* x = args.x_float.data + token * args.x_float.stride;
     Tile gate;
     Tile up;
-    gate.multiply(args.gate, begin + first, last, x, block_memory());
+    gate.multiply(gates_of.matrix,
+                  gates_of.begin + first,
+                  gates_of.begin + args.ffn_dim - 1,
+                  x,
+                  block_memory());
     __syncthreads();
-    up.multiply(args.up, begin + first, last, x, block_memory());
+    up.multiply(
+        ups_of.matrix, ups_of.begin + first, ups_of.begin + args.ffn_dim - 1, x, block_memory());
 #pragma unroll
     for (int group = 0; group < kHalfTileGroups; ++group) {
 #pragma unroll
@@ -101,11 +111,11 @@ __global__ void __launch_bounds__(kHalfThreads) down_one_kernel(ExpertsDownArgs 
     for (int slot = 0; slot < args.experts_per_token; ++slot) {
         const int expert = args.experts.data[slot];
         if (expert < 0) continue;  // the same in the whole block
-        const std::int64_t begin = std::int64_t{expert} * args.rows;
+        const ExpertRows down = rows_of(args.down, expert, args.rows);
         float sums[4] = {};
-        add_half_strand<kFormat>(args.down,
-                                 begin + first,
-                                 begin + args.rows - 1,
+        add_half_strand<kFormat>(down.matrix,
+                                 down.begin + first,
+                                 down.begin + args.rows - 1,
                                  args.hidden_float.data + slot * args.hidden_float.stride,
                                  sums);
         total = __fmaf_rn(args.weights.data[slot], sum_strands(sums, shared), total);
@@ -120,10 +130,10 @@ __global__ void __launch_bounds__(kHalfThreads) down_few_kernel(ExpertsDownArgs 
     const PairsOfBlock at(args.tiles, args.experts);
     if (at.expert < 0) return;
     const int first = static_cast<int>(blockIdx.x) * kHalfRows;
-    const std::int64_t begin = std::int64_t{at.expert} * args.rows;
+    const ExpertRows down = rows_of(args.down, at.expert, args.rows);
     const float* x = args.hidden_float.data + at.pair(warp_lane() / 4) * args.hidden_float.stride;
     float sums[4] = {};
-    add_half_strand<kFormat>(args.down, begin + first, begin + args.rows - 1, x, sums);
+    add_half_strand<kFormat>(down.matrix, down.begin + first, down.begin + args.rows - 1, x, sums);
     const float dot = sum_strands(sums, static_cast<float*>(block_memory()));
     const int row = first + static_cast<int>(threadIdx.x) % kHalfRows;
     const int i = static_cast<int>(threadIdx.x) / kHalfRows;
@@ -140,11 +150,11 @@ __global__ void __launch_bounds__(kHalfThreads) down_many_kernel(ExpertsDownArgs
     if (at.expert < 0) return;
     using Tile = HalfTile<kFormat>;
     const int first = static_cast<int>(blockIdx.x) * kHalfTileRows + warp_of_block() * kHalfRows;
-    const std::int64_t begin = std::int64_t{at.expert} * args.rows;
+    const ExpertRows down = rows_of(args.down, at.expert, args.rows);
     const float* x =
         args.hidden_float.data + at.pair(Tile::staged_token()) * args.hidden_float.stride;
     Tile tile;
-    tile.multiply(args.down, begin + first, begin + args.rows - 1, x, block_memory());
+    tile.multiply(down.matrix, down.begin + first, down.begin + args.rows - 1, x, block_memory());
 #pragma unroll
     for (int group = 0; group < kHalfTileGroups; ++group) {
 #pragma unroll

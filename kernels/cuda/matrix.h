@@ -44,6 +44,15 @@ constexpr bool is_half(Format format) {
     return format == Format::f16 || format == Format::bf16;
 }
 
+/// Of a tensor whose experts lie apart, in slots of the device or in the host's memory, where the
+/// device reads them over the bus. Device memory that changes between steps; null: the experts
+/// follow each other.
+struct ExpertTable {
+    const std::int64_t* shifts =
+        nullptr;                   ///< by expert: bytes from where Matrix points to its rows
+    std::uint8_t* used = nullptr;  ///< by expert: 1 where the step has used it
+};
+
 /// Borrowed device memory; plain, so that kernels take it by value.
 struct Matrix {
     const std::uint8_t* quants = nullptr;
@@ -52,6 +61,7 @@ struct Matrix {
     const std::uint8_t* supers = nullptr;
     std::int32_t columns = 0;
     Format format = Format::f32;
+    ExpertTable experts = {};
 };
 
 /// Whether the tensor cores can multiply a matrix of halves by floats: whole chunks of 32 columns,

@@ -42,7 +42,8 @@ Result<std::unique_ptr<compute::Program>> CudaProgram::make(const compute::Plan&
                                                             const ProgramOptions& options,
                                                             std::shared_ptr<Stream> stream) {
     HEARTH_CHECK(stream->enter());
-    std::unique_ptr<CudaProgram> program(new CudaProgram(plan, options, std::move(stream)));
+    std::unique_ptr<CudaProgram> program(
+        new CudaProgram(plan, weights, options, std::move(stream)));
     program->bytes_per_token_ = compute::weight_bytes_per_token(plan, weights.tensors());
     HEARTH_CHECK(program->take_memory(plan, weights, options));
     if (options.has_graphs) HEARTH_CHECK(program->capture_graphs());
@@ -131,6 +132,10 @@ Result<void> CudaProgram::take_slots() {
                    PinnedBuffer::make(logit_rows_max_ * compute::mask_words(vocab_size_) *
                                           static_cast<std::int64_t>(sizeof(std::uint32_t)),
                                       "what a step may pick"));
+        if (experts_ != nullptr) {
+            HEARTH_TRY(slot.experts,
+                       PinnedBuffer::make(experts_->step_bytes(), "the experts of a step"));
+        }
         HEARTH_TRY(slot.end, Event::make());
     }
     return {};
@@ -189,10 +194,27 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
-    last_kernels_ = found < 0 ? 0 : kernels_[index];
-    if (found < 0) return run_eagerly(tokens, logit_rows);
-    HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
-    return read_logits(logit_rows);
+    const StepShape shape{.tokens = tokens,
+                          .splits = 0,
+                          .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_))};
+    HEARTH_CHECK(launch_step(found, shape));
+    auto output = found < 0 ? run_eagerly(shape, logit_rows) : read_logits(logit_rows);
+    if (output && experts_ != nullptr) experts_->note_step(slots_[slot_].experts.data());
+    return output;
+}
+
+Result<void> CudaProgram::launch_step(int graph, const StepShape& shape) {
+    std::byte* memory = slots_[slot_].experts.data();
+    if (experts_ != nullptr) HEARTH_CHECK(experts_->begin_step(memory, stream_->get()));
+    last_kernels_ = graph < 0 ? 0 : kernels_[static_cast<std::size_t>(graph)];
+    if (graph < 0) {
+        HEARTH_CHECK(launch_nodes(shape));
+    } else {
+        HEARTH_CUDA(
+            cudaGraphLaunch(graphs_[static_cast<std::size_t>(graph)].get(), stream_->get()));
+    }
+    if (experts_ != nullptr) HEARTH_CHECK(experts_->end_step(memory, stream_->get()));
+    return {};
 }
 
 /// `rows` rows of the step before may be named as tokens.
@@ -234,12 +256,7 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
-    last_kernels_ = found < 0 ? 0 : kernels_[index];
-    if (found < 0) {
-        HEARTH_CHECK(launch_nodes({.tokens = tokens, .splits = 0, .logit_rows = rows}));
-    } else {
-        HEARTH_CUDA(cudaGraphLaunch(graphs_[index].get(), stream_->get()));
-    }
+    HEARTH_CHECK(launch_step(found, {.tokens = tokens, .splits = 0, .logit_rows = rows}));
     if (rows > 0) {
         PickArgs args = pick_args_;
         args.has_masks = has_masks;
@@ -286,6 +303,7 @@ Result<std::span<const compute::Pick>> CudaProgram::collect() {
     const StepSlot& slot = slots_[(slot_ + kStepsMax - in_flight_) % kStepsMax];
     --in_flight_;
     HEARTH_CUDA(cudaEventSynchronize(slot.end.get()));
+    if (experts_ != nullptr) experts_->note_step(slot.experts.data());
     return std::span(reinterpret_cast<const compute::Pick*>(slot.picks.data()), slot.rows);
 }
 
@@ -357,12 +375,11 @@ Result<compute::StepOutput> CudaProgram::read_logits(std::int64_t rows) {
     return compute::StepOutput{{target, count}};
 }
 
-/// Without a graph: more tokens than the largest bucket, or more logits than are computed at once.
-Result<compute::StepOutput> CudaProgram::run_eagerly(int tokens, std::int64_t logit_rows) {
-    StepShape shape{.tokens = tokens,
-                    .splits = 0,
-                    .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_))};
-    HEARTH_CHECK(launch_nodes(shape));
+/// The logits of a step without a graph: more tokens than the largest bucket, or more logits than
+/// are computed at once.
+Result<compute::StepOutput> CudaProgram::run_eagerly(const StepShape& launched,
+                                                     std::int64_t logit_rows) {
+    StepShape shape = launched;
     HEARTH_TRY(const compute::StepOutput first, read_logits(shape.logit_rows));
     if (logit_rows <= logit_rows_max_) return first;
     for (std::int64_t done = 0;;) {

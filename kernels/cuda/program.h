@@ -43,6 +43,9 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<compute::StepOutput> run(const compute::StepBatch& batch, compute::KvStore& kv) override;
     [[nodiscard]] std::int64_t bytes_per_token() const override { return bytes_per_token_; }
     [[nodiscard]] std::int64_t kernels_per_run() const override { return last_kernels_; }
+    [[nodiscard]] compute::ExpertUses expert_uses() const override {
+        return experts_ == nullptr ? compute::ExpertUses{} : experts_->uses();
+    }
 
     compute::StepQueue* step_queue() override { return this; }
     /// Also: too_large (more rows to pick from than logits are computed at once).
@@ -62,8 +65,9 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     /// What the host keeps of a step until it has ended.
     struct StepSlot {
         PinnedBuffer tables;
-        PinnedBuffer picks;  ///< (logit_rows_max_)
-        PinnedBuffer masks;  ///< (logit_rows_max_, mask_words)
+        PinnedBuffer picks;    ///< (logit_rows_max_)
+        PinnedBuffer masks;    ///< (logit_rows_max_, mask_words)
+        PinnedBuffer experts;  ///< what the store of experts keeps; empty without one
         Event end;
         std::size_t rows = 0;  ///< picked
     };
@@ -73,11 +77,13 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, GraphFree>;
 
     CudaProgram(const compute::Plan& plan,
+                const CudaWeights& weights,
                 const ProgramOptions& options,
                 std::shared_ptr<Stream> stream)
         : tokens_max_(plan.tokens_max),
           vocab_size_(plan.vocab_size),
           kv_layout_(plan.kv),
+          experts_(weights.experts()),
           stream_(std::move(stream)),
           queue_(stream_->get(), options.has_overlap, options.has_bf16) {}
 
@@ -87,6 +93,8 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> capture_graphs();
     Result<void> capture(const Bucket& bucket);
     Result<void> launch_nodes(const StepShape& shape);
+    /// Queues the kernels of a step, by its graph or one by one, and what its experts need.
+    Result<void> launch_step(int graph, const StepShape& shape);
     Result<void> take_slots();
     [[nodiscard]] compute::StepLimits limits(const CudaKvStore& kv, std::int32_t rows = 0) const;
     /// The graph that serves a step; none: it is launched kernel by kernel.
@@ -94,7 +102,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);
     Result<bool> upload_masks(std::span<const compute::PickOrder> orders);
     Result<compute::StepOutput> read_logits(std::int64_t rows);
-    Result<compute::StepOutput> run_eagerly(int tokens, std::int64_t logit_rows);
+    Result<compute::StepOutput> run_eagerly(const StepShape& launched, std::int64_t logit_rows);
 
     template <typename T>
     [[nodiscard]] T* table(std::int64_t offset) {
@@ -105,6 +113,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     const std::int32_t tokens_max_;
     const std::int64_t vocab_size_;
     const compute::KvLayout kv_layout_;
+    ExpertStore* const experts_;  ///< the weights'; null: all are on the device
     const std::shared_ptr<Stream> stream_;
     const Queue queue_;
     std::int64_t bytes_per_token_ = 0;

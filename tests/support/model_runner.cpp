@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <utility>
+#include <variant>
 
 namespace hearth::test {
 namespace {
@@ -18,13 +19,16 @@ T require(Result<T> result) {
 
 ModelRunner::ModelRunner(std::shared_ptr<const model::Model> model,
                          compute::Backend& backend,
-                         const Limits& limits)
+                         const Limits& limits,
+                         std::span<const compute::HostExperts> host_experts)
     : model_(std::move(model)) {
     const compute::Plan plan = model_->plan(limits.tokens_max);
     if (auto sound = validate(plan, model_->weights()); !sound) {
         throw std::runtime_error(sound.error().text);
     }
-    weights_ = require(backend.upload(model_->weights()));
+    weights_ =
+        require(host_experts.empty() ? backend.upload(model_->weights())
+                                     : backend.upload_partly(model_->weights(), host_experts));
     program_ = require(backend.compile(plan, *weights_));
     const std::int32_t blocks_each =
         (limits.sequence_tokens_max + compute::kBlockTokens - 1) / compute::kBlockTokens;
@@ -82,6 +86,16 @@ std::vector<float> ModelRunner::run_chunks(std::span<const std::int32_t> tokens,
         logits.insert(logits.end(), rows.begin(), rows.end());
     }
     return logits;
+}
+
+std::vector<compute::HostExperts> host_experts_of(const model::Model& model,
+                                                  std::int32_t slot_count) {
+    std::vector<compute::HostExperts> layers;
+    for (const compute::Operation& operation : model.plan(1).operations) {
+        const auto* op = std::get_if<compute::Experts>(&operation);
+        if (op != nullptr) layers.push_back({op->gate, op->up, op->down, slot_count});
+    }
+    return layers;
 }
 
 double relative_l2(std::span<const float> a, std::span<const float> b) {

@@ -23,7 +23,8 @@ class ModelRunner {
     /// Throws std::runtime_error with the error's text where anything fails. `backend` outlives it.
     ModelRunner(std::shared_ptr<const model::Model> model,
                 compute::Backend& backend,
-                const Limits& limits);
+                const Limits& limits,
+                std::span<const compute::HostExperts> host_experts = {});
 
     /// Some next tokens of one sequence.
     struct Piece {
@@ -51,6 +52,10 @@ class ModelRunner {
     std::vector<std::vector<std::int32_t>> block_tables_;  ///< by sequence
     std::vector<std::int32_t> lengths_;                    ///< tokens so far, by sequence
 };
+
+/// All routed experts of the model on the host, with `slot_count` slots for each layer.
+std::vector<compute::HostExperts> host_experts_of(const model::Model& model,
+                                                  std::int32_t slot_count);
 
 /// |a - b| / |b|.
 double relative_l2(std::span<const float> a, std::span<const float> b);

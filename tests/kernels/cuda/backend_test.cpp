@@ -1,10 +1,13 @@
 // What only the emulated device can show: absence, age, and memory that ends.
 #include <catch2/catch.hpp>
 
+#include "core/engine/engine.h"
+#include "core/model/placement.h"
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/kernels/cuda/emulated/cuda_runtime.h"
+#include "tests/support/fake_clock.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -70,6 +73,61 @@ TEST_CASE("memory that ends fails the load with a message and leaks nothing", "[
     }
     CHECK(failures > 3);
     CHECK(simt::device.used_bytes == used);
+}
+
+TEST_CASE("memory that cannot be pinned refuses the load and says how much was wanted",
+          "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto model = test::tiny_model();
+    const auto backend = make_cuda_backend({});
+    const auto used = simt::device.used_bytes;
+    simt::device.pinned_bytes_max = 1000;
+    const auto weights =
+        (*backend)->upload_partly(model->weights(), test::host_experts_of(*model, 1));
+    REQUIRE_FALSE(weights);
+    CHECK(weights.error().code == ErrorCode::out_of_memory);
+    CHECK_THAT(weights.error().text,
+               Catch::Contains("no pinned host memory for a part of the model's experts") &&
+                   Catch::Contains("bytes in all"));
+    CHECK(simt::device.used_bytes == used);
+}
+
+/// Loads a model on a device with exactly so much memory as the planner counts.
+void check_count(const test::TinyModelOptions& model_options, std::int64_t short_by) {
+    INFO(model_options.architecture << ", short by " << short_by);
+    const auto model = test::tiny_model(model_options);
+    const OtherDevice restore;
+    const auto used = static_cast<std::int64_t>(simt::device.used_bytes);
+    model::PlacementRequest request{.context_tokens = 512,
+                                    .cache_tokens = 1024,
+                                    .step_tokens = 144,
+                                    .costs = model::device_costs("cuda")};
+    request.costs.can_leave_experts = false;
+    const auto all = place(*model, request).missing_bytes;
+    request.costs.can_leave_experts = true;
+    request.free_bytes = all - short_by;
+    const model::Placement placement = place(*model, request);
+    REQUIRE(placement.missing_bytes == 0);
+    CHECK((placement.host_bytes > 0) == (short_by > 0));
+    const auto backend = make_cuda_backend({});
+    simt::device.memory_bytes =
+        static_cast<std::size_t>(used + placement.device_bytes() - placement.reserve_bytes);
+    const test::FakeClock clock;
+    const auto engine = engine::Engine::make(
+        model,
+        **backend,
+        {.context_tokens_max = placement.context_tokens, .cache_tokens = placement.cache_tokens},
+        clock,
+        placement.host_experts);
+    if (!engine) FAIL(engine.error().text);
+}
+
+TEST_CASE("what the planner counts is enough to load", "[cuda][backend][placement]") {
+    check_count({}, 0);
+    check_count({}, 20'000);
+    check_count({.architecture = "qwen3moe"}, 0);
+    check_count({.architecture = "llama"}, 0);
+    check_count({.architecture = "granitemoe", .dtype = compute::Dtype::f16}, 40'000);
 }
 
 TEST_CASE("a small step is one graph", "[cuda][backend]") {

@@ -142,6 +142,7 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorNotReady = 600,
 };
 inline const char* cudaGetErrorName(cudaError_t error) {
     return error == cudaSuccess ? "cudaSuccess" : "cudaErrorEmulated";
@@ -155,7 +156,8 @@ namespace hearth::simt {
 struct EmulatedDevice {
     std::size_t memory_bytes = std::size_t{1} << 30;
     std::size_t used_bytes = 0;
-    std::size_t launches = 0;  ///< kernels run so far
+    std::size_t pinned_bytes_max = ~std::size_t{0};  ///< of one piece of the host's memory
+    std::size_t launches = 0;                        ///< kernels run so far
     std::size_t graph_launches = 0;
     int major = 9, minor = 0;
     int code = 0;   ///< the capability that kernels were compiled for; 0: the device's
@@ -260,10 +262,14 @@ inline cudaError_t cudaFree(void* pointer) {
     return cudaSuccess;
 }
 inline cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
+    if (bytes > hearth::simt::device.pinned_bytes_max) return cudaErrorMemoryAllocation;
     *out = std::malloc(bytes);
     return *out == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 inline cudaError_t cudaFreeHost(void* pointer) {
+    for (hearth::simt::Stream* stream : hearth::simt::streams) {
+        hearth::simt::advance(stream);
+    }
     std::free(pointer);
     return cudaSuccess;
 }
@@ -332,6 +338,21 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event->stream != nullptr) hearth::simt::advance(event->stream, event->is_reached.get());
+    return cudaSuccess;
+}
+/// Each question lets the event's stream do one piece of its work, so that the host sees what is
+/// under way in every state.
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+    if (*event->is_reached) return cudaSuccess;
+    const auto step = std::move(event->stream->queued.front());
+    event->stream->queued.pop_front();
+    step();
+    return *event->is_reached ? cudaSuccess : cudaErrorNotReady;
+}
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+    hearth::simt::submit(stream, [from = event->stream, is_reached = event->is_reached] {
+        hearth::simt::advance(from, is_reached.get());
+    });
     return cudaSuccess;
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode /*mode*/) {
