@@ -93,6 +93,35 @@ TEST_CASE("the context is as long as fits, at most the model's", "[model][placem
     CHECK(two.context_tokens < some.context_tokens);
 }
 
+TEST_CASE("bytes that are left become cache for other sequences", "[model][placement]") {
+    const auto model = shaped("deepseek-v2-lite:Q4_K_M");
+    const PlacementRequest request{
+        .free_bytes = 80 * kGib, .context_tokens = 1000, .cache_tokens = 32'768, .costs = kBare};
+    const Placement all = place(*model, request);
+    CHECK(all.context_tokens == 1000);
+    CHECK(all.cache_tokens == 32'768);
+    CHECK(all.host_experts.empty());
+    PlacementRequest less = request;
+    less.free_bytes = all.device_bytes() - 1;
+    CHECK(place(*model, less).cache_tokens == 32'768 - 16);
+    // Slots for experts go before.
+    less.free_bytes = 6 * kGib;
+    const Placement apart = place(*model, less);
+    CHECK(apart.cache_tokens == 1008);
+    REQUIRE(apart.host_experts.size() == 26);
+    const compute::HostExperts& first = apart.host_experts.front();
+    CHECK(first.slot_count == apart.expert_slots.front());
+    const auto weight = [&](compute::WeightId id) {
+        return model->weights()[static_cast<std::size_t>(id)].name;
+    };
+    CHECK(weight(first.gate) == "blk.1.ffn_gate_exps.weight");
+    CHECK(weight(first.up) == "blk.1.ffn_up_exps.weight");
+    CHECK(weight(first.down) == "blk.1.ffn_down_exps.weight");
+    // A device that cannot leave them is short of memory.
+    less.costs.can_leave_experts = false;
+    CHECK(place(*model, less).missing_bytes > 0);
+}
+
 TEST_CASE("where a model is too large, its experts move out evenly", "[model][placement]") {
     const auto model = shaped("deepseek-v2-lite:Q4_K_M");
     std::int64_t expert_bytes = 0;
