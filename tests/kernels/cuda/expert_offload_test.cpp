@@ -66,6 +66,7 @@ TEST_CASE("experts on the host give the same bits, in graphs and without",
     check_same_bits({.layer_count = 2}, {.device = 0, .has_graphs = false});
     check_same_bits({.architecture = "qwen3moe", .layer_count = 2}, {});
     check_same_bits({.dtype = compute::Dtype::f16, .layer_count = 2}, {});
+    check_same_bits({.dtype = compute::Dtype::bf16, .layer_count = 2}, {});
     check_same_bits({.layer_count = 2}, {.device = 0, .is_exact = true});
     // Types with all four planes, and with none but quants and scales of another size.
     check_same_bits({.dtype = compute::Dtype::q6_k, .hidden_dim = 256, .layer_count = 2}, {});
