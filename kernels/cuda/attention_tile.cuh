@@ -24,8 +24,9 @@ __device__ __forceinline__ HalfPair split_float(float value) {
     return {high, float_to_half(value - half_to_float(high))};
 }
 
-/// This warp's part of the tile's queries, as mma_f16 wants `a`. Each row is multiplied by a power
-/// of two, so that its largest value is near the largest half: no query is too large or too small.
+/// This warp's part of the tile's queries, as mma_halves wants `a`. Each row is multiplied by a
+/// power of two, so that its largest value is near the largest half: no query is too large or too
+/// small.
 template <typename W>
 struct Queries {
     unsigned high[W::kSteps][4], low[W::kSteps][4];
@@ -116,8 +117,8 @@ __device__ __forceinline__ void score_round(const TileBlock<W>& b,
 #pragma unroll
             for (int n = 0; n < 2; ++n) {
                 const unsigned eight[2] = {keys[2 * n], keys[2 * n + 1]};
-                mma_f16(high[n], queries.high[i], eight);
-                mma_f16(low[n], queries.low[i], eight);
+                mma_halves<Format::f16>(high[n], queries.high[i], eight);
+                mma_halves<Format::f16>(low[n], queries.low[i], eight);
             }
         }
 #pragma unroll
@@ -230,8 +231,8 @@ __device__ __forceinline__ void weigh_split(const TileBlock<W>& b,
 #pragma unroll
             for (int n = 0; n < 2; ++n) {
                 const unsigned eight[2] = {pair[2 * n], pair[2 * n + 1]};
-                mma_f16(sums[n], high[k], eight);
-                mma_f16(low_sums[n], low[k], eight);
+                mma_halves<Format::f16>(sums[n], high[k], eight);
+                mma_halves<Format::f16>(low_sums[n], low[k], eight);
             }
         }
 #pragma unroll

@@ -1,9 +1,10 @@
-// The tensor cores' product of halves and what feeds it: fragments read from shared memory, and
-// copies into shared memory that the thread does not wait for. As device.cuh, the place where the
-// device and the tests' emulation differ.
+// What feeds the tensor cores' product of halves (mma_float.cuh): fragments read from shared
+// memory, and copies into shared memory that the thread does not wait for. As device.cuh, a place
+// where the device and the tests' emulation differ.
 #pragma once
 
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/mma_float.cuh"
 
 namespace hearth::cuda {
 
@@ -13,7 +14,7 @@ __device__ __forceinline__ unsigned pack_halves(std::uint16_t first, std::uint16
 }
 
 /// Where lane `lane` points load_matrices to: rows of a 16 x 16 tile, its quarters in the order in
-/// which mma_f16 wants the registers of `a`, and load_matrices_transposed those of two `b`.
+/// which mma_halves wants the registers of `a`, and load_matrices_transposed those of two `b`.
 struct TilePlace {
     int row, column;
 };
@@ -26,30 +27,6 @@ __device__ __forceinline__ TilePlace columns_first(int lane) {
 }
 
 #if defined(__CUDACC__)
-
-/// c += a * b for 16 x 16 and 16 x 8 halves, sums in float. Lane 4 g + t holds of `a` rows g (a0,
-/// a2) and g + 8 (a1, a3), columns 2 t and 2 t + 1 (a0, a1) and 8 more (a2, a3); of `b` column g,
-/// rows 2 t and 2 t + 1 (b0) and 8 more (b1); of `c` rows g (c0, c1) and g + 8 (c2, c3), columns
-/// 2 t and 2 t + 1. The order of the sums is the hardware's; a row's depends on no other row.
-__device__ __forceinline__ void mma_f16(float (&c)[4],
-                                        const unsigned (&a)[4],
-                                        const unsigned (&b)[2]) {
-#if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else
-    // Turing multiplies 16 x 8 and 8 x 8.
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
-            "{%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[2 * half]), "r"(a[2 * half + 1]), "r"(b[half]));
-    }
-#endif
-}
 
 /// Four 8 x 8 matrices of halves from shared memory. Lane 8 i + r points to row r of matrix i (16
 /// bytes, aligned); lane 4 g + t gets columns 2 t and 2 t + 1 of row g of each.
@@ -101,9 +78,6 @@ __device__ __forceinline__ void wait_copies() {
 
 #else
 
-inline void mma_f16(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    simt::mma_f16(c, a, b);
-}
 inline void load_matrices(unsigned (&out)[4], const std::uint16_t* row) {
     simt::load_matrices(out, row, false);
 }

@@ -174,7 +174,7 @@ void check_half_product(bool b_has_columns_as_rows) {
         }
         for (int n = 0; n < 2; ++n) {
             float sums[4] = {1.0F, 1.0F, 1.0F, 1.0F};
-            cuda::mma_f16(sums, left, {right[2 * n], right[2 * n + 1]});
+            cuda::mma_halves<cuda::Format::f16>(sums, left, {right[2 * n], right[2 * n + 1]});
             for (int i = 0; i < 4; ++i) {
                 out[lane / 4 + 8 * (i / 2)][8 * n + 2 * (lane % 4) + i % 2] = sums[i];
             }

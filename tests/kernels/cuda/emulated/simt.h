@@ -55,12 +55,7 @@ void mma_s8(int (&c)[4],
             const int (&a)[4],
             const int (&b)[2],
             std::source_location place = std::source_location::current());
-/// The product of halves, 16 x 16 by 16 x 8, and its fragments: kernels/cuda/tensor.cuh. Sums are
-/// floats, added one by one; the hardware's order is its own.
-void mma_f16(float (&c)[4],
-             const unsigned (&a)[4],
-             const unsigned (&b)[2],
-             std::source_location place = std::source_location::current());
+/// Fragments of the product of halves: kernels/cuda/tensor.cuh.
 void load_matrices(unsigned (&out)[4],
                    const std::uint16_t* row,
                    bool is_transposed,

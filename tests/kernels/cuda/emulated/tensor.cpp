@@ -1,7 +1,6 @@
 // The tensor cores of the emulated machine.
 #include <algorithm>
 
-#include "core/compute/half.h"
 #include "tests/kernels/cuda/emulated/simt.h"
 
 namespace hearth::simt {
@@ -30,44 +29,6 @@ void mma_s8(int (&c)[4], const int (&a)[4], const int (&b)[2], std::source_locat
                     static_cast<std::int8_t>(static_cast<unsigned>(word) >> (8 * (k % 4))));
             };
             c[i] += byte(left.a[row / 8 + 2 * (k / 16)]) * byte(right.b[k / 16]);
-        }
-    }
-}
-
-void mma_f16(float (&c)[4],
-             const unsigned (&a)[4],
-             const unsigned (&b)[2],
-             std::source_location place) {
-    struct Operands {
-        unsigned a[4], b[2];
-    } mine{};
-    std::copy_n(a, 4, mine.a);
-    std::copy_n(b, 2, mine.b);
-    const std::byte* all = exchange(&mine, sizeof(mine), place);
-    const unsigned lane = ::threadIdx.x % kWarpLanes;
-    // Rows lane / 4 and 8 more of `a`, columns 2 (lane % 4) and 1 more of `b`.
-    float left[2][16];
-    float right[2][16];
-    for (unsigned word = 0; word < 8; ++word) {
-        Operands of_row{};
-        std::memcpy(&of_row, all + (lane / 4 * 4 + word % 4) * kLaneBytes, sizeof(of_row));
-        for (unsigned i = 0; i < 2; ++i) {
-            Operands of_column{};
-            std::memcpy(&of_column,
-                        all + (4 * (2 * (lane % 4) + i) + word % 4) * kLaneBytes,
-                        sizeof(of_column));
-            for (unsigned k = 0; k < 2; ++k) {
-                const auto half = [k](unsigned pair) {
-                    return compute::half_to_float(static_cast<std::uint16_t>(pair >> (16 * k)));
-                };
-                left[i][2 * word + k] = half(of_row.a[i + 2 * (word / 4)]);
-                right[i][2 * word + k] = half(of_column.b[word / 4]);
-            }
-        }
-    }
-    for (unsigned i = 0; i < 4; ++i) {
-        for (unsigned k = 0; k < 16; ++k) {
-            c[i] += left[i / 2][k] * right[i % 2][k];
         }
     }
 }
