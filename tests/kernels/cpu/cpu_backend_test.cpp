@@ -30,7 +30,11 @@ TEST_CASE("the rate of reading memory is measured for any size", "[cpu][backend]
         for (const std::int64_t bytes : {0, 100, 3'000'000}) {
             CHECK((*backend)->measure_read_rate(bytes) > 1e6);
         }
-        CHECK_FALSE((*backend)->memory().has_value());
+        const auto memory = (*backend)->memory();
+        REQUIRE(memory);
+        CHECK(memory->is_host);
+        CHECK(memory->free_bytes > 0);
+        CHECK(memory->free_bytes <= memory->total_bytes);
     }
 }
 
