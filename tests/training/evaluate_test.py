@@ -140,6 +140,11 @@ class EvaluateTest(unittest.TestCase):
         self.assertEqual(results["explain"]["known"], 2)
         self.assertRegex(page, r"explanations, chrF \| above both baselines \| 100.0 beside [0-9.]+: reached \|")
 
+    def test_without_sentences_to_look_up_explanations_reach_no_bar(self):
+        results, page = self.run_main("--cases", "2", "--pairs", str(self.folder / "nothing.jsonl"))
+        self.assertEqual(results["explain"]["known"], 0)
+        self.assertIn("| explanations, chrF | above both baselines | not measured | not measured |", page)
+
     def test_fixes_are_counted_by_kind_and_changes_of_sound_lines_against_them(self):
         results, page = self.run_main("--cases", "10")
         entry = results["fix"]["entries"]["go"]

@@ -185,7 +185,8 @@ def bars(results):
     total = results["explain"]["entries"]["all"]
     sides = []
     for chrf in (total["chrf"], total["shown_chrf"]):
-        if chrf["model"] is None:
+        # Nothing to look up is no baseline that was beaten.
+        if chrf["model"] is None or results["explain"]["known"] == 0:
             sides.append(None)
             continue
         best = max(chrf["name"], chrf["nearest"])
