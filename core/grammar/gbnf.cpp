@@ -1,5 +1,6 @@
 // Reads the notation of grammar.h.
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 
@@ -189,16 +190,20 @@ class GbnfReader {
         if (lead < 0x80) return lead;
         const int more = lead >= 0xF0 ? 3 : lead >= 0xE0 ? 2 : 1;
         std::uint32_t code = lead & (0x3FU >> static_cast<unsigned>(more));
-        for (int i = 0; i < more; ++i) {
+        bool is_sound = lead >= 0xC0;
+        for (int i = 0; i < more && is_sound; ++i) {
             const auto byte = static_cast<unsigned char>(peek());
-            if ((byte & 0xC0U) != 0x80U) {
-                refuse("text that is not UTF-8");
-                return 0;
-            }
+            is_sound = (byte & 0xC0U) == 0x80U;
             code = (code << 6U) | (byte & 0x3FU);
             ++at_;
         }
-        return code;
+        constexpr std::array<std::uint32_t, 4> kFirstOfLength = {0, 0x80, 0x800, 0x10000};
+        if (is_sound && code >= kFirstOfLength[static_cast<std::size_t>(more)] &&
+            code <= kCodePointMax) {
+            return code;
+        }
+        refuse("text that is not UTF-8");
+        return 0;
     }
 
     std::uint32_t read_escape() {
@@ -240,8 +245,9 @@ class GbnfReader {
             value = value * 16 + static_cast<std::uint32_t>(digit);
             ++at_;
         }
-        if (value > kCodePointMax) refuse("a code point above U+10FFFF");
-        return value;
+        if (value <= kCodePointMax) return value;
+        refuse("a code point above U+10FFFF");
+        return 0;
     }
 
     Sequence read_repetition(Sequence piece) {
