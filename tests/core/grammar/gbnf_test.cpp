@@ -8,8 +8,6 @@
 namespace hearth::grammar {
 namespace {
 
-using test::matches;
-
 struct Case {
     std::string grammar;
     std::vector<std::string> right, wrong;
@@ -46,17 +44,7 @@ TEST_CASE("a text follows a grammar or does not", "[grammar][gbnf]") {
         {"root ::= list\nlist ::= \"a\" list | \"a\"", {"a", "aaaaaaaaaaaaaaaaaaaa"}, {"", "b"}},
     };
     for (const Case& each : cases) {
-        const auto grammar = Grammar::parse(each.grammar);
-        INFO(each.grammar << ": " << (grammar ? "" : grammar.error().text));
-        REQUIRE(grammar);
-        for (const std::string& text : each.right) {
-            INFO(text);
-            CHECK(matches(*grammar, text));
-        }
-        for (const std::string& text : each.wrong) {
-            INFO(text);
-            CHECK_FALSE(matches(*grammar, text));
-        }
+        test::check_matches(each.grammar, each.right, each.wrong);
     }
 }
 
