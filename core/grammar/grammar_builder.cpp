@@ -30,7 +30,8 @@ using ByteRange = std::pair<std::uint8_t, std::uint8_t>;
 /// Cuts a range of code points into ranges whose encodings have one length and in which each byte
 /// runs through a range of its own.
 void split(CodePoints range, std::vector<std::vector<ByteRange>>& out) {
-    const auto [first, last] = range;
+    const std::uint32_t first = range.first;
+    const std::uint32_t last = range.second;
     const auto cut_behind = [&](std::uint32_t at) {
         split({first, at}, out);
         split({at + 1, last}, out);

@@ -98,7 +98,7 @@ class Translator {
     }
 
     std::string add_rule(const std::string& body) {
-        const std::string name = "r" + std::to_string(rules_.size());
+        std::string name = "r" + std::to_string(rules_.size());
         rules_.emplace(name, body);
         return name;
     }
@@ -186,7 +186,7 @@ class Translator {
         }
         const auto [known, is_new] =
             references_.try_emplace(text, "d" + std::to_string(references_.size()));
-        const std::string name = known->second;
+        std::string name = known->second;
         if (!is_new) return name;
         const Json* target = nullptr;
         try {

@@ -19,7 +19,8 @@ std::span<const TokenId> TokenOrder::starting_with(std::string_view text) const 
     const auto head = [&](TokenId token) {
         return tokenizer_.token_bytes(token).substr(0, text.size());
     };
-    return std::ranges::equal_range(tokens_, text, {}, head);
+    return {std::ranges::lower_bound(tokens_, text, {}, head),
+            std::ranges::upper_bound(tokens_, text, {}, head)};
 }
 
 }  // namespace hearth::tokenizer
