@@ -261,6 +261,9 @@ class Translator {
         const auto least = count(least_word);
         const auto most = count(most_word);
         if (!least && !most) return "*";
+        if (least && most && *least > *most) {
+            return refuse(std::string("has a ") + least_word + " above its " + most_word, place);
+        }
         return "{" + std::to_string(least.value_or(0)) + "," +
                (most ? std::to_string(*most) : std::string()) + "}";
     }
@@ -269,6 +272,7 @@ class Translator {
         const Json* first = find(schema, "prefixItems");
         const Json* items = find(schema, "items");
         const std::string counts = counts_of(schema, "minItems", "maxItems", place);
+        if (error_) return "null";
         if (first != nullptr) {
             if (items != nullptr && *items != Json(false)) {
                 return refuse(ErrorCode::unsupported, "has items behind prefixItems", place);
@@ -373,7 +377,12 @@ Result<std::string> gbnf_of_schema(std::string_view schema) {
                     std::string("the schema is no JSON: ") + error.what(),
                     "grammar");
     }
-    return Translator(root).run();
+    HEARTH_TRY(std::string rules, Translator(root).run());
+    // A schema that is nothing but itself, or that repeats too often, shows here.
+    const auto grammar = Grammar::parse(rules);
+    if (grammar) return rules;
+    return fail(
+        grammar.error().code, "the schema becomes no grammar: " + grammar.error().text, "grammar");
 }
 
 }  // namespace hearth::grammar

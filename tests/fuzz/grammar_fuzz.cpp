@@ -34,8 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     if (const auto notation = grammar::gbnf_of_schema(text)) {
         const auto rules = grammar::Grammar::parse(*notation);
-        HEARTH_ASSERT(rules || rules.error().code == ErrorCode::too_large ||
-                      rules.error().text.find("at most") != std::string::npos);
+        HEARTH_ASSERT(rules.has_value());
+        walk(*rules);
     }
     return 0;
 }

@@ -100,6 +100,9 @@ TEST_CASE("what a schema says and is not understood is named", "[grammar][json_s
         {R"({"$ref": "#/$defs/x"})", "not there"},
         {R"({"allOf": [{}, {}]})", "allOf"},
         {R"({"type": "array", "minItems": -1})", "no count"},
+        {R"({"type": "array", "minItems": 5, "maxItems": 3})", "minItems above its maxItems"},
+        {R"({"type": "string", "maxLength": 100000})", "at most 4096"},
+        {R"({"anyOf": [{"$ref": "#"}, {"type": "null"}]})", "begin with itself"},
     };
     for (const Wrong& wrong : wrongs) {
         const auto rules = gbnf_of_schema(wrong.schema);
