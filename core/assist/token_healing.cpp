@@ -2,16 +2,11 @@
 
 #include <algorithm>
 
+#include "core/assist/prompt_window.h"
+
 namespace hearth::assist {
-namespace {
 
 using tokenizer::TokenId;
-
-bool is_character_start(std::string_view text) {
-    return (static_cast<unsigned char>(text.front()) & 0xC0U) != 0x80U;
-}
-
-}  // namespace
 
 /// Its mask holds the tokens that the rest of the text begins with, and those that begin with it.
 class TokenHealing::Guide final : public engine::TokenGuide {
@@ -69,7 +64,7 @@ std::string TokenHealing::cut(std::vector<TokenId>& prefix) const {
         const auto longer = order_.starting_with(text);
         const bool is_open =
             !longer.empty() && tokenizer_.token_bytes(longer.back()).size() > text.size();
-        if (!is_open || !is_character_start(text)) continue;
+        if (!is_open || next_character_start(text, 0) != 0) continue;
         count = i;
         healed = text;
     }

@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <string>
 
+#include "core/base/result.h"
 #include "core/cli/program.h"
 
 namespace hearth::cli {
@@ -20,6 +21,9 @@ struct EngineContext {
 
 /// `context` outlives the program.
 void add_engine_commands(Program& program, const EngineContext& context);
+
+/// All bytes of a file.   Errors: not_found.
+Result<std::string> read_file(const std::string& path);
 
 // One file per command.
 void add_generate(Program& program, const EngineContext& context);

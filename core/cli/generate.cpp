@@ -1,7 +1,5 @@
 // hearth generate: continues a prompt in process, without the daemon.
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <ostream>
 #include <utility>
 
@@ -41,21 +39,14 @@ Result<std::vector<std::int32_t>> encode_prompt(const tokenizer::Tokenizer& toke
     return tokens;
 }
 
-Result<std::string> read_text(const std::string& path) {
-    std::ifstream file(path);
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    if (file) return text;
-    return fail(ErrorCode::io, "cannot read \"" + path + "\"; check the name", "generate");
-}
-
 /// What the answer is held to; null: nothing.
 Result<std::shared_ptr<engine::TokenGuide>> make_guide(const GenerateOptions& options,
                                                        const tokenizer::Tokenizer& tokenizer) {
     std::string rules;
     if (!options.grammar_file.empty()) {
-        HEARTH_TRY(rules, read_text(options.grammar_file));
+        HEARTH_TRY(rules, read_file(options.grammar_file));
     } else if (!options.schema_file.empty()) {
-        HEARTH_TRY(const std::string schema, read_text(options.schema_file));
+        HEARTH_TRY(const std::string schema, read_file(options.schema_file));
         HEARTH_TRY(rules, grammar::gbnf_of_schema(schema));
     } else {
         return std::shared_ptr<engine::TokenGuide>();

@@ -1,5 +1,4 @@
 // hearth tokenize: how a text falls into tokens.
-#include <fstream>
 #include <istream>
 #include <iterator>
 #include <ostream>
@@ -20,19 +19,6 @@ struct TokenizeOptions {
     std::string file;  ///< empty: standard input
 };
 
-Result<std::string> read_text(const TokenizeOptions& options, const EngineContext& context) {
-    const auto all = [](std::istream& stream) {
-        return std::string(std::istreambuf_iterator<char>(stream), {});
-    };
-    if (options.file.empty()) return all(context.in);
-    std::ifstream file(options.file, std::ios::binary);
-    std::string text = all(file);
-    if (!file.is_open() || file.bad()) {
-        return fail(ErrorCode::not_found, "cannot read " + options.file, "tokenize");
-    }
-    return text;
-}
-
 /// A token's bytes as a JSON string on one line; bytes that are no text become U+FFFD.
 std::string quoted(std::string_view bytes) {
     return nlohmann::json(bytes).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -42,7 +28,12 @@ Result<int> run_tokenize(const TokenizeOptions& options, const EngineContext& co
     HEARTH_TRY(const std::string path, model_path(options.model, context));
     HEARTH_TRY(const auto file, formats::GgufFile::load(path));
     HEARTH_TRY(const auto tokenizer, tokenizer::Tokenizer::from_gguf(*file));
-    HEARTH_TRY(const std::string text, read_text(options, context));
+    std::string text;
+    if (options.file.empty()) {
+        text.assign(std::istreambuf_iterator<char>(context.in), {});
+    } else {
+        HEARTH_TRY(text, read_file(options.file));
+    }
     HEARTH_TRY(const auto tokens,
                tokenizer->encode(text, {.parses_special = options.parses_special}));
     for (std::size_t i = 0; i < tokens.size(); ++i) {

@@ -6,6 +6,7 @@ namespace hearth::engine {
 
 std::span<const std::int32_t> PromptLookup::guess(std::span<const std::int32_t> tokens,
                                                   std::size_t tokens_max) const {
+    tokens = tokens.last(std::min(tokens.size(), kReachMax));
     const std::size_t count = std::min(tokens_max, guess_max_);
     if (count == 0 || tokens.size() <= match_min_ || match_min_ > kMatchMax) return {};
     std::size_t best_size = match_min_ - 1;

@@ -130,6 +130,8 @@ TEST_CASE("what cannot be done exits 1 and says what to do", "[cli]") {
         {{"models", "info", "/nonexistent.gguf"}, "/nonexistent.gguf"},
         {{"generate", "--model", "/nonexistent.gguf", "--prompt", "x"}, "/nonexistent.gguf"},
         {{"tokenize", "--model", file.path(), "/nonexistent.c"}, "/nonexistent.c"},
+        {{"generate", "--model", file.path(), "--prompt", "x", "--grammar", "/nonexistent.gbnf"},
+         "/nonexistent.gbnf"},
         {{"bench", "--model", file.path(), "--backend", "cuda"}, "known here: cpu, reference"},
         {{"logits", "--model", file.path(), "--tokens", "1", "--out", "/nonexistent/logits"},
          "/nonexistent/logits"},

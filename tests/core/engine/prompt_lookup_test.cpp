@@ -25,6 +25,13 @@ TEST_CASE("what followed the longest run before is the guess", "[engine][prompt_
     // The latest of equals, but a longer run before the latest.
     CHECK(guess(lookup, {1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 3}, 1) == Tokens{8});
     CHECK(guess(lookup, {5, 1, 2, 3, 7, 6, 1, 2, 3, 8, 5, 1, 2, 3}, 1) == Tokens{7});
+    // Far back is not looked at.
+    Tokens far = {1, 2, 3, 7};
+    far.resize(PromptLookup::kReachMax, 9);
+    far.insert(far.end(), {1, 2, 3});
+    CHECK(guess(lookup, far).empty());
+    far.erase(far.begin() + 8, far.begin() + 16);
+    CHECK(guess(lookup, far, 1) == Tokens{7});
     // A run may overlap what it is compared with.
     CHECK(guess(lookup, {4, 4, 4, 4}) == Tokens{4});
 }
