@@ -27,14 +27,15 @@ inline constexpr int kGroupElements = 256;
 struct alignas(64) Q8Group {
     std::int8_t quants[kGroupElements];
     float scales[kGroupElements / kQ8Elements];
-    float sums[kGroupElements / kQ8Elements];  ///< scale * sum of the block's quants
+    std::int32_t sums[kGroupElements / kQ8Elements];  ///< of the block's quants
 };
 
 /// One block of q8_k.
 struct alignas(64) Q8kGroup {
     std::int8_t quants[kGroupElements];
     float scale;
-    float unused[7];
+    std::int16_t sums_32[kGroupElements / kQ8Elements];  ///< of the quants, for minima per 32
+    std::int16_t unused[6];
     std::int16_t sums[kGroupElements / kQ8kSumElements];  ///< of the quants
 };
 
@@ -56,6 +57,13 @@ enum class WeightType : std::uint8_t {
 };
 inline constexpr int kWeightTypeCount = 11;
 
+/// Rows of weights that are laid out side by side for many tokens, and the bytes that 256 columns
+/// of them take.
+inline constexpr int kPanelRows = 16;
+inline constexpr std::int64_t kPanelBytes = 6656;
+/// From so many tokens on, laying out costs less than it saves.
+inline constexpr std::int64_t kPanelTokensMin = 8;
+
 /// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
 /// activation only.
 struct DotCall {
@@ -67,6 +75,8 @@ struct DotCall {
     std::int64_t dim;  ///< a multiple of the weight type's block
     float* out;
     std::int64_t out_stride;
+    /// Scratch of kPanelBytes per group of 256 columns, on a cache line; null: row by row.
+    void* panels = nullptr;
 };
 
 /// Keys and values that one call of `attend` looks at: also the fixed number of tokens by which

@@ -8,7 +8,7 @@ void ParallelOp::prepare(const Step&) {}
 
 std::int64_t row_chunk_size(std::int64_t rows, const Step& step) {
     constexpr std::int64_t kUnitsPerThread = 8;
-    constexpr std::int64_t kStep = 8;
+    constexpr std::int64_t kStep = kPanelRows;
     const std::int64_t units = step.thread_count * kUnitsPerThread;
     const std::int64_t fair = (rows + units - 1) / units;
     return std::clamp((fair + kStep - 1) / kStep * kStep, kStep, kChunkRowsMax);

@@ -171,7 +171,8 @@ class AttendMlaOp final : public ParallelOp {
                    rows,
                    {activations.data(), static_cast<std::size_t>(inputs.count)},
                    outputs.rows,
-                   outputs.stride);
+                   outputs.stride,
+                   nullptr);
     }
 
     compute::AttentionMla op_;

@@ -17,12 +17,20 @@ struct WeightRows {
           type(weight_type(tensor.dtype)),
           format(activation_format(tensor.dtype)) {}
 
-    /// out[t * out_stride + r] = row (begin + r) . activations[t].
+    /// What `dot` lays rows out anew in, for many tokens.
+    [[nodiscard]] std::int64_t panel_bytes() const {
+        if (format == ActivationFormat::f32) return 0;
+        return (dim + kGroupElements - 1) / kGroupElements * kPanelBytes;
+    }
+
+    /// out[t * out_stride + r] = row (begin + r) . activations[t]. `panels`: panel_bytes() of
+    /// scratch.
     void dot(const Kernels& kernels,
              RowRange rows,
              std::span<const void* const> activations,
              float* out,
-             std::int64_t out_stride) const {
+             std::int64_t out_stride,
+             void* panels) const {
         kernels.dot[static_cast<std::size_t>(type)]({first + rows.begin * row_bytes,
                                                      row_bytes,
                                                      rows.count,
@@ -30,7 +38,8 @@ struct WeightRows {
                                                      static_cast<std::int64_t>(activations.size()),
                                                      dim,
                                                      out,
-                                                     out_stride});
+                                                     out_stride,
+                                                     panels});
     }
 
     const std::byte* first;

@@ -97,7 +97,8 @@ class ExpertsUpOp final : public ParallelOp {
         return static_cast<std::int64_t>(groups_->groups().size()) * chunks(step);
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
-        return 2 * Scratch::bytes<float>(kTokenTile * kChunkRowsMax);
+        return 2 * Scratch::bytes<float>(kTokenTile * kChunkRowsMax) +
+               Scratch::bytes<std::byte>(panel_bytes());
     }
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
@@ -106,13 +107,14 @@ class ExpertsUpOp final : public ParallelOp {
         const RowRange rows{group.expert * ffn_dim_ + chunk.begin, chunk.count};
         float* gates = scratch.take<float>(kTokenTile * rows.count);
         float* ups = scratch.take<float>(kTokenTile * rows.count);
+        auto* panels = scratch.take<std::byte>(panel_bytes());
         std::span<const Choice> rest = groups_->choices(group);
         while (!rest.empty()) {
             const std::span<const Choice> tile =
                 rest.first(std::min<std::size_t>(rest.size(), kTokenTile));
             rest = rest.subspan(tile.size());
-            dot(step, gate_, places_.rounded_x_gate, rows, tile, gates);
-            dot(step, up_, places_.rounded_x_up, rows, tile, ups);
+            dot(step, gate_, places_.rounded_x_gate, rows, tile, gates, panels);
+            dot(step, up_, places_.rounded_x_up, rows, tile, ups, panels);
             for (std::size_t i = 0; i < tile.size(); ++i) {
                 const auto from = static_cast<std::int64_t>(i) * rows.count;
                 float* hidden = step.row<float>(places_.hidden, tile[i].token) +
@@ -126,17 +128,21 @@ class ExpertsUpOp final : public ParallelOp {
     [[nodiscard]] std::int64_t chunks(const Step& step) const {
         return row_chunk_count(ffn_dim_, step);
     }
+    [[nodiscard]] std::int64_t panel_bytes() const {
+        return std::max(gate_.panel_bytes(), up_.panel_bytes());
+    }
     static void dot(const Step& step,
                     const WeightRows& weight,
                     const Place& rounded,
                     RowRange rows,
                     std::span<const Choice> tile,
-                    float* out) {
+                    float* out,
+                    void* panels) {
         Activations activations;
         for (std::size_t i = 0; i < tile.size(); ++i) {
             activations[i] = step.row<void*>(rounded, tile[i].token);
         }
-        weight.dot(step.kernels, rows, {activations.data(), tile.size()}, out, rows.count);
+        weight.dot(step.kernels, rows, {activations.data(), tile.size()}, out, rows.count, panels);
     }
 
     WeightRows gate_, up_;
@@ -172,13 +178,15 @@ class ExpertsDownOp final : public ParallelOp {
         return row_chunk_count(rows_, step);
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
-        return Scratch::bytes<float>(kTokenTile * kChunkRowsMax);
+        return Scratch::bytes<float>(kTokenTile * kChunkRowsMax) +
+               Scratch::bytes<std::byte>(down_.panel_bytes());
     }
     [[nodiscard]] std::optional<Place> chunked_out() const override { return out_; }
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange chunk = row_chunk(rows_, unit, step);
         float* results = scratch.take<float>(kTokenTile * chunk.count);
+        auto* panels = scratch.take<std::byte>(down_.panel_bytes());
         start_from_residual(step, chunk);
         for (const ExpertGroups::Group& group : groups_->groups()) {
             const RowRange rows{group.expert * rows_ + chunk.begin, chunk.count};
@@ -187,7 +195,7 @@ class ExpertsDownOp final : public ParallelOp {
                 const std::span<const Choice> tile =
                     rest.first(std::min<std::size_t>(rest.size(), kTokenTile));
                 rest = rest.subspan(tile.size());
-                add_tile(step, tile, rows, chunk, results);
+                add_tile(step, tile, rows, chunk, results, panels);
             }
         }
     }
@@ -209,13 +217,15 @@ class ExpertsDownOp final : public ParallelOp {
                   std::span<const Choice> tile,
                   RowRange rows,
                   RowRange chunk,
-                  float* results) const {
+                  float* results,
+                  void* panels) const {
         Activations activations;
         for (std::size_t i = 0; i < tile.size(); ++i) {
             activations[i] =
                 step.row<std::byte>(rounded_, tile[i].token) + tile[i].slot * slot_bytes_;
         }
-        down_.dot(step.kernels, rows, {activations.data(), tile.size()}, results, rows.count);
+        down_.dot(
+            step.kernels, rows, {activations.data(), tile.size()}, results, rows.count, panels);
         for (std::size_t i = 0; i < tile.size(); ++i) {
             step.kernels.add_scaled(results + static_cast<std::int64_t>(i) * rows.count,
                                     step.row<float>(weights_, tile[i].token)[tile[i].slot],

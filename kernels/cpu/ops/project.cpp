@@ -33,13 +33,15 @@ class ProjectOp final : public ParallelOp {
         return row_chunk_count(rows_, step);
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
-        return Scratch::bytes<float>(kTokenTile * kChunkRowsMax);
+        return Scratch::bytes<float>(kTokenTile * kChunkRowsMax) +
+               Scratch::bytes<std::byte>(weight_.panel_bytes());
     }
     [[nodiscard]] std::optional<Place> chunked_out() const override { return out_; }
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange rows = row_chunk(rows_, unit, step);
         auto* results = scratch.take<float>(kTokenTile * rows.count);
+        auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
         for (std::int64_t first = 0; first < step.tokens(); first += kTokenTile) {
             const std::int64_t count = std::min(kTokenTile, step.tokens() - first);
             std::array<const void*, kTokenTile> activations;
@@ -50,7 +52,8 @@ class ProjectOp final : public ParallelOp {
                         rows,
                         {activations.data(), static_cast<std::size_t>(count)},
                         results,
-                        rows.count);
+                        rows.count,
+                        panels);
             for (std::int64_t t = 0; t < count; ++t) {
                 finish(step, first + t, rows, results + t * rows.count);
             }
@@ -93,8 +96,13 @@ class LogitsOp final : public ParallelOp {
         return step.batch.logit_rows.empty() ? 0 : row_chunk_count(vocab_size_, step);
     }
 
-    void run(const Step& step, std::int64_t unit, Scratch) const override {
+    [[nodiscard]] std::int64_t scratch_bytes() const override {
+        return Scratch::bytes<std::byte>(weight_.panel_bytes());
+    }
+
+    void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange rows = row_chunk(vocab_size_, unit, step);
+        auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
         const auto wanted = static_cast<std::int64_t>(step.batch.logit_rows.size());
         for (std::int64_t first = 0; first < wanted; first += kTokenTile) {
             const std::int64_t count = std::min(kTokenTile, wanted - first);
@@ -109,7 +117,8 @@ class LogitsOp final : public ParallelOp {
                         rows,
                         {activations.data(), static_cast<std::size_t>(count)},
                         out,
-                        vocab_size_);
+                        vocab_size_,
+                        panels);
             if (scale_ == 1.0F) continue;
             for (std::int64_t i = 0; i < count; ++i) {
                 for (std::int64_t r = 0; r < rows.count; ++r) {

@@ -1,6 +1,8 @@
-// The dot products of quantised weights in 256-bit code over integer sums that an instruction set
-// provides (`Ints`). The integers are exact and the float part is this one, so that AVX2 and
-// AVX-512 give the same bits. Included by kernels_avx2.cpp and kernels_avx512.cpp alone; internal
+// The dot products of quantised weights row by row, in 256-bit code over integer sums that an
+// instruction set provides (`Ints`). The integers are exact, and the order of the float sums is: of
+// the 32-types, eight sums by place in a group of 256, added as sum_of_lanes does; of the
+// 256-types, block after block. panel.h has the same order, so that AVX2 and AVX-512, few tokens
+// and many give the same bits. Included by kernels_avx2.cpp and kernels_avx512.cpp alone; internal
 // linkage.
 //
 // Ints has
@@ -87,53 +89,65 @@ inline __m256 factors_of(const BlockMxfp4* blocks, int count) {
     return _mm256_castsi256_ps(load_32(bits));
 }
 
-// One type of 32-blocks. Signed quants are the weight over d. Unsigned ones come with what must be
-// added to d * quant, for eight blocks: its product with the sum of the activations is added to the
-// dot product.
+// One type of 32-blocks. A weight is d * (quant - offset), and of types with a minimum that is
+// added.
 struct Q80 {
     using Block = BlockQ80;
     static constexpr bool kIsSigned = true;
+    static constexpr bool kHasMinimum = false;
+    static constexpr int kQuantMax = 255;  ///< with 128 added
+    static constexpr int kOffset = 0;
     static __m256i quants(const Block& block) { return load_32(block.quants); }
 };
 struct Q40 {
     using Block = BlockQ40;
     static constexpr bool kIsSigned = false;
+    static constexpr bool kHasMinimum = false;
+    static constexpr int kQuantMax = 15;
+    static constexpr int kOffset = 8;
     static __m256i quants(const Block& block) { return nibbles(block.quants); }
-    static __m256 offsets(const Block*, int, __m256 d) {
-        return _mm256_mul_ps(d, _mm256_set1_ps(-8.0F));
-    }
 };
 struct Q50 {
     using Block = BlockQ50;
     static constexpr bool kIsSigned = false;
+    static constexpr bool kHasMinimum = false;
+    static constexpr int kQuantMax = 31;
+    static constexpr int kOffset = 16;
     static __m256i quants(const Block& block) {
         return _mm256_or_si256(nibbles(block.quants), fifth_bits(block.high));
-    }
-    static __m256 offsets(const Block*, int, __m256 d) {
-        return _mm256_mul_ps(d, _mm256_set1_ps(-16.0F));
     }
 };
 struct Q51 {
     using Block = BlockQ51;
     static constexpr bool kIsSigned = false;
+    static constexpr bool kHasMinimum = true;
+    static constexpr int kQuantMax = 31;
+    static constexpr int kOffset = 0;
     static __m256i quants(const Block& block) {
         return _mm256_or_si256(nibbles(block.quants), fifth_bits(block.high));
     }
-    static __m256 offsets(const Block* blocks, int count, __m256) {
+    static __m256 minima(const Block* blocks, int count) {
         return to_floats(count, [&](int b) { return blocks[b].m; });
     }
 };
 
 struct Mxfp4 {
     using Block = BlockMxfp4;
-    static constexpr bool kIsSigned = true;
+    static constexpr bool kIsSigned = false;
+    static constexpr bool kHasMinimum = false;
+    static constexpr int kQuantMax = 24;
+    static constexpr int kOffset = 12;
     static __m256i quants(const Block& block) {
-        const __m256i table = _mm256_broadcastsi128_si256(load_16(compute::kMxfp4Doubled));
+        const __m128i doubled = load_16(compute::kMxfp4Doubled);
+        const __m256i table =
+            _mm256_broadcastsi128_si256(_mm_add_epi8(doubled, _mm_set1_epi8(kOffset)));
         return _mm256_shuffle_epi8(table, nibbles(block.quants));
     }
 };
 
 constexpr int kBlocksPerGroup = kGroupElements / kQ8Elements;
+constexpr int kRunsPerGroup = kGroupElements / kQ8Elements;
+constexpr int kStepsPerRun = kQ8Elements / 4;
 
 template <typename Ints, typename Type>
 struct Tile32 {
@@ -170,56 +184,75 @@ struct Tile32 {
                                  const Q8Group* const* tokens,
                                  std::int64_t g,
                                  __m256* totals) {
-        const __m256 d = factors_of(blocks, count);
-        float factors[kCount][kBlocksPerGroup];
-        for (int t = 0; t < kCount; ++t) {
-            _mm256_storeu_ps(factors[t], _mm256_mul_ps(d, _mm256_loadu_ps(tokens[t][g].scales)));
+        // Few rows end in a group of more than half its blocks; those of a narrow head do.
+        if (count <= kBlocksPerGroup / 2) {
+            add_blocks<kCount, kBlocksPerGroup / 2>(blocks, count, tokens, g, totals);
+        } else {
+            add_blocks<kCount, kBlocksPerGroup>(blocks, count, tokens, g, totals);
         }
-        if constexpr (!Type::kIsSigned) {
-            const __m256 offsets = Type::offsets(blocks, count, d);
-            for (int t = 0; t < kCount; ++t) {
-                totals[t] = _mm256_fmadd_ps(offsets, _mm256_loadu_ps(tokens[t][g].sums), totals[t]);
-            }
-        }
-        for (int b = 0; b < count; ++b) {
-            const __m256i w = Type::quants(blocks[b]);
+    }
+
+    template <int kCount, int kBlocks>
+    static inline void add_blocks(const Block* blocks,
+                                  int count,
+                                  const Q8Group* const* tokens,
+                                  std::int64_t g,
+                                  __m256* totals) {
+        __m256i sums[kCount][kBlocks];
+        for (int b = 0; b < kBlocks; ++b) {
+            const bool is_there = b < count;
+            const __m256i w = is_there ? Type::quants(blocks[b]) : _mm256_setzero_si256();
             for (int t = 0; t < kCount; ++t) {
                 const __m256i x = load_32(tokens[t][g].quants + b * kQ8Elements);
-                const __m256i sum =
-                    Type::kIsSigned ? Ints::dot_signed(w, x) : Ints::dot_unsigned(w, x);
-                totals[t] = _mm256_fmadd_ps(
-                    _mm256_cvtepi32_ps(sum), _mm256_broadcast_ss(&factors[t][b]), totals[t]);
+                sums[t][b] = !is_there         ? w
+                             : Type::kIsSigned ? Ints::dot_signed(w, x)
+                                               : Ints::dot_unsigned(w, x);
             }
+        }
+        const __m256 d = factors_of(blocks, count);
+        for (int t = 0; t < kCount; ++t) {
+            const __m256 scales = _mm256_loadu_ps(tokens[t][g].scales);
+            const __m256i sums_of_x = load_32(tokens[t][g].sums);
+            if constexpr (Type::kHasMinimum) {
+                const __m256 minima = _mm256_mul_ps(Type::minima(blocks, count), scales);
+                totals[t] = _mm256_fmadd_ps(minima, _mm256_cvtepi32_ps(sums_of_x), totals[t]);
+            }
+            __m256i products;
+            if constexpr (kBlocks == kBlocksPerGroup) {
+                products = sums_of_lanes(sums[t]);
+            } else {
+                products = sums_of_lanes_of_4(sums[t]);
+            }
+            const __m256i offsets = _mm256_mullo_epi32(sums_of_x, _mm256_set1_epi32(Type::kOffset));
+            products = _mm256_sub_epi32(products, offsets);
+            totals[t] =
+                _mm256_fmadd_ps(_mm256_mul_ps(d, scales), _mm256_cvtepi32_ps(products), totals[t]);
         }
     }
 };
 
-template <typename Ints, typename Type>
-void dot_32(const DotCall& call) {
-    for_token_tiles<Tile32<Ints, Type>>(call);
-}
-
-/// The eight 6-bit scales and minima of Q4_K and Q5_K.
-struct KScales {
-    __m256i scales;  ///< 16 bits each, in the lower half
-    __m256i mins;    ///< 16 bits each, every one twice: the order of the sums per 16
-};
-
-inline KScales unpack_scales(const std::uint8_t* packed) {
+/// The eight 6-bit scales of Q4_K and Q5_K, then the eight minima, 16 bits each.
+inline __m256i unpack_scales(const std::uint8_t* packed) {
     std::uint32_t words[3];
     __builtin_memcpy(words, packed, sizeof words);
     const std::uint32_t scales_high = (words[2] & 0x0F0F0F0F) | ((words[0] >> 2) & 0x30303030);
     const std::uint32_t mins_high = ((words[2] >> 4) & 0x0F0F0F0F) | ((words[1] >> 2) & 0x30303030);
-    const __m128i bytes = _mm_setr_epi32(static_cast<int>(words[0] & 0x3F3F3F3F),
-                                         static_cast<int>(scales_high),
-                                         static_cast<int>(words[1] & 0x3F3F3F3F),
-                                         static_cast<int>(mins_high));
-    const __m256i wide = _mm256_cvtepu8_epi16(bytes);
-    const __m128i mins = _mm256_extracti128_si256(wide, 1);
-    return {wide, _mm256_set_m128i(_mm_unpackhi_epi16(mins, mins), _mm_unpacklo_epi16(mins, mins))};
+    return _mm256_cvtepu8_epi16(_mm_setr_epi32(static_cast<int>(words[0] & 0x3F3F3F3F),
+                                               static_cast<int>(scales_high),
+                                               static_cast<int>(words[1] & 0x3F3F3F3F),
+                                               static_cast<int>(mins_high)));
 }
 
-/// Q4_K and Q5_K.
+/// Lane 0: the sum over the lanes of a; lane 2: of b.
+inline __m128i sums_of_both(__m256i a, __m256i b) {
+    const __m256i low = _mm256_unpacklo_epi64(a, b);
+    const __m256i pairs = _mm256_add_epi32(low, _mm256_unpackhi_epi64(a, b));
+    const __m128i fours =
+        _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    return _mm_add_epi32(fours, _mm_shuffle_epi32(fours, _MM_SHUFFLE(2, 3, 0, 1)));
+}
+
+/// Q4_K and Q5_K: lane 0 of a total gathers d * scale * quant, lane 2 the minima.
 template <typename Ints, typename Type>
 struct TileK {
     using Block = Type;
@@ -228,33 +261,37 @@ struct TileK {
     static void add_block(const Block& block,
                           const Q8kGroup* const* tokens,
                           std::int64_t b,
-                          __m256* totals) {
-        const KScales k = unpack_scales(block.scales);
+                          __m128* totals) {
+        const __m256i scales = unpack_scales(block.scales);
+        const __m256i mins = _mm256_zextsi128_si256(_mm256_extracti128_si256(scales, 1));
         __m256i sums[kCount];
-        Ints::template sum_block<kCount>(block, k.scales, tokens, b, sums);
+        Ints::template sum_block<kCount>(block, scales, tokens, b, sums);
         const float d = to_float(block.d);
         const float dmin = to_float(block.dmin);
+        const __m128 factors = _mm_setr_ps(d, d, dmin, dmin);
         for (int t = 0; t < kCount; ++t) {
-            const float scale = tokens[t][b].scale;
-            const __m256i minima = _mm256_madd_epi16(k.mins, load_32(tokens[t][b].sums));
-            totals[t] =
-                _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[t]), _mm256_set1_ps(d * scale), totals[t]);
-            totals[t] = _mm256_fnmadd_ps(
-                _mm256_cvtepi32_ps(minima), _mm256_set1_ps(dmin * scale), totals[t]);
+            const __m256i sums_of_x = _mm256_castsi128_si256(load_16(tokens[t][b].sums_32));
+            const __m128i both = sums_of_both(sums[t], _mm256_madd_epi16(mins, sums_of_x));
+            totals[t] = _mm_fmadd_ps(_mm_cvtepi32_ps(both),
+                                     _mm_mul_ps(factors, _mm_set1_ps(tokens[t][b].scale)),
+                                     totals[t]);
         }
+    }
+    static float finish(__m128 total) {
+        return _mm_cvtss_f32(_mm_sub_ss(total, _mm_movehl_ps(total, total)));
     }
 };
 
 /// Q6_K: the quants are taken as 0..63; the offset of 32 goes through the sums per 16.
 template <typename Ints>
-struct TileQ6K {
+struct TileK<Ints, BlockQ6K> {
     using Block = BlockQ6K;
 
     template <int kCount>
     static void add_block(const Block& block,
                           const Q8kGroup* const* tokens,
                           std::int64_t b,
-                          __m256* totals) {
+                          __m128* totals) {
         const __m256i scales = _mm256_cvtepi8_epi16(load_16(block.scales));
         __m256i sums[kCount];
         Ints::template sum_block<kCount>(block, scales, tokens, b, sums);
@@ -262,10 +299,12 @@ struct TileQ6K {
         for (int t = 0; t < kCount; ++t) {
             const __m256i offsets = _mm256_madd_epi16(scales, load_32(tokens[t][b].sums));
             const __m256i sum = _mm256_sub_epi32(sums[t], _mm256_slli_epi32(offsets, 5));
-            totals[t] = _mm256_fmadd_ps(
-                _mm256_cvtepi32_ps(sum), _mm256_set1_ps(d * tokens[t][b].scale), totals[t]);
+            totals[t] = _mm_fmadd_ps(_mm_cvtepi32_ps(sums_of_both(sum, sum)),
+                                     _mm_set1_ps(d * tokens[t][b].scale),
+                                     totals[t]);
         }
     }
+    static float finish(__m128 total) { return _mm_cvtss_f32(total); }
 };
 
 template <typename Type>
@@ -278,24 +317,19 @@ struct Tile256 {
         }
         for (std::int64_t r = 0; r < call.rows; ++r) {
             const auto* row = reinterpret_cast<const typename Type::Block*>(row_of(call, r));
-            __m256 totals[kCount];
+            __m128 totals[kCount];
             for (int t = 0; t < kCount; ++t) {
-                totals[t] = _mm256_setzero_ps();
+                totals[t] = _mm_setzero_ps();
             }
             for (std::int64_t b = 0; b < call.dim / kQ8kElements; ++b) {
                 Type::template add_block<kCount>(row[b], tokens, b, totals);
             }
             for (int t = 0; t < kCount; ++t) {
-                call.out[(first + t) * call.out_stride + r] = sum_of_lanes(totals[t]);
+                call.out[(first + t) * call.out_stride + r] = Type::finish(totals[t]);
             }
         }
     }
 };
-
-template <typename Type>
-void dot_256(const DotCall& call) {
-    for_token_tiles<Tile256<Type>>(call);
-}
 
 }  // namespace
 }  // namespace hearth::cpu

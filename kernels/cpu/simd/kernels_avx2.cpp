@@ -6,6 +6,8 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/lanes_avx2.h"
+#include "kernels/cpu/simd/panel.h"
 #include "kernels/cpu/simd/vec_avx2.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 
@@ -18,8 +20,7 @@ inline __m256i pick_scale(__m256i scales) {
     return _mm256_shuffle_epi8(scales, _mm256_set1_epi16((2 * kIndex + 1) << 8 | (2 * kIndex)));
 }
 
-/// What a tile of a 256-type holds for its tokens./// sums[t] += scale * (w . x[t]) for 32 unsigned
-/// weights.
+/// sums[t] += scale * (w . x[t]) for 32 unsigned weights.
 template <int kCount>
 inline void dot_run(__m256i w,
                     __m256i scale,
@@ -157,9 +158,9 @@ extern const Kernels kAvx2Kernels = {
      dot_32<Ints, Q50>,
      dot_32<Ints, Q51>,
      dot_32<Ints, Mxfp4>,
-     dot_256<TileK<Ints, BlockQ4K>>,
-     dot_256<TileK<Ints, BlockQ5K>>,
-     dot_256<TileQ6K<Ints>>},
+     dot_256<Ints, BlockQ4K>,
+     dot_256<Ints, BlockQ5K>,
+     dot_256<Ints, BlockQ6K>},
     {nullptr, quantise_q8, quantise_q8_k},
     rms_norm,
     swiglu,

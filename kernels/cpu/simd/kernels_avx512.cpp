@@ -8,6 +8,8 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/lanes_avx512.h"
+#include "kernels/cpu/simd/panel.h"
 #include "kernels/cpu/simd/vec_avx512.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 
@@ -180,9 +182,9 @@ extern const Kernels kAvx512Kernels = {
      dot_32<Ints, Q50>,
      dot_32<Ints, Q51>,
      dot_32<Ints, Mxfp4>,
-     dot_256<TileK<Ints, BlockQ4K>>,
-     dot_256<TileK<Ints, BlockQ5K>>,
-     dot_256<TileQ6K<Ints>>},
+     dot_256<Ints, BlockQ4K>,
+     dot_256<Ints, BlockQ5K>,
+     dot_256<Ints, BlockQ6K>},
     {nullptr, quantise_q8, quantise_q8_k},
     rms_norm,
     swiglu,

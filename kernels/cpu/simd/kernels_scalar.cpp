@@ -26,8 +26,8 @@ float dot_block(const Unpacked32& weights, const void* activation, std::int64_t 
     for (int i = 0; i < kQ8Elements; ++i) {
         sum += weights.quants[i] * quants[i];
     }
-    return weights.d * group.scales[block] * static_cast<float>(sum) +
-           weights.m * group.sums[block];
+    return group.scales[block] * (weights.d * static_cast<float>(sum) +
+                                  weights.m * static_cast<float>(group.sums[block]));
 }
 
 float dot_block(const Unpacked256& weights, const void* activation, std::int64_t index) {

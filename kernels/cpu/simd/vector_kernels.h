@@ -137,11 +137,11 @@ void quantise_q8(const float* x, std::int64_t dim, void* out) {
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
         for (int block = 0; block < kGroupElements / kQ8Elements; ++block) {
             const int at = block * kQ8Elements;
-            group->scales[block] = group->sums[block] = 0.0F;
+            group->scales[block] = 0.0F;
+            group->sums[block] = 0;
             if (first + at >= dim) continue;
             group->scales[block] = quantise_run(x + first + at, kQ8Elements, group->quants + at);
-            const auto sum = static_cast<float>(sum_quants(group->quants + at, kQ8Elements));
-            group->sums[block] = group->scales[block] * sum;
+            group->sums[block] = sum_quants(group->quants + at, kQ8Elements);
         }
     }
 }
@@ -153,6 +153,10 @@ void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
         for (int run = 0; run < kGroupElements / kQ8kSumElements; ++run) {
             group->sums[run] = static_cast<std::int16_t>(
                 sum_quants(group->quants + run * kQ8kSumElements, kQ8kSumElements));
+        }
+        for (int run = 0; run < kGroupElements / kQ8Elements; ++run) {
+            const int sum = group->sums[2 * run] + group->sums[2 * run + 1];
+            group->sums_32[run] = static_cast<std::int16_t>(sum);
         }
     }
 }

@@ -127,6 +127,7 @@ inline std::vector<double> decode_activation(const DotCase& c, std::int64_t toke
 
 inline std::vector<float> run_dot(const Kernels& kernels, const DotCase& c, std::int64_t stride) {
     std::vector<float> out(static_cast<std::size_t>(stride * c.tokens), kPoison);
+    AlignedBytes panels((c.dim + kGroupElements - 1) / kGroupElements * kPanelBytes);
     kernels.dot[static_cast<std::size_t>(weight_type(c.dtype))]({c.weights.data(),
                                                                  c.row_bytes(),
                                                                  c.rows,
@@ -134,7 +135,8 @@ inline std::vector<float> run_dot(const Kernels& kernels, const DotCase& c, std:
                                                                  c.tokens,
                                                                  c.dim,
                                                                  out.data(),
-                                                                 stride});
+                                                                 stride,
+                                                                 panels.data()});
     return out;
 }
 
@@ -183,8 +185,8 @@ inline std::vector<std::int64_t> dims_of(compute::Dtype dtype) {
 inline void check_dot(const Kernels& kernels, compute::Dtype dtype) {
     std::mt19937 random(17U + static_cast<unsigned>(dtype));
     for (const std::int64_t dim : dims_of(dtype)) {
-        for (const std::int64_t tokens : {1, 2, 3, 5, 8, 17}) {
-            const auto rows = static_cast<std::int64_t>(1 + random() % 9);
+        for (const std::int64_t tokens : {1, 2, 3, 5, 8, 17, 39}) {
+            const auto rows = static_cast<std::int64_t>(1 + random() % (tokens < 8 ? 9 : 40));
             check_results(kernels, make_case(kernels, dtype, rows, dim, tokens, random));
         }
     }
@@ -195,7 +197,7 @@ inline void check_extremes(const Kernels& kernels, compute::Dtype dtype) {
     if (activation_format(dtype) == ActivationFormat::f32) return;
     std::mt19937 random(99U + static_cast<unsigned>(dtype));
     for (int round = 0; round < 12; ++round) {
-        DotCase c = make_case(kernels, dtype, 3, 512, 2, random);
+        DotCase c = make_case(kernels, dtype, 19, 512, 9, random);
         const std::vector<std::byte> sane = c.weights;
         const int fill =
             round < 4 ? std::array{0x00, 0xFF, 0x80, 0x7F}[static_cast<std::size_t>(round)] : -1;
@@ -228,7 +230,7 @@ inline void check_extremes(const Kernels& kernels, compute::Dtype dtype) {
 inline void check_batch_invariance(const Kernels& kernels, compute::Dtype dtype) {
     std::mt19937 random(5U + static_cast<unsigned>(dtype));
     for (const std::int64_t dim : dims_of(dtype)) {
-        DotCase together = make_case(kernels, dtype, 6, dim, 11, random);
+        DotCase together = make_case(kernels, dtype, 37, dim, 23, random);
         const std::vector<float> all = run_dot(kernels, together, together.rows);
         for (std::int64_t t = 0; t < together.tokens; ++t) {
             DotCase alone = together;

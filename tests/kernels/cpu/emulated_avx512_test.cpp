@@ -41,7 +41,7 @@ TEST_CASE("AVX2 and AVX-512 give the same bits for quantised weights", "[cpu][do
     std::mt19937 random(31);
     for (const compute::Dtype dtype : test::kWeightDtypes) {
         if (!compute::traits(dtype).is_quantised) continue;
-        const test::DotCase c = test::make_case(kAvx2Kernels, dtype, 7, 1280, 6, random);
+        const test::DotCase c = test::make_case(kAvx2Kernels, dtype, 35, 1280, 22, random);
         const auto avx2 = test::run_dot(kAvx2Kernels, c, c.rows);
         const auto avx512 = test::run_dot(kEmulatedAvx512Kernels, c, c.rows);
         INFO(compute::traits(dtype).name);
