@@ -83,7 +83,7 @@ struct DotCall {
 /// attention is split.
 inline constexpr int kAttendTokens = 16;
 /// Query rows that one call of `attend` takes.
-inline constexpr int kAttendRows = 8;
+inline constexpr int kAttendRows = 32;
 
 /// One step of online softmax: `rows` queries against `count` cached tokens.
 struct AttendCall {

@@ -58,7 +58,7 @@ class AttendMlaOp final : public ParallelOp {
     void prepare(const Step& step) override {
         cut_tiles(step, kAttendRows, tiles_);
         // For few tokens as many heads together as leaves every thread a unit.
-        constexpr std::int64_t kHeadsMax = 4;
+        constexpr std::int64_t kHeadsMax = 8;
         std::int64_t longest = 1;
         for (const TokenTile& tile : tiles_) {
             longest = std::max(longest, tile.count);
@@ -73,7 +73,8 @@ class AttendMlaOp final : public ParallelOp {
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
         return QueryRows::bytes(key_dim_, op_.latent_dim) +
-               Scratch::bytes<std::byte>(rounded_bytes());
+               Scratch::bytes<std::byte>(rounded_bytes()) +
+               Scratch::bytes<std::byte>(panel_bytes());
     }
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
@@ -81,10 +82,11 @@ class AttendMlaOp final : public ParallelOp {
         const std::int64_t head = unit % head_groups_ * unit_heads_;
         const std::int64_t heads = std::min(unit_heads_, op_.heads - head);
         const QueryRows state(scratch, key_dim_, op_.latent_dim);
-        auto* rounded = scratch.take<std::byte>(rounded_bytes());
+        const Workspace work{scratch.take<std::byte>(rounded_bytes()),
+                             scratch.take<std::byte>(panel_bytes())};
         // Row h * tile.count + t is head (head + h) of the tile's token t.
         for (std::int64_t h = 0; h < heads; ++h) {
-            absorb(step, tile, head + h, rounded, state.queries + h * tile.count * key_dim_);
+            absorb(step, tile, head + h, work, state.queries + h * tile.count * key_dim_);
             for (std::int64_t t = 0; t < tile.count; ++t) {
                 state.positions[h * tile.count + t] = step.position(tile.first + t);
             }
@@ -106,7 +108,7 @@ class AttendMlaOp final : public ParallelOp {
                 v_up_,
                 {(head + h) * op_.value_dim, op_.value_dim},
                 {latents, op_.latent_dim, tile.count},
-                rounded,
+                work,
                 {step.row<float>(out_, tile.first) + (head + h) * op_.value_dim,
                  step.stride<float>(out_)});
         }
@@ -123,6 +125,14 @@ class AttendMlaOp final : public ParallelOp {
         std::int64_t stride;
     };
 
+    struct Workspace {
+        std::byte* rounded;
+        std::byte* panels;
+    };
+
+    [[nodiscard]] std::int64_t panel_bytes() const {
+        return std::max(k_up_.panel_bytes(), v_up_.panel_bytes());
+    }
     [[nodiscard]] std::int64_t rounded_bytes() const {
         return kAttendRows * std::max(activation_stride(k_up_.format, k_up_.dim),
                                       activation_stride(v_up_.format, v_up_.dim));
@@ -132,7 +142,7 @@ class AttendMlaOp final : public ParallelOp {
     void absorb(const Step& step,
                 TokenTile tile,
                 std::int64_t head,
-                std::byte* rounded,
+                const Workspace& work,
                 float* queries) const {
         const std::int64_t stride = step.stride<float>(q_);
         const float* q = step.row<float>(q_, tile.first) + head * (op_.nope_dim + op_.rope_dim);
@@ -140,7 +150,7 @@ class AttendMlaOp final : public ParallelOp {
             k_up_,
             {head * op_.latent_dim, op_.latent_dim},
             {q, stride, tile.count},
-            rounded,
+            work,
             {queries, key_dim_});
         for (std::int64_t t = 0; t < tile.count; ++t) {
             std::copy_n(q + t * stride + op_.nope_dim,
@@ -153,7 +163,7 @@ class AttendMlaOp final : public ParallelOp {
                     const WeightRows& weight,
                     RowRange rows,
                     Inputs inputs,
-                    std::byte* rounded,
+                    const Workspace& work,
                     Outputs outputs) {
         const auto quantise = step.kernels.quantise[static_cast<std::size_t>(weight.format)];
         const std::int64_t rounded_stride = activation_stride(weight.format, weight.dim);
@@ -163,7 +173,7 @@ class AttendMlaOp final : public ParallelOp {
             const void*& activation = activations[static_cast<std::size_t>(i)];
             activation = row;
             if (weight.format == ActivationFormat::f32) continue;
-            std::byte* to = rounded + i * rounded_stride;
+            std::byte* to = work.rounded + i * rounded_stride;
             quantise(row, weight.dim, to);
             activation = to;
         }
@@ -172,7 +182,7 @@ class AttendMlaOp final : public ParallelOp {
                    {activations.data(), static_cast<std::size_t>(inputs.count)},
                    outputs.rows,
                    outputs.stride,
-                   nullptr);
+                   work.panels);
     }
 
     compute::AttentionMla op_;

@@ -165,8 +165,7 @@ inline void add_run(const std::int8_t (*w)[kPanelRows][4],
             for (int t = 0; t < kCount; ++t) {
                 columns[t] = x[t] + 4 * step;
             }
-            add_steps<kSteps, kCount>(
-                w + step, columns, broadcast_16_bits(1), sums);
+            add_steps<kSteps, kCount>(w + step, columns, broadcast_16_bits(1), sums);
         }
     }
 }
@@ -184,8 +183,7 @@ inline void add_scaled_run(const std::int8_t (*w)[kPanelRows][4],
         for (int t = 0; t < kCount; ++t) {
             columns[t] = x[t] + 4 * step;
         }
-        add_steps<kSteps, kCount>(
-            w + step, columns, load_ints(scales[step / kScaleSteps]), sums);
+        add_steps<kSteps, kCount>(w + step, columns, load_ints(scales[step / kScaleSteps]), sums);
     }
 }
 

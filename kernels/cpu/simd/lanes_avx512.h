@@ -117,8 +117,8 @@ inline void add_scaled_run(const std::int8_t (*w)[kPanelRows][4],
         const Ints16 twice = load_ints(scales[step / kScaleSteps]);
         const __m512i scale = madd_pairs(twice, broadcast_ints(1)).lanes;
         for (int t = 0; t < kCount; ++t) {
-            sums[t].lanes = _mm512_add_epi32(sums[t].lanes,
-                                             _mm512_mullo_epi32(products[t].lanes, scale));
+            sums[t].lanes =
+                _mm512_add_epi32(sums[t].lanes, _mm512_mullo_epi32(products[t].lanes, scale));
         }
     }
 }

@@ -1,9 +1,9 @@
 // Dot products for many tokens. Sixteen rows of weights at a time are laid out anew in scratch, as
 // small integers whose lanes are rows, and multiplied with all tokens of the call: the sums need no
-// shuffles, a scale applies to all lanes, and the work of unpacking is shared by the tokens. Weights
-// stay in memory as the file has them. The bits are those of the row by row code in
-// dot_quantised.h. Included by kernels_avx2.cpp and kernels_avx512.cpp alone, behind their vectors of
-// sixteen lanes; internal linkage.
+// shuffles, a scale applies to all lanes, and the work of unpacking is shared by the tokens.
+// Weights stay in memory as the file has them. The bits are those of the row by row code in
+// dot_quantised.h. Included by kernels_avx2.cpp and kernels_avx512.cpp alone, behind their vectors
+// of sixteen lanes; internal linkage.
 //
 // Ints16, Floats16 and the sums of products over them come with the instruction set.
 #pragma once
@@ -160,9 +160,8 @@ inline void load_turned(const Block* const* rows, std::int64_t offset, __m256i* 
 template <int kBits, int kTo>
 inline __m256i bits_of(__m256i bytes, int first) {
     constexpr int kMask = ((1 << kBits) - 1) << kTo;
-    const __m256i moved = first >= kTo
-                              ? _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(first - kTo))
-                              : _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(kTo - first));
+    const __m256i moved = first >= kTo ? _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(first - kTo))
+                                       : _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(kTo - first));
     return _mm256_and_si256(moved, _mm256_set1_epi8(kMask));
 }
 
@@ -217,16 +216,12 @@ inline void store_quants(const BlockQ6K* const* rows, int first_row, Panel& pane
 template <int kWhich>
 inline __m256i doubled(__m256i a) {
     constexpr int kBytes = kWhich == 0 ? 0x01000100 : 0x03020302;
-    return _mm256_shuffle_epi8(a,
-                               _mm256_add_epi32(_mm256_set1_epi32(kBytes),
-                                                _mm256_setr_epi32(0,
-                                                                  0x04040404,
-                                                                  0x08080808,
-                                                                  0x0C0C0C0C,
-                                                                  0,
-                                                                  0x04040404,
-                                                                  0x08080808,
-                                                                  0x0C0C0C0C)));
+    return _mm256_shuffle_epi8(
+        a,
+        _mm256_add_epi32(
+            _mm256_set1_epi32(kBytes),
+            _mm256_setr_epi32(
+                0, 0x04040404, 0x08080808, 0x0C0C0C0C, 0, 0x04040404, 0x08080808, 0x0C0C0C0C)));
 }
 
 /// `pairs[p]`: scales 2p and 2p + 1 of eight rows.
