@@ -174,6 +174,8 @@ class Backend {
             "the " + std::string(name()) + " backend cannot leave experts in the host's memory",
             "backend");
     }
+    /// Whether the cache can be of this type; else compile() fails with `unsupported`.
+    [[nodiscard]] virtual bool has_cache_type(Dtype dtype) const { return dtype == Dtype::f16; }
     /// `plan` has passed validate() with the same weights; it is copied where needed.
     virtual Result<std::unique_ptr<Program>> compile(const Plan& plan, DeviceWeights& weights) = 0;
     virtual Result<std::unique_ptr<KvStore>> make_kv_store(const KvLayout& layout,

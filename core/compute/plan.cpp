@@ -45,7 +45,8 @@ class Printer {
         out_ += "plan: tokens_max " + std::to_string(plan_.tokens_max) + ", vocab_size " +
                 std::to_string(plan_.vocab_size) + ", cache " +
                 std::to_string(plan_.kv.layer_count) + " layers of " +
-                std::to_string(plan_.kv.key_dim) + "+" + std::to_string(plan_.kv.value_dim) + "\n";
+                std::to_string(plan_.kv.key_dim) + "+" + std::to_string(plan_.kv.value_dim) + " " +
+                std::string(traits(plan_.kv.dtype).name) + "\n";
         for (const Operation& operation : plan_.operations) {
             out_ += operation_name(operation);
             std::visit([this](const auto& each) { print(each); }, operation);
@@ -185,6 +186,16 @@ class Printer {
 Slice Plan::add_value(std::string name, std::int64_t dim, Dtype dtype) {
     values.push_back(Value{std::move(name), dim, dtype});
     return Slice{static_cast<ValueId>(values.size() - 1), 0, dim};
+}
+
+std::int64_t cache_row_bytes(Dtype dtype, std::int64_t dim) {
+    const DtypeTraits& block = traits(dtype);
+    return (dim + block.elements - 1) / block.elements * block.bytes;
+}
+
+std::int64_t cache_bytes_per_token(const KvLayout& layout) {
+    return layout.layer_count * (cache_row_bytes(layout.dtype, layout.key_dim) +
+                                 cache_row_bytes(layout.dtype, layout.value_dim));
 }
 
 std::int64_t weight_bytes_per_token(const Plan& plan, std::span<const Tensor> weights) {

@@ -180,6 +180,9 @@ struct KvLayout {
         0;  ///< elements of the key row: kv_heads * head_dim, or latent_dim + rope_dim for MLA
     std::int64_t value_dim =
         0;  ///< elements of the value row; 0 for MLA, whose values are part of the key row
+    /// f16, or q8_0: blocks of 32 from the row's start, each with a scale of its own, the last one
+    /// filled up with zeros. Not every Backend has both (see Backend::has_cache_type).
+    Dtype dtype = Dtype::f16;
     friend bool operator==(const KvLayout&, const KvLayout&) = default;
 };
 
@@ -200,6 +203,16 @@ struct Plan {
 /// cache and stored once, values written before they are read, expert numbers from a router of as
 /// many experts, one Logits at the end.   Errors: invalid_argument, naming the operation.
 Result<void> validate(const Plan& plan, std::span<const Tensor> weights);
+
+/// Columns of a head are a multiple of this in a cache of Q8_0: what vector code reads at once lies
+/// in one block.
+inline constexpr std::int64_t kQuantisedHeadStep = 16;
+
+/// Bytes of a cache row of `dim` elements.
+std::int64_t cache_row_bytes(Dtype dtype, std::int64_t dim);
+
+/// Bytes that one token takes in the cache, in all layers.
+std::int64_t cache_bytes_per_token(const KvLayout& layout);
 
 /// Bytes of weights that one token alone reads, as they are stored: one row of an embedding table,
 /// the chosen experts, everything else whole.   `plan` has passed validate() with `weights`.

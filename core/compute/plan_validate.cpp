@@ -69,6 +69,8 @@ class Checker {
         need(plan_.kv.layer_count >= 0 && plan_.kv.key_dim >= 0 && plan_.kv.key_dim <= kDimMax &&
                  plan_.kv.value_dim >= 0 && plan_.kv.value_dim <= kDimMax,
              "the cache layout is out of range");
+        need(plan_.kv.dtype == Dtype::f16 || is_cache_quantised(),
+             "the cache is neither F16 nor Q8_0");
         if (!problem_) is_stored_.resize(static_cast<std::size_t>(plan_.kv.layer_count), false);
         for (const Value& value : plan_.values) {
             need(is_dim(value.dim), "value " + value.name + " has a dim out of range");
@@ -120,6 +122,11 @@ class Checker {
         heads_of(op.v, op.kv_heads, op.value_dim, "v");
         heads_of(op.out, op.heads, op.value_dim, "out");
         need(op.kv_heads > 0 && op.heads % op.kv_heads == 0, "kv_heads does not divide heads");
+        need(!is_cache_quantised() ||
+                 (op.head_dim % kQuantisedHeadStep == 0 && op.value_dim % kQuantisedHeadStep == 0),
+             "heads of " + std::to_string(op.head_dim) + " and " + std::to_string(op.value_dim) +
+                 " columns are no multiple of " + std::to_string(kQuantisedHeadStep) +
+                 ", as a cache in Q8_0 wants them; use one in F16");
         store(op.layer, op.k.dim, op.v.dim);
     }
 
@@ -284,6 +291,8 @@ class Checker {
         }
         need(is_whole && bytes_left == 1, tensor.name + " has not as many bytes as its shape says");
     }
+
+    [[nodiscard]] bool is_cache_quantised() const { return plan_.kv.dtype == Dtype::q8_0; }
 
     void store(std::int32_t layer, std::int64_t key_dim, std::int64_t value_dim) {
         need(layer >= 0 && layer < plan_.kv.layer_count, "the layer is not inside the cache");

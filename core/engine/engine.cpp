@@ -613,7 +613,8 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
                                              const Clock& clock,
                                              std::span<const compute::HostExperts> host_experts) {
     HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config()));
-    const compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
+    compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
+    plan.kv.dtype = bounded.cache_type;
     HEARTH_CHECK(compute::validate(plan, model->weights()));
     Compiled compiled;
     compiled.vocab_size = static_cast<std::int32_t>(plan.vocab_size);

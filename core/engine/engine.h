@@ -28,6 +28,9 @@ struct EngineLimits {
     /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
     /// prefill_tokens_per_step.
     std::int32_t draft_tokens_per_step = 32;
+    /// How keys and values are kept: f16, or q8_0 in about half the memory. Not every backend has
+    /// both (Backend::has_cache_type).
+    compute::Dtype cache_type = compute::Dtype::f16;
 };
 
 struct EngineStatus {
@@ -57,8 +60,8 @@ class Engine {
     ///
     /// The experts in `host_experts` are not uploaded (see model::Placement).
     ///
-    /// Errors: invalid_argument (a limit below its least, a plan that does not fit its weights);
-    /// those of Backend::upload, compile and make_kv_store.
+    /// Errors: invalid_argument (a limit below its least, a plan that does not fit its weights or
+    /// its type of cache); those of Backend::upload, compile and make_kv_store.
     static Result<std::unique_ptr<Engine>> make(
         std::shared_ptr<const model::Model> model,
         compute::Backend& backend,

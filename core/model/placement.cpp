@@ -111,8 +111,9 @@ class Counter {
 
     /// Of one block of cache.
     [[nodiscard]] std::int64_t block_bytes() const {
-        return std::int64_t{compute::kBlockTokens} * plan_.kv.layer_count *
-               (plan_.kv.key_dim + plan_.kv.value_dim) * request_.costs.cache_element_bytes;
+        compute::KvLayout layout = plan_.kv;
+        layout.dtype = request_.costs.cache_type;
+        return std::int64_t{compute::kBlockTokens} * compute::cache_bytes_per_token(layout);
     }
     /// How many blocks there could be.
     [[nodiscard]] std::int64_t blocks_max() const {
@@ -198,10 +199,9 @@ class Counter {
 
 }  // namespace
 
-DeviceCosts device_costs(std::string_view backend) {
+DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
     if (backend == "cuda") {
         return {.alignment_bytes = 256,
-                .cache_element_bytes = 2,
                 .graph_count = 9,
                 .graph_bytes_per_operation = 4096,
                 .reserve_bytes = std::int64_t{256} << 20,
@@ -209,7 +209,7 @@ DeviceCosts device_costs(std::string_view backend) {
                 .logit_rows = 64};
     }
     return {.alignment_bytes = 64,
-            .cache_element_bytes = backend == "reference" ? 4 : 2,
+            .cache_type = backend == "reference" ? compute::Dtype::f32 : cache_type,
             .can_leave_experts = false};
 }
 

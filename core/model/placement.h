@@ -19,18 +19,19 @@ namespace hearth::model {
 /// What a kind of device takes beside the bytes of the tensors.
 struct DeviceCosts {
     std::int64_t alignment_bytes = 1;  ///< each tensor and value starts on a multiple of it
-    std::int64_t cache_element_bytes = 2;
-    std::int64_t graph_count = 0;                ///< captured steps, one per size of batch
-    std::int64_t graph_bytes_per_operation = 0;  ///< of the Plan, in each graph
-    std::int64_t reserve_bytes = 0;              ///< left to libraries and other programs
+    compute::Dtype cache_type = compute::Dtype::f16;  ///< f32 where the backend keeps that instead
+    std::int64_t graph_count = 0;                     ///< captured steps, one per size of batch
+    std::int64_t graph_bytes_per_operation = 0;       ///< of the Plan, in each graph
+    std::int64_t reserve_bytes = 0;                   ///< left to libraries and other programs
     std::int64_t step_bytes = 0;    ///< of a step, beside its values: tables, splits of attention
     std::int32_t logit_rows = 1;    ///< computed at once
     bool can_leave_experts = true;  ///< to the host's memory
 };
 
-/// By a backend's name. For "cuda", graph_bytes_per_operation and reserve_bytes are estimates, and
-/// step_bytes is the most that a step takes.
-DeviceCosts device_costs(std::string_view backend);
+/// By a backend's name, with a cache of `cache_type` where it has such ones. For "cuda",
+/// graph_bytes_per_operation and reserve_bytes are estimates, and step_bytes is the most that a
+/// step takes.
+DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type = compute::Dtype::f16);
 
 struct PlacementRequest {
     std::int64_t free_bytes = 0;      ///< of the device

@@ -48,6 +48,10 @@ class CpuBackend final : public compute::Backend {
         return cpu::measure_read_rate(pool_, bytes);
     }
 
+    [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
+        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
+    }
+
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
         return std::unique_ptr<compute::DeviceWeights>(std::make_unique<CpuWeights>(weights));

@@ -79,6 +79,13 @@ struct DotCall {
     void* panels = nullptr;
 };
 
+/// How the rows of keys and values are stored, in the order of Kernels::store_row and attend.
+enum class CacheType : std::uint8_t {
+    f16,
+    q8_0,  ///< blocks as in a GGUF file, the last of a row filled up with zeros
+};
+inline constexpr int kCacheTypeCount = 2;
+
 /// Keys and values that one call of `attend` looks at: also the fixed number of tokens by which
 /// attention is split.
 inline constexpr int kAttendTokens = 16;
@@ -91,12 +98,14 @@ struct AttendCall {
     std::int64_t query_stride;
     std::int64_t rows;  ///< at most kAttendRows
     const std::int32_t*
-        visible;                ///< (rows) how many of the tokens each row may see, from the first
-    const std::uint16_t* keys;  ///< (count, key_dim) halves
-    std::int64_t key_stride;
-    std::int64_t key_dim;
-    const std::uint16_t* values;  ///< (count, value_dim) halves
-    std::int64_t value_stride;
+        visible;       ///< (rows) how many of the tokens each row may see, from the first
+    const void* keys;  ///< (count) rows, `key_row_bytes` apart
+    std::int64_t key_row_bytes;
+    std::int64_t key_column;  ///< the first of a row that is looked at
+    std::int64_t key_dim;     ///< columns that are
+    const void* values;       ///< (count) rows, `value_row_bytes` apart
+    std::int64_t value_row_bytes;
+    std::int64_t value_column;
     std::int64_t value_dim;
     std::int64_t count;  ///< at most kAttendTokens
     float scale;
@@ -118,8 +127,11 @@ struct Kernels {
     void (*swiglu)(const float* gate, const float* up, std::int64_t dim, float* out);
     /// out += factor * x.
     void (*add_scaled)(const float* x, float factor, std::int64_t dim, float* out);
-    void (*to_half)(const float* x, std::int64_t dim, std::uint16_t* out);
-    void (*attend)(const AttendCall& call);
+    /// Indexed by CacheType, as attend: a row of keys or values into the cache.
+    void (*store_row[kCacheTypeCount])(const float* x, std::int64_t dim, void* out);
+    /// For q8_0, key_column and value_column are multiples of 16, and so are the dims unless their
+    /// columns are the last of the row or the first.
+    void (*attend[kCacheTypeCount])(const AttendCall& call);
 };
 
 extern const Kernels kScalarKernels;

@@ -16,16 +16,14 @@ Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayo
                     "cpu");
     }
     std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count));
-    std::int64_t elements = 0;
     std::int64_t bytes = 0;
     const bool is_too_large =
-        __builtin_mul_overflow(store->block_elements(), std::int64_t{block_count}, &elements) ||
-        __builtin_mul_overflow(elements, std::int64_t{layout.layer_count}, &elements) ||
-        __builtin_mul_overflow(elements, std::int64_t{sizeof(std::uint16_t)}, &bytes);
+        __builtin_mul_overflow(store->block_bytes(), std::int64_t{block_count}, &bytes) ||
+        __builtin_mul_overflow(bytes, std::int64_t{layout.layer_count}, &bytes);
     // calloc takes zero pages: memory is spent as blocks are written.
     if (!is_too_large) {
-        store->memory_.reset(static_cast<std::uint16_t*>(
-            std::calloc(static_cast<std::size_t>(elements) + 1, sizeof(std::uint16_t))));
+        store->memory_.reset(
+            static_cast<std::byte*>(std::calloc(static_cast<std::size_t>(bytes) + 1, 1)));
     }
     if (store->memory_ == nullptr) {
         return fail(ErrorCode::out_of_memory,
@@ -38,14 +36,13 @@ Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayo
 }
 
 std::int64_t CpuKvStore::size_bytes() const {
-    return block_elements() * block_count_ * layout_.layer_count *
-           static_cast<std::int64_t>(sizeof(std::uint16_t));
+    return block_bytes() * block_count_ * layout_.layer_count;
 }
 
 void CpuKvStore::copy_block(std::int32_t from, std::int32_t to) {
     HEARTH_ASSERT(from >= 0 && from < block_count_ && to >= 0 && to < block_count_);
     if (from == to) return;
-    const auto bytes = static_cast<std::size_t>(block_elements()) * sizeof(std::uint16_t);
+    const auto bytes = static_cast<std::size_t>(block_bytes());
     for (std::int32_t layer = 0; layer < layout_.layer_count; ++layer) {
         std::memcpy(keys(layer, to), keys(layer, from), bytes);
     }

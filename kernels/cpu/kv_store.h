@@ -1,14 +1,16 @@
-// The CPU backend's cache: halves by layer, block and slot. Half precision halves the memory and
-// the bytes that attention reads; scores and sums are computed in float. Keys or values beyond the
-// range of a half become infinite.
+// The CPU backend's cache: rows of halves, or of Q8_0 blocks in about half the memory, by layer,
+// block and slot. Each row is rounded by itself when it is stored; scores and sums are computed in
+// float. What is beyond the range of its type becomes infinite.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 
 #include "core/base/result.h"
 #include "core/compute/backend.h"
+#include "kernels/cpu/kernels.h"
 
 namespace hearth::cpu {
 
@@ -23,36 +25,46 @@ class CpuKvStore final : public compute::KvStore {
     void copy_block(std::int32_t from, std::int32_t to) override;
 
     [[nodiscard]] const compute::KvLayout& layout() const { return layout_; }
-    /// The key rows of a block: (kBlockTokens, key_dim).
-    [[nodiscard]] std::uint16_t* keys(std::int32_t layer, std::int32_t block) {
+    /// Index into Kernels::store_row and attend.
+    [[nodiscard]] std::size_t type() const {
+        return static_cast<std::size_t>(layout_.dtype == compute::Dtype::q8_0 ? CacheType::q8_0
+                                                                              : CacheType::f16);
+    }
+    [[nodiscard]] std::int64_t key_row_bytes() const { return key_row_bytes_; }
+    [[nodiscard]] std::int64_t value_row_bytes() const { return value_row_bytes_; }
+    /// The key rows of a block: kBlockTokens of key_row_bytes().
+    [[nodiscard]] std::byte* keys(std::int32_t layer, std::int32_t block) {
         return memory_.get() + block_offset(layer, block);
     }
-    /// The value rows of a block: (kBlockTokens, value_dim).
-    [[nodiscard]] std::uint16_t* values(std::int32_t layer, std::int32_t block) {
-        return keys(layer, block) + compute::kBlockTokens * layout_.key_dim;
+    /// The value rows of a block: kBlockTokens of value_row_bytes().
+    [[nodiscard]] std::byte* values(std::int32_t layer, std::int32_t block) {
+        return keys(layer, block) + compute::kBlockTokens * key_row_bytes_;
     }
 
   private:
     struct Free {
-        void operator()(std::uint16_t* memory) const { std::free(memory); }
+        void operator()(std::byte* memory) const { std::free(memory); }
     };
 
     CpuKvStore(const compute::KvLayout& layout, std::int32_t block_count)
         : layout_(layout),
-          block_count_(block_count) {}
+          block_count_(block_count),
+          key_row_bytes_(compute::cache_row_bytes(layout.dtype, layout.key_dim)),
+          value_row_bytes_(compute::cache_row_bytes(layout.dtype, layout.value_dim)) {}
 
-    /// Elements of a block in one layer.
-    [[nodiscard]] std::int64_t block_elements() const {
-        return compute::kBlockTokens * (layout_.key_dim + layout_.value_dim);
+    /// Bytes of a block in one layer.
+    [[nodiscard]] std::int64_t block_bytes() const {
+        return compute::kBlockTokens * (key_row_bytes_ + value_row_bytes_);
     }
     [[nodiscard]] std::int64_t block_offset(std::int32_t layer, std::int32_t block) const {
-        return (static_cast<std::int64_t>(layer) * block_count_ + block) * block_elements();
+        return (static_cast<std::int64_t>(layer) * block_count_ + block) * block_bytes();
     }
 
     compute::KvLayout layout_;
     std::int32_t block_count_;
-    /// (layer_count, block_count, kBlockTokens * key_dim then kBlockTokens * value_dim)
-    std::unique_ptr<std::uint16_t, Free> memory_;
+    std::int64_t key_row_bytes_, value_row_bytes_;
+    /// (layer_count, block_count): the key rows of a block, then its value rows.
+    std::unique_ptr<std::byte, Free> memory_;
 };
 
 }  // namespace hearth::cpu

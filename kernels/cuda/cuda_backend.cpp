@@ -54,6 +54,13 @@ class CudaBackend final : public compute::Backend {
                                                       compute::DeviceWeights& weights) override {
         const auto* own = dynamic_cast<const CudaWeights*>(&weights);
         HEARTH_ASSERT(own != nullptr);
+        if (!has_cache_type(plan.kv.dtype)) {
+            return fail(ErrorCode::unsupported,
+                        "the cuda backend keeps keys and values in F16, not in " +
+                            std::string(compute::traits(plan.kv.dtype).name) +
+                            "; set \"kv_cache\" to \"f16\", or use the cpu backend",
+                        "cuda");
+        }
         return CudaProgram::make(plan, *own, options_, stream_);
     }
 

@@ -1,9 +1,13 @@
 #include "kernels/reference/kv_store.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "core/base/assert.h"
+#include "core/compute/blocks.h"
+#include "kernels/reference/dequantize.h"
+#include "kernels/reference/quantize.h"
 
 namespace hearth::reference {
 
@@ -34,6 +38,23 @@ Result<std::unique_ptr<ReferenceKvStore>> ReferenceKvStore::make(const compute::
                     "reference");
     }
     return store;
+}
+
+void ReferenceKvStore::store(float* row, std::span<const float> values) const {
+    if (layout_.dtype != compute::Dtype::q8_0) {
+        std::ranges::copy(values, row);
+        return;
+    }
+    for (std::size_t begin = 0; begin < values.size(); begin += compute::kBlockElements) {
+        const std::size_t count =
+            std::min(values.size() - begin, std::size_t{compute::kBlockElements});
+        std::array<float, compute::kBlockElements> run{};
+        std::array<std::byte, sizeof(compute::BlockQ80)> block{};
+        std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), count, run.begin());
+        quantize(compute::Dtype::q8_0, run, block);
+        dequantize(compute::Dtype::q8_0, block, run);
+        std::copy_n(run.begin(), count, row + begin);
+    }
 }
 
 std::int64_t ReferenceKvStore::size_bytes() const {

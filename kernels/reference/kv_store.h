@@ -1,4 +1,5 @@
-// The reference backend's cache: F32 rows by layer, block and slot.
+// The reference backend's cache: F32 rows by layer, block and slot. In place of F16 it rounds
+// nothing; in place of Q8_0 it holds what is left of a row that was stored as such.
 #pragma once
 
 #include <cstdint>
@@ -27,12 +28,19 @@ class ReferenceKvStore final : public compute::KvStore {
     void copy_block(std::int32_t from, std::int32_t to) override;
 
     [[nodiscard]] const compute::KvLayout& layout() const { return layout_; }
-    [[nodiscard]] std::span<float> key(std::int32_t layer, CacheRow row) {
+    [[nodiscard]] std::span<const float> key(std::int32_t layer, CacheRow row) const {
         return {rows_.get() + offset(layer, row), static_cast<std::size_t>(layout_.key_dim)};
     }
-    [[nodiscard]] std::span<float> value(std::int32_t layer, CacheRow row) {
+    [[nodiscard]] std::span<const float> value(std::int32_t layer, CacheRow row) const {
         return {rows_.get() + offset(layer, row) + layout_.key_dim,
                 static_cast<std::size_t>(layout_.value_dim)};
+    }
+    /// `values` has as many elements as the layout says.
+    void store_key(std::int32_t layer, CacheRow row, std::span<const float> values) {
+        store(rows_.get() + offset(layer, row), values);
+    }
+    void store_value(std::int32_t layer, CacheRow row, std::span<const float> values) {
+        store(rows_.get() + offset(layer, row) + layout_.key_dim, values);
     }
     /// One float per position that the cache can hold: scratch of attention.
     [[nodiscard]] std::span<float> scores() {
@@ -47,6 +55,7 @@ class ReferenceKvStore final : public compute::KvStore {
 
     ReferenceKvStore(const compute::KvLayout& layout, std::int32_t block_count);
 
+    void store(float* row, std::span<const float> values) const;
     /// Elements of one token in one layer: its key, then its value.
     [[nodiscard]] std::int64_t row_dim() const { return layout_.key_dim + layout_.value_dim; }
     [[nodiscard]] std::int64_t offset(std::int32_t layer, CacheRow row) const {

@@ -160,8 +160,8 @@ void attention_gqa(const compute::AttentionGqa& op,
     const auto value_dim = static_cast<std::size_t>(op.value_dim);
     for (std::int64_t t = 0; t < out.rows; ++t) {
         const CacheRow row = places.row_of(t, places.positions[static_cast<std::size_t>(t)]);
-        std::ranges::copy(inputs.k.row(t), kv.key(op.layer, row).begin());
-        std::ranges::copy(inputs.v.row(t), kv.value(op.layer, row).begin());
+        kv.store_key(op.layer, row, inputs.k.row(t));
+        kv.store_value(op.layer, row, inputs.v.row(t));
     }
     for (std::int64_t t = 0; t < out.rows; ++t) {
         const std::int64_t length = places.positions[static_cast<std::size_t>(t)] + 1;
@@ -236,7 +236,7 @@ void attention_mla(const compute::AttentionMla& op,
     };
     for (std::int64_t t = 0; t < out.rows; ++t) {
         const CacheRow row = places.row_of(t, places.positions[static_cast<std::size_t>(t)]);
-        std::ranges::copy(inputs.latent.row(t), kv.key(op.layer, row).begin());
+        kv.store_key(op.layer, row, inputs.latent.row(t));
     }
     for (std::int64_t head = 0; head < op.heads; ++head) {
         for (std::int64_t c = 0; c < op.latent_dim; ++c) {

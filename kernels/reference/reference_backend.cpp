@@ -205,6 +205,10 @@ class ReferenceBackend final : public compute::Backend {
     [[nodiscard]] std::string_view name() const override { return "reference"; }
     [[nodiscard]] std::string description() const override { return "1 thread, plain loops"; }
 
+    [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
+        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
+    }
+
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const Tensor> weights) override {
         return std::unique_ptr<compute::DeviceWeights>(std::make_unique<ReferenceWeights>(weights));

@@ -58,16 +58,22 @@ bool has_logits_reference(const std::string& source_dir) {
     return false;
 }
 
+std::shared_ptr<const model::Model> logits_model(const std::string& source_dir,
+                                                 const std::string& model_name) {
+    auto model = model::load_model((folder(source_dir) / (model_name + ".gguf")).string());
+    if (!model) throw std::runtime_error(model.error().text);
+    return *std::move(model);
+}
+
 std::vector<double> distances_to_reference(const std::string& source_dir,
                                            const std::string& model_name,
                                            compute::Backend& backend) {
-    auto model = model::load_model((folder(source_dir) / (model_name + ".gguf")).string());
-    if (!model) throw std::runtime_error(model.error().text);
+    const auto model = logits_model(source_dir, model_name);
     const auto expected = read_floats(folder(source_dir) / (model_name + ".logits.f32"));
-    ModelRunner runner(*model, backend, {});
+    ModelRunner runner(model, backend, {});
     const auto logits =
         runner.run({{.sequence = 0, .tokens = {std::begin(kTokens), std::end(kTokens)}}});
-    return relative_l2_rows(logits, expected, (*model)->config().vocab_size);
+    return relative_l2_rows(logits, expected, model->config().vocab_size);
 }
 
 }  // namespace hearth::test

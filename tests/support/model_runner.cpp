@@ -22,7 +22,8 @@ ModelRunner::ModelRunner(std::shared_ptr<const model::Model> model,
                          const Limits& limits,
                          std::span<const compute::HostExperts> host_experts)
     : model_(std::move(model)) {
-    const compute::Plan plan = model_->plan(limits.tokens_max);
+    compute::Plan plan = model_->plan(limits.tokens_max);
+    plan.kv.dtype = limits.cache_type;
     if (auto sound = validate(plan, model_->weights()); !sound) {
         throw std::runtime_error(sound.error().text);
     }

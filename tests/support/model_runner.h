@@ -18,6 +18,7 @@ class ModelRunner {
         std::int32_t tokens_max = 64;  ///< per step
         std::int32_t sequence_count = 1;
         std::int32_t sequence_tokens_max = 64;
+        compute::Dtype cache_type = compute::Dtype::f16;
     };
 
     /// Throws std::runtime_error with the error's text where anything fails. `backend` outlives it.

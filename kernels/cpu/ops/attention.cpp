@@ -7,6 +7,22 @@ namespace hearth::cpu {
 
 static_assert(kAttendTokens == compute::kBlockTokens);
 
+namespace {
+
+/// Where the cache row of a token lies.
+struct CacheSlot {
+    std::int32_t block;
+    std::int64_t row;
+};
+
+CacheSlot cache_slot(const Step& step, std::int64_t token) {
+    const std::int32_t position = step.position(token);
+    const auto block = static_cast<std::size_t>(position / compute::kBlockTokens);
+    return {step.block_table(token)[block], position % compute::kBlockTokens};
+}
+
+}  // namespace
+
 void cut_tiles(const Step& step, std::int64_t tokens_max, std::vector<TokenTile>& tiles) {
     tiles.clear();
     for (std::int64_t t = 0; t < step.tokens(); ++t) {
@@ -44,7 +60,7 @@ void attend_sequence(const Step& step,
     std::fill_n(state.maxima, rows, -std::numeric_limits<float>::infinity());
     std::fill_n(state.sums, rows, 0.0F);
     std::fill_n(state.out, rows * columns.value_dim, 0.0F);
-    const compute::KvLayout& layout = step.kv.layout();
+    const auto attend = step.kernels.attend[step.kv.type()];
     const std::span<const std::int32_t> blocks = step.block_table(token);
     const std::int32_t last = *std::max_element(state.positions, state.positions + rows);
     for (std::int32_t from = 0; from <= last; from += kAttendTokens) {
@@ -52,25 +68,26 @@ void attend_sequence(const Step& step,
             state.visible[r] = std::clamp(state.positions[r] + 1 - from, 0, kAttendTokens);
         }
         const std::int32_t block = blocks[static_cast<std::size_t>(from / kAttendTokens)];
-        const std::uint16_t* keys = step.kv.keys(columns.layer, block);
-        const std::uint16_t* values =
-            columns.values_are_keys ? keys : step.kv.values(columns.layer, block);
-        step.kernels.attend({state.queries,
-                             columns.key_dim,
-                             rows,
-                             state.visible,
-                             keys + columns.key_offset,
-                             layout.key_dim,
-                             columns.key_dim,
-                             values + columns.value_offset,
-                             columns.values_are_keys ? layout.key_dim : layout.value_dim,
-                             columns.value_dim,
-                             std::min(kAttendTokens, last + 1 - from),
-                             scale,
-                             state.maxima,
-                             state.sums,
-                             state.out,
-                             columns.value_dim});
+        const std::byte* keys = step.kv.keys(columns.layer, block);
+        const bool are_keys = columns.values_are_keys;
+        attend({state.queries,
+                columns.key_dim,
+                rows,
+                state.visible,
+                keys,
+                step.kv.key_row_bytes(),
+                columns.key_offset,
+                columns.key_dim,
+                are_keys ? keys : step.kv.values(columns.layer, block),
+                are_keys ? step.kv.key_row_bytes() : step.kv.value_row_bytes(),
+                columns.value_offset,
+                columns.value_dim,
+                std::min(kAttendTokens, last + 1 - from),
+                scale,
+                state.maxima,
+                state.sums,
+                state.out,
+                columns.value_dim});
     }
     for (std::int64_t r = 0; r < rows; ++r) {
         float* out = state.out + r * columns.value_dim;
@@ -81,10 +98,18 @@ void attend_sequence(const Step& step,
     }
 }
 
-CacheSlot cache_slot(const Step& step, std::int64_t token) {
-    const std::int32_t position = step.position(token);
-    const auto block = static_cast<std::size_t>(position / compute::kBlockTokens);
-    return {step.block_table(token)[block], position % compute::kBlockTokens};
+void store_keys(
+    const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim) {
+    const CacheSlot slot = cache_slot(step, token);
+    step.kernels.store_row[step.kv.type()](
+        row, dim, step.kv.keys(layer, slot.block) + slot.row * step.kv.key_row_bytes());
+}
+
+void store_values(
+    const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim) {
+    const CacheSlot slot = cache_slot(step, token);
+    step.kernels.store_row[step.kv.type()](
+        row, dim, step.kv.values(layer, slot.block) + slot.row * step.kv.value_row_bytes());
 }
 
 }  // namespace hearth::cpu

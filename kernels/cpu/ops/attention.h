@@ -49,11 +49,10 @@ void attend_sequence(const Step& step,
                      float scale,
                      const QueryRows& state);
 
-/// Where the cache row of a token lies.
-struct CacheSlot {
-    std::int32_t block;
-    std::int64_t row;
-};
-CacheSlot cache_slot(const Step& step, std::int64_t token);
+/// Rounds a token's row of `dim` keys or values into the layer's cache.
+void store_keys(
+    const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim);
+void store_values(
+    const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim);
 
 }  // namespace hearth::cpu

@@ -1,5 +1,5 @@
 // AttentionGqa: units are (tile of tokens, KV head, part of the KV head's queries), so that a key
-// row is converted once for several queries. Reads 2 * (head_dim + value_dim) bytes per cached
+// row is converted once for several queries. Reads head_dim keys and value_dim values per cached
 // token and unit; bound by the products for many queries, by the cache's bytes for one.
 #include <algorithm>
 
@@ -23,13 +23,8 @@ class StoreGqaOp final : public TokenOp {
     }
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        const CacheSlot slot = cache_slot(step, token);
-        step.kernels.to_half(step.row<float>(k_, token),
-                             key_dim_,
-                             step.kv.keys(layer_, slot.block) + slot.row * key_dim_);
-        step.kernels.to_half(step.row<float>(v_, token),
-                             value_dim_,
-                             step.kv.values(layer_, slot.block) + slot.row * value_dim_);
+        store_keys(step, token, layer_, step.row<float>(k_, token), key_dim_);
+        store_values(step, token, layer_, step.row<float>(v_, token), value_dim_);
     }
 
   private:

@@ -24,10 +24,7 @@ class StoreLatentOp final : public TokenOp {
     }
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        const CacheSlot slot = cache_slot(step, token);
-        step.kernels.to_half(step.row<float>(latent_, token),
-                             dim_,
-                             step.kv.keys(layer_, slot.block) + slot.row * dim_);
+        store_keys(step, token, layer_, step.row<float>(latent_, token), dim_);
     }
 
   private:

@@ -165,8 +165,8 @@ extern const Kernels kAvx2Kernels = {
     rms_norm,
     swiglu,
     add_scaled,
-    to_half,
-    attend,
+    {store_f16, store_q8_0},
+    {attend<F16Columns>, attend<Q80Columns>},
 };
 
 }  // namespace hearth::cpu

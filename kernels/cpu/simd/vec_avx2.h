@@ -32,6 +32,13 @@ inline Vec load_bf16(const std::uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))};
 }
+inline Vec load_int8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
+}
+inline Vec broadcast_half(std::uint16_t half) {
+    return {_mm256_cvtph_ps(_mm_set1_epi16(static_cast<std::int16_t>(half)))};
+}
 inline void store(float* p, Vec x) {
     _mm256_storeu_ps(p, x.v);
 }

@@ -32,6 +32,13 @@ inline Vec load_bf16(const std::uint16_t* p) {
     const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
     return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
 }
+inline Vec load_int8(const std::int8_t* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+}
+inline Vec broadcast_half(std::uint16_t half) {
+    return {_mm512_cvtph_ps(_mm256_set1_epi16(static_cast<std::int16_t>(half)))};
+}
 inline void store(float* p, Vec x) {
     _mm512_storeu_ps(p, x.v);
 }

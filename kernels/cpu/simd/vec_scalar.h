@@ -32,6 +32,12 @@ inline Vec load_half(const std::uint16_t* p) {
 inline Vec load_bf16(const std::uint16_t* p) {
     return {compute::bf16_to_float(*p)};
 }
+inline Vec load_int8(const std::int8_t* p) {
+    return {static_cast<float>(*p)};
+}
+inline Vec broadcast_half(std::uint16_t half) {
+    return {compute::half_to_float(half)};
+}
 inline void store(float* p, Vec x) {
     *p = x.v;
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "core/compute/blocks.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/simd/token_tiles.h"
 
@@ -218,34 +219,75 @@ void add_scaled(const float* x, float factor, std::int64_t dim, float* out) {
     }
 }
 
-void to_half(const float* x, std::int64_t dim, std::uint16_t* out) {
+void store_f16(const float* x, std::int64_t dim, void* out) {
+    auto* halves = static_cast<std::uint16_t*>(out);
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        store_half(out + i, load(x + i));
+        store_half(halves + i, load(x + i));
     }
     if (i < dim) {
         std::uint16_t lanes[Vec::kWidth];
         store_half(lanes, load_part(x + i, dim - i));
         for (std::int64_t lane = 0; i + lane < dim; ++lane) {
-            out[i + lane] = lanes[lane];
+            halves[i + lane] = lanes[lane];
         }
     }
 }
 
+void store_q8_0(const float* x, std::int64_t dim, void* out) {
+    auto* block = static_cast<compute::BlockQ80*>(out);
+    for (std::int64_t first = 0; first < dim; first += kQ8Elements, ++block) {
+        float rest[kQ8Elements] = {};
+        for (std::int64_t i = first; i < dim && dim - first < kQ8Elements; ++i) {
+            rest[i - first] = x[i];
+        }
+        const float* run = dim - first < kQ8Elements ? rest : x + first;
+        const float scale = quantise_run(run, kQ8Elements, block->quants);
+        std::uint16_t lanes[Vec::kWidth];
+        store_half(lanes, broadcast(scale));
+        block->d = lanes[0];
+    }
+}
+
+/// Columns of a cache row, by its CacheType.
+struct F16Columns {
+    static const std::uint16_t* at(const void* row, std::int64_t column) {
+        return static_cast<const std::uint16_t*>(row) + column;
+    }
+    static Vec load(const void* row, std::int64_t column) { return load_half(at(row, column)); }
+    /// The lanes from `count` on are of no account.
+    static Vec load_last(const void* row, std::int64_t column, std::int64_t count) {
+        return load_row_part<F16Row>(at(row, column), count);
+    }
+};
+struct Q80Columns {
+    static Vec load(const void* row, std::int64_t column) {
+        const auto& block = static_cast<const compute::BlockQ80*>(row)[column / kQ8Elements];
+        return mul(load_int8(block.quants + column % kQ8Elements), broadcast_half(block.d));
+    }
+    static Vec load_last(const void* row, std::int64_t column, std::int64_t /*count*/) {
+        return load(row, column);  // a block is stored whole
+    }
+};
+
+inline const void* cache_row(const void* rows, std::int64_t row_bytes, std::int64_t index) {
+    return static_cast<const char*>(rows) + index * row_bytes;
+}
+
 /// scores[r][j] for kRows queries and kKeys tokens from `first_key` on: eight products side by
 /// side, each one chain of sums.
-template <int kRows>
+template <typename Columns, int kRows>
 inline void score_keys(const AttendCall& call,
                        const float* const* queries,
                        std::int64_t first_key,
                        float (*scores)[kAttendTokens]) {
     constexpr int kKeys = 8 / kRows;
-    const std::uint16_t* keys[kKeys];
+    const void* keys[kKeys];
     Vec products[8];
     for (int k = 0; k < kKeys; ++k) {
         // Past the last token the last one again: rows behind it may never have been written.
         const std::int64_t j = first_key + k < call.count ? first_key + k : call.count - 1;
-        keys[k] = call.keys + j * call.key_stride;
+        keys[k] = cache_row(call.keys, call.key_row_bytes, j);
     }
     for (int i = 0; i < 8; ++i) {
         products[i] = zero();
@@ -253,7 +295,7 @@ inline void score_keys(const AttendCall& call,
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= call.key_dim; i += Vec::kWidth) {
         for (int k = 0; k < kKeys; ++k) {
-            const Vec key = load_half(keys[k] + i);
+            const Vec key = Columns::load(keys[k], call.key_column + i);
             for (int r = 0; r < kRows; ++r) {
                 products[k * kRows + r] = fma(key, load(queries[r] + i), products[k * kRows + r]);
             }
@@ -261,7 +303,7 @@ inline void score_keys(const AttendCall& call,
     }
     if (i < call.key_dim) {
         for (int k = 0; k < kKeys; ++k) {
-            const Vec key = load_row_part<F16Row>(keys[k] + i, call.key_dim - i);
+            const Vec key = Columns::load_last(keys[k], call.key_column + i, call.key_dim - i);
             for (int r = 0; r < kRows; ++r) {
                 const Vec query = load_part(queries[r] + i, call.key_dim - i);
                 products[k * kRows + r] = fma(key, query, products[k * kRows + r]);
@@ -278,14 +320,14 @@ inline void score_keys(const AttendCall& call,
 }
 
 /// Tokens that a row may not see get minus infinity.
-template <int kRows>
+template <typename Columns, int kRows>
 inline void score_rows(const AttendCall& call, std::int64_t first, float (*scores)[kAttendTokens]) {
     const float* queries[kRows];
     for (int r = 0; r < kRows; ++r) {
         queries[r] = call.queries + (first + r) * call.query_stride;
     }
     for (std::int64_t key = 0; key < call.count; key += 8 / kRows) {
-        score_keys<kRows>(call, queries, key, scores);
+        score_keys<Columns, kRows>(call, queries, key, scores);
     }
     for (int r = 0; r < kRows; ++r) {
         for (int j = call.visible[first + r]; j < kAttendTokens; ++j) {
@@ -328,7 +370,7 @@ inline void softmax_row(const AttendCall& call, std::int64_t row, float* scores)
 
 /// out[r][at + lanes] += sum over tokens of weights[r][j] * value[j], in the order of the tokens,
 /// for kColumns Vecs side by side.
-template <int kRows, int kColumns>
+template <typename Columns, int kRows, int kColumns>
 inline void gather_columns(const AttendCall& call,
                            std::int64_t first,
                            std::int64_t at,
@@ -340,9 +382,10 @@ inline void gather_columns(const AttendCall& call,
         }
     }
     for (std::int64_t j = 0; j < call.count; ++j) {
+        const void* row = cache_row(call.values, call.value_row_bytes, j);
         Vec values[kColumns];
         for (int c = 0; c < kColumns; ++c) {
-            values[c] = load_half(call.values + j * call.value_stride + at + c * Vec::kWidth);
+            values[c] = Columns::load(row, call.value_column + at + c * Vec::kWidth);
         }
         for (int r = 0; r < kRows; ++r) {
             const Vec weight = broadcast(weights[r][j]);
@@ -359,7 +402,7 @@ inline void gather_columns(const AttendCall& call,
 }
 
 /// The same for the last columns, which do not fill a Vec.
-template <int kRows>
+template <typename Columns, int kRows>
 inline void gather_rest(const AttendCall& call,
                         std::int64_t first,
                         std::int64_t at,
@@ -369,8 +412,8 @@ inline void gather_rest(const AttendCall& call,
         float* out = call.out + (first + r) * call.out_stride + at;
         Vec gathered = load_part(out, width);
         for (std::int64_t j = 0; j < call.count; ++j) {
-            const Vec value =
-                load_row_part<F16Row>(call.values + j * call.value_stride + at, width);
+            const Vec value = Columns::load_last(
+                cache_row(call.values, call.value_row_bytes, j), call.value_column + at, width);
             gathered = fma(broadcast(weights[r][j]), value, gathered);
         }
         float lanes[Vec::kWidth];
@@ -381,42 +424,43 @@ inline void gather_rest(const AttendCall& call,
     }
 }
 
-template <int kRows>
+template <typename Columns, int kRows>
 inline void gather_values(const AttendCall& call,
                           std::int64_t first,
                           const float (*weights)[kAttendTokens]) {
     constexpr int kColumns = 8 / kRows;
     std::int64_t at = 0;
     for (; at + kColumns * Vec::kWidth <= call.value_dim; at += kColumns * Vec::kWidth) {
-        gather_columns<kRows, kColumns>(call, first, at, weights);
+        gather_columns<Columns, kRows, kColumns>(call, first, at, weights);
     }
     for (; at + Vec::kWidth <= call.value_dim; at += Vec::kWidth) {
-        gather_columns<kRows, 1>(call, first, at, weights);
+        gather_columns<Columns, kRows, 1>(call, first, at, weights);
     }
-    if (at < call.value_dim) gather_rest<kRows>(call, first, at, weights);
+    if (at < call.value_dim) gather_rest<Columns, kRows>(call, first, at, weights);
 }
 
-template <int kRows>
+template <typename Columns, int kRows>
 inline void attend_rows(const AttendCall& call, std::int64_t first) {
     float scores[kRows][kAttendTokens];
-    score_rows<kRows>(call, first, scores);
+    score_rows<Columns, kRows>(call, first, scores);
     for (int r = 0; r < kRows; ++r) {
         softmax_row(call, first + r, scores[r]);
     }
-    gather_values<kRows>(call, first, scores);
+    gather_values<Columns, kRows>(call, first, scores);
 }
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
+template <typename Columns>
 void attend(const AttendCall& call) {
     std::int64_t r = 0;
     for (; r + 4 <= call.rows; r += 4) {
-        attend_rows<4>(call, r);
+        attend_rows<Columns, 4>(call, r);
     }
     if (r + 2 <= call.rows) {
-        attend_rows<2>(call, r);
+        attend_rows<Columns, 2>(call, r);
         r += 2;
     }
-    if (r < call.rows) attend_rows<1>(call, r);
+    if (r < call.rows) attend_rows<Columns, 1>(call, r);
 }
 
 }  // namespace

@@ -244,6 +244,12 @@ TEST_CASE("a broken plan is refused with the operation's name", "[compute][plan]
              "inside the cache",
              [](Sample& s) { s.op<AttentionGqa>().layer = 1; }},
             {"a cache of another size", "another size", [](Sample& s) { s.plan.kv.key_dim = 8; }},
+            {"a cache of floats",
+             "neither F16 nor Q8_0",
+             [](Sample& s) { s.plan.kv.dtype = Dtype::f32; }},
+            {"heads that blocks do not fit",
+             "heads of 8 and 8 columns are no multiple of 16, as a cache in Q8_0 wants them",
+             [](Sample& s) { s.plan.kv.dtype = Dtype::q8_0; }},
             {"a layer stored twice",
              "stored twice",
              [](Sample& s) {
@@ -327,8 +333,8 @@ TEST_CASE("a token reads one embedding row, its experts and all other weights", 
 TEST_CASE("a plan prints one line per operation", "[compute][plan]") {
     Sample sample = mla_sample();
     const std::string text = to_string(sample.plan, sample.weights);
-    CHECK_THAT(text,
-               Catch::StartsWith("plan: tokens_max 4, vocab_size 64, cache 1 layers of 20+0\n"));
+    CHECK_THAT(
+        text, Catch::StartsWith("plan: tokens_max 4, vocab_size 64, cache 1 layers of 20+0 F16\n"));
     CHECK_THAT(text, Catch::Contains("\nembed embd(64 32 F32) -> x[0:32]\n"));
     CHECK_THAT(text,
                Catch::Contains("\nproject mixed[0:10] output(32 10 F32) + x[0:32] -> x[0:32]\n"));

@@ -1,8 +1,10 @@
-// The engine over real architectures on the reference backend, where equal means equal to the bit.
+// The engine over real architectures, where equal means equal to the bit: on the reference backend
+// and on the processor, with either type of cache.
 #include <deque>
 
 #include <catch2/catch.hpp>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/core/engine/toy_engine.h"
 #include "tests/support/tiny_model.h"
@@ -33,10 +35,21 @@ struct Told {
     std::int32_t cached_tokens = 0;
 };
 
+struct Kind {
+    std::string architecture, backend;
+    compute::Dtype cache_type;
+};
+
+std::unique_ptr<compute::Backend> make_backend(const std::string& name) {
+    if (name == "reference") return reference::make_reference_backend();
+    return cpu::make_cpu_backend({.thread_count = 2}).value();
+}
+
 struct ModelEngine {
-    ModelEngine(const char* architecture, const EngineLimits& limits) {
-        auto made =
-            Engine::make(test::tiny_model({.architecture = architecture}), *backend, limits, clock);
+    ModelEngine(const Kind& kind, EngineLimits limits) : backend(make_backend(kind.backend)) {
+        limits.cache_type = kind.cache_type;
+        auto made = Engine::make(
+            test::tiny_model({.architecture = kind.architecture}), *backend, limits, clock);
         REQUIRE(made);
         engine = std::move(*made);
     }
@@ -56,23 +69,27 @@ struct ModelEngine {
     }
 
     test::FakeClock clock;
-    std::unique_ptr<compute::Backend> backend = reference::make_reference_backend();
+    std::unique_ptr<compute::Backend> backend;
     std::unique_ptr<Engine> engine;
 };
 
 TEST_CASE(
     "real architectures write the same text fresh, after a prefix hit, in pieces and in a batch",
     "[engine][models]") {
-    const char* architecture = GENERATE("deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2");
-    INFO(architecture);
+    const std::string architecture =
+        GENERATE("deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2");
+    const std::string backend = GENERATE("reference", "cpu");
+    const compute::Dtype cache_type = GENERATE(compute::Dtype::f16, compute::Dtype::q8_0);
+    const Kind kind{architecture, backend, cache_type};
+    INFO(architecture << " on " << backend << ", cache " << compute::traits(cache_type).name);
     const EngineLimits roomy{.context_tokens_max = 256, .cache_tokens = 1024};
     const Request request = request_of(prompt_ending_with(100), 24);
-    const Told fresh = ModelEngine(architecture, roomy).ask(request);
+    const Told fresh = ModelEngine(kind, roomy).ask(request);
     REQUIRE(fresh.tokens.size() == 24);
     CHECK(fresh.cached_tokens == 0);
 
     SECTION("after a prefix hit that ends inside a block") {
-        ModelEngine fixture(architecture, roomy);
+        ModelEngine fixture(kind, roomy);
         fixture.ask(request_of(prompt_ending_with(30), 3));
         const Told again = fixture.ask(request);
         CHECK(again.cached_tokens == 41);
@@ -80,7 +97,7 @@ TEST_CASE(
         CHECK(again.probabilities == fresh.probabilities);
     }
     SECTION("again, with all but one token known") {
-        ModelEngine fixture(architecture, roomy);
+        ModelEngine fixture(kind, roomy);
         fixture.ask(request);
         const Told again = fixture.ask(request);
         CHECK(again.cached_tokens == 47);
@@ -90,7 +107,7 @@ TEST_CASE(
     SECTION("in pieces of 7 tokens") {
         EngineLimits limits = roomy;
         limits.prefill_tokens_per_step = 7;
-        const Told pieces = ModelEngine(architecture, limits).ask(request);
+        const Told pieces = ModelEngine(kind, limits).ask(request);
         CHECK(pieces.tokens == fresh.tokens);
         CHECK(pieces.probabilities == fresh.probabilities);
     }
@@ -98,7 +115,7 @@ TEST_CASE(
         EngineLimits limits = roomy;
         limits.cache_tokens = 160;
         limits.context_tokens_max = 160;
-        ModelEngine fixture(architecture, limits);
+        ModelEngine fixture(kind, limits);
         std::deque<Answer> others(5);
         for (std::size_t i = 0; i < others.size(); ++i) {
             Request other = request_of(prompt_ending_with(static_cast<std::int32_t>(i)), 30);

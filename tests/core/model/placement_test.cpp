@@ -93,6 +93,22 @@ TEST_CASE("the context is as long as fits, at most the model's", "[model][placem
     CHECK(two.context_tokens < some.context_tokens);
 }
 
+TEST_CASE("the same bytes hold nearly twice the tokens in Q8_0", "[model][placement]") {
+    const auto model = shaped("deepseek-v2-lite:Q4_K_M");
+    const PlacementRequest halves{.free_bytes = 11 * kGib, .costs = kBare};
+    PlacementRequest blocks = halves;
+    blocks.costs.cache_type = compute::Dtype::q8_0;
+    const Placement many = place(*model, blocks);
+    // 27 layers of 18 blocks.
+    CHECK(many.cache_bytes == std::int64_t{many.cache_tokens} * 27 * 18 * 34);
+    const double ratio =
+        many.cache_tokens / static_cast<double>(place(*model, halves).cache_tokens);
+    CHECK(ratio == Approx(64.0 / 34.0).epsilon(0.001));
+    CHECK(device_costs("cpu", compute::Dtype::q8_0).cache_type == compute::Dtype::q8_0);
+    CHECK(device_costs("cuda", compute::Dtype::q8_0).cache_type == compute::Dtype::f16);
+    CHECK(device_costs("reference", compute::Dtype::q8_0).cache_type == compute::Dtype::f32);
+}
+
 TEST_CASE("bytes that are left become cache for other sequences", "[model][placement]") {
     const auto model = shaped("deepseek-v2-lite:Q4_K_M");
     const PlacementRequest request{

@@ -32,7 +32,8 @@ TEST_CASE("emulated AVX-512 float kernels agree with plain loops", "[cpu][avx512
     test::check_rms_norm(kEmulatedAvx512Kernels);
     test::check_swiglu(kEmulatedAvx512Kernels);
     test::check_add_scaled(kEmulatedAvx512Kernels);
-    test::check_to_half(kEmulatedAvx512Kernels);
+    test::check_store_f16(kEmulatedAvx512Kernels);
+    test::check_store_q8_0(kEmulatedAvx512Kernels);
     test::check_attend(kEmulatedAvx512Kernels);
 }
 

@@ -6,11 +6,14 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "core/compute/dequantize.h"
 #include "core/compute/half.h"
+#include "core/compute/plan.h"
 #include "tests/kernels/cpu/kernel_tables.h"
 
 namespace hearth::cpu::test {
@@ -83,15 +86,53 @@ inline void check_add_scaled(const Kernels& kernels) {
     }
 }
 
-inline void check_to_half(const Kernels& kernels) {
+constexpr auto kF16 = static_cast<std::size_t>(CacheType::f16);
+constexpr auto kQ80 = static_cast<std::size_t>(CacheType::q8_0);
+
+inline void check_store_f16(const Kernels& kernels) {
     std::mt19937 random(24);
     for (const std::int64_t dim : kOddDims) {
         const std::vector<float> x = random_values(dim, random);
         std::vector<std::uint16_t> out(index_of(dim + 9), 0xDEAD);
-        kernels.to_half(x.data(), dim, out.data());
+        kernels.store_row[kF16](x.data(), dim, out.data());
         for (std::int64_t i = 0; i < dim + 9; ++i) {
             REQUIRE(out[index_of(i)] ==
                     (i < dim ? compute::float_to_half(x[index_of(i)]) : 0xDEAD));
+        }
+    }
+}
+
+/// A row as blocks is the nearest that its scales allow, zeros fill the last block, and nothing is
+/// written behind it.
+inline void check_store_q8_0(const Kernels& kernels) {
+    std::mt19937 random(26);
+    for (const std::int64_t dim : kOddDims) {
+        for (const float size : {1.0F, 1e-4F, 3e5F, 0.0F}) {
+            std::vector<float> x = random_values(dim, random);
+            for (float& value : x) {
+                value *= size;
+            }
+            const std::int64_t bytes = compute::cache_row_bytes(compute::Dtype::q8_0, dim);
+            std::vector<std::byte> out(index_of(bytes + 40), std::byte{0xA5});
+            kernels.store_row[kQ80](x.data(), dim, out.data());
+            const std::int64_t stored = bytes / 34 * 32;
+            std::vector<float> found(index_of(stored));
+            compute::dequantize(compute::Dtype::q8_0, std::span(out).first(index_of(bytes)), found);
+            x.resize(index_of(stored), 0.0F);
+            for (std::int64_t first = 0; first < stored; first += 32) {
+                float largest = 0.0F;
+                for (std::int64_t i = first; i < first + 32; ++i) {
+                    largest = std::max(largest, std::fabs(x[index_of(i)]));
+                }
+                // Half a step, and what the scale's half is off; below the smallest half nothing.
+                const float off = largest * (0.5F / 127 + 0x1p-10F) + 127 * 0x1p-25F;
+                for (std::int64_t i = first; i < first + 32; ++i) {
+                    REQUIRE(found[index_of(i)] == Approx(x[index_of(i)]).margin(off));
+                    REQUIRE((i < dim || found[index_of(i)] == 0.0F));
+                }
+            }
+            REQUIRE(std::all_of(
+                out.begin() + bytes, out.end(), [](std::byte b) { return b == std::byte{0xA5}; }));
         }
     }
 }
@@ -100,19 +141,47 @@ inline void check_to_half(const Kernels& kernels) {
 /// before; strides wider than the rows.
 struct AttendCase {
     std::int64_t rows, key_dim, value_dim, tokens;
+    std::int64_t key_column = 0, value_column = 0;
 };
 
-inline std::vector<std::uint16_t> random_halves(std::int64_t count, std::mt19937& random) {
-    std::vector<std::uint16_t> halves;
-    for (const float value : random_values(count, random)) {
-        halves.push_back(compute::float_to_half(value));
+/// Rows of a cache, and what they hold.
+struct CacheRows {
+    std::vector<std::byte> bytes;
+    std::int64_t row_bytes = 0;
+    std::vector<float> values;  ///< (count, dim)
+    std::int64_t dim = 0;
+
+    [[nodiscard]] double at(std::int64_t row, std::int64_t column) const {
+        return static_cast<double>(values[index_of(row * dim + column)]);
     }
-    return halves;
+};
+
+/// `dim` columns a row; what lies between two rows is poison.
+inline CacheRows random_cache(CacheType type,
+                              std::int64_t count,
+                              std::int64_t dim,
+                              std::mt19937& random) {
+    const auto dtype = type == CacheType::f16 ? compute::Dtype::f16 : compute::Dtype::q8_0;
+    const std::int64_t used = compute::cache_row_bytes(dtype, dim);
+    CacheRows rows;
+    rows.row_bytes = used + 6;
+    rows.dim = dim;
+    rows.bytes.assign(index_of(count * rows.row_bytes), std::byte{0xFF});
+    for (std::int64_t row = 0; row < count; ++row) {
+        const std::vector<float> x = random_values(dim, random);
+        const auto out = std::span(rows.bytes).subspan(index_of(row * rows.row_bytes));
+        kScalarKernels.store_row[static_cast<std::size_t>(type)](x.data(), dim, out.data());
+        std::vector<float> stored(index_of(type == CacheType::f16 ? dim : used / 34 * 32));
+        compute::dequantize(dtype, out.first(index_of(used)), stored);
+        rows.values.insert(rows.values.end(), stored.begin(), stored.begin() + dim);
+    }
+    return rows;
 }
 
 struct AttendInputs {
+    CacheType type;
     std::vector<float> queries;
-    std::vector<std::uint16_t> keys, values;
+    CacheRows keys, values;
     float scale;
 };
 
@@ -126,7 +195,7 @@ inline std::vector<double> plain_attention(const AttendCase& c,
         double score = 0.0;
         for (std::int64_t i = 0; i < c.key_dim; ++i) {
             score += static_cast<double>(in.queries[index_of(row * (c.key_dim + 5) + i)]) *
-                     compute::half_to_float(in.keys[index_of(j * (c.key_dim + 2) + i)]);
+                     in.keys.at(j, c.key_column + i);
         }
         weights.push_back(score * in.scale);
         largest = std::max(largest, weights.back());
@@ -139,8 +208,7 @@ inline std::vector<double> plain_attention(const AttendCase& c,
     std::vector<double> out(index_of(c.value_dim));
     for (std::int64_t j = 0; j < visible; ++j) {
         for (std::int64_t i = 0; i < c.value_dim; ++i) {
-            out[index_of(i)] += weights[index_of(j)] / sum *
-                                compute::half_to_float(in.values[index_of(j * c.value_dim + i)]);
+            out[index_of(i)] += weights[index_of(j)] / sum * in.values.at(j, c.value_column + i);
         }
     }
     return out;
@@ -163,22 +231,25 @@ inline std::vector<float> run_attend(const Kernels& kernels,
             visible.push_back(
                 static_cast<std::int32_t>(std::clamp<std::int64_t>(seen, 0, kAttendTokens)));
         }
-        kernels.attend({in.queries.data() + first * (c.key_dim + 5),
-                        c.key_dim + 5,
-                        rows,
-                        visible.data(),
-                        in.keys.data() + from * (c.key_dim + 2),
-                        c.key_dim + 2,
-                        c.key_dim,
-                        in.values.data() + from * c.value_dim,
-                        c.value_dim,
-                        c.value_dim,
-                        std::min<std::int64_t>(kAttendTokens, visible_max - from),
-                        in.scale,
-                        maxima.data(),
-                        sums.data(),
-                        out.data(),
-                        c.value_dim});
+        kernels.attend[static_cast<std::size_t>(in.type)](
+            {in.queries.data() + first * (c.key_dim + 5),
+             c.key_dim + 5,
+             rows,
+             visible.data(),
+             in.keys.bytes.data() + from * in.keys.row_bytes,
+             in.keys.row_bytes,
+             c.key_column,
+             c.key_dim,
+             in.values.bytes.data() + from * in.values.row_bytes,
+             in.values.row_bytes,
+             c.value_column,
+             c.value_dim,
+             std::min<std::int64_t>(kAttendTokens, visible_max - from),
+             in.scale,
+             maxima.data(),
+             sums.data(),
+             out.data(),
+             c.value_dim});
     }
     for (std::int64_t i = 0; i < rows * c.value_dim; ++i) {
         out[index_of(i)] /= sums[index_of(i / c.value_dim)];
@@ -186,35 +257,47 @@ inline std::vector<float> run_attend(const Kernels& kernels,
     return out;
 }
 
-inline void check_attend(const Kernels& kernels) {
-    std::mt19937 random(25);
-    const std::vector<AttendCase> cases = {{1, 16, 16, 1},
-                                           {1, 20, 12, 40},
-                                           {3, 64, 64, 17},
-                                           {4, 96, 40, 33},
-                                           {5, 160, 128, 5},
-                                           {8, 33, 7, 64},
-                                           {7, 128, 100, 50}};
-    for (const AttendCase& c : cases) {
-        AttendInputs in{random_values(c.rows * (c.key_dim + 5), random),
-                        random_halves(c.tokens * (c.key_dim + 2), random),
-                        random_halves(c.tokens * c.value_dim, random),
-                        1.0F / std::sqrt(static_cast<float>(c.key_dim))};
-        INFO(kernels.name << " rows " << c.rows << " key_dim " << c.key_dim << " tokens "
-                          << c.tokens);
-        const std::vector<float> all = run_attend(kernels, c, in, 0, c.rows);
-        for (std::int64_t r = 0; r < c.rows; ++r) {
-            const std::vector<double> expected =
-                plain_attention(c, in, r, c.tokens - c.rows + r + 1);
-            for (std::int64_t i = 0; i < c.value_dim; ++i) {
-                REQUIRE(all[index_of(r * c.value_dim + i)] ==
-                        Approx(expected[index_of(i)]).epsilon(1e-5).margin(1e-5));
-            }
-            const std::vector<float> alone = run_attend(kernels, c, in, r, 1);
-            REQUIRE(std::memcmp(alone.data(),
-                                all.data() + r * c.value_dim,
-                                alone.size() * sizeof(float)) == 0);
+inline void check_attend(const Kernels& kernels, CacheType type, const AttendCase& c) {
+    static std::mt19937 random(25);
+    const AttendInputs in{type,
+                          random_values(c.rows * (c.key_dim + 5), random),
+                          random_cache(type, c.tokens, c.key_column + c.key_dim, random),
+                          random_cache(type, c.tokens, c.value_column + c.value_dim, random),
+                          1.0F / std::sqrt(static_cast<float>(c.key_dim))};
+    INFO(kernels.name << " type " << static_cast<int>(type) << " rows " << c.rows << " key_dim "
+                      << c.key_dim << " tokens " << c.tokens);
+    const std::vector<float> all = run_attend(kernels, c, in, 0, c.rows);
+    for (std::int64_t r = 0; r < c.rows; ++r) {
+        const std::vector<double> expected = plain_attention(c, in, r, c.tokens - c.rows + r + 1);
+        for (std::int64_t i = 0; i < c.value_dim; ++i) {
+            REQUIRE(all[index_of(r * c.value_dim + i)] ==
+                    Approx(expected[index_of(i)]).epsilon(1e-5).margin(1e-5));
         }
+        const std::vector<float> alone = run_attend(kernels, c, in, r, 1);
+        REQUIRE(std::memcmp(
+                    alone.data(), all.data() + r * c.value_dim, alone.size() * sizeof(float)) == 0);
+    }
+}
+
+inline void check_attend(const Kernels& kernels) {
+    for (const AttendCase& c : std::vector<AttendCase>{{1, 16, 16, 1},
+                                                       {1, 20, 12, 40, 3, 7},
+                                                       {3, 64, 64, 17, 64, 128},
+                                                       {4, 96, 40, 33},
+                                                       {5, 160, 128, 5, 20},
+                                                       {8, 33, 7, 64, 0, 33},
+                                                       {7, 128, 100, 50}}) {
+        check_attend(kernels, CacheType::f16, c);
+    }
+    // Heads of half a block and more, and the last columns of a row that is no whole block.
+    for (const AttendCase& c : std::vector<AttendCase>{{1, 16, 16, 1},
+                                                       {1, 48, 80, 40, 48, 16},
+                                                       {3, 64, 64, 17, 64, 128},
+                                                       {4, 40, 32, 33},
+                                                       {5, 160, 128, 5, 16},
+                                                       {8, 33, 7, 64},
+                                                       {7, 576, 512, 50}}) {
+        check_attend(kernels, CacheType::q8_0, c);
     }
 }
 

@@ -16,10 +16,16 @@ TEST_CASE("swiglu agrees with a plain loop", "[cpu][swiglu]") {
     }
 }
 
-TEST_CASE("add_scaled and to_half agree with plain loops", "[cpu]") {
+TEST_CASE("add_scaled agrees with a plain loop", "[cpu]") {
     for (const Kernels* kernels : test::runnable_kernels()) {
         test::check_add_scaled(*kernels);
-        test::check_to_half(*kernels);
+    }
+}
+
+TEST_CASE("cache rows are rounded to halves, or to blocks", "[cpu][kv_store]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_store_f16(*kernels);
+        test::check_store_q8_0(*kernels);
     }
 }
 

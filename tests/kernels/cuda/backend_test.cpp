@@ -45,6 +45,21 @@ TEST_CASE("a device is named, or its absence in one sentence", "[cuda][backend]"
     CHECK(absent.error().text == "no NVIDIA GPU was found");
 }
 
+TEST_CASE("a cache in Q8_0 is refused", "[cuda][backend]") {
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    CHECK_FALSE((*backend)->has_cache_type(compute::Dtype::q8_0));
+    auto plan = model->plan(16);
+    plan.kv.dtype = compute::Dtype::q8_0;
+    auto weights = (*backend)->upload(model->weights());
+    REQUIRE(weights);
+    const auto program = (*backend)->compile(plan, **weights);
+    REQUIRE_FALSE(program);
+    CHECK(program.error().code == ErrorCode::unsupported);
+    CHECK_THAT(program.error().text,
+               Catch::Contains("in F16, not in Q8_0") && Catch::Contains("kv_cache"));
+}
+
 TEST_CASE("memory that ends fails the load with a message and leaks nothing", "[cuda][backend]") {
     const OtherDevice restore;
     const auto used = simt::device.used_bytes;
