@@ -145,7 +145,7 @@ Result<model::Placement> place_for(const BenchOptions& options,
                 .context_tokens = std::max(limits.first_tokens_max,
                                            limits.sequence_count * limits.sequence_tokens_max),
                 .step_tokens = std::max(limits.step_tokens, limits.sequence_count),
-                .costs = {}});
+                .costs = {.cache_type = settings.cache_type}});
 }
 
 Result<BenchReport> run_report(const BenchOptions& options, const EngineContext& context) {
@@ -155,6 +155,7 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
     HEARTH_TRY(const auto model, open_model(options.model, context));
     const double made_s = since(begin);
     BenchSettings settings = options.settings;
+    HEARTH_TRY(settings.cache_type, cache_type(options.model, context));
     settings.sequence_depth = std::max(
         0,
         std::min(settings.sequence_depth, model->config().context_length - settings.decode_tokens));
@@ -225,7 +226,7 @@ Rate summarise(std::vector<double> tokens_per_second) {
 }
 
 ForwardLimits limits_of(const BenchSettings& settings) {
-    ForwardLimits limits{.step_tokens = settings.step_tokens};
+    ForwardLimits limits{.step_tokens = settings.step_tokens, .cache_type = settings.cache_type};
     limits.first_tokens_max =
         std::max(settings.depths.front() + settings.prompt_tokens,
                  *std::ranges::max_element(settings.depths) + settings.decode_tokens);

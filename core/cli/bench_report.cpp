@@ -46,7 +46,8 @@ void print_head(std::ostream& out, const BenchReport& report) {
         << "load     " << fixed(report.made_s, 3) << " s until the weights were at hand, "
         << fixed(report.load_s, 3) << " s until the first step\n"
         << "memory   weights " << megabytes(static_cast<double>(report.weight_bytes)) << ", cache "
-        << megabytes(static_cast<double>(report.cache_bytes));
+        << megabytes(static_cast<double>(report.cache_bytes)) << " in "
+        << compute::traits(report.settings.cache_type).name;
     if (report.device_bytes > 0) {
         out << ", on the device " << megabytes(static_cast<double>(report.device_bytes))
             << " in all";
@@ -109,6 +110,7 @@ std::string to_json(const BenchReport& report) {
                                    {"device", report.device},
                                    {"weight_bytes", report.weight_bytes},
                                    {"cache_bytes", report.cache_bytes},
+                                   {"cache_type", compute::traits(report.settings.cache_type).name},
                                    {"device_bytes", report.device_bytes},
                                    {"made_s", report.made_s},
                                    {"load_s", report.load_s},

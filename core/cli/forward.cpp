@@ -20,7 +20,9 @@ Result<std::unique_ptr<Forward>> Forward::make(const model::Model& model,
                                                std::span<const compute::HostExperts> host_experts) {
     std::unique_ptr<Forward> forward(new Forward);
     forward->limits_ = limits;
-    const compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));
+    compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));
+    plan.kv.dtype = limits.cache_type;
+    HEARTH_CHECK(compute::validate(plan, model.weights()));
     HEARTH_TRY(forward->weights_,
                host_experts.empty() ? backend.upload(model.weights())
                                     : backend.upload_partly(model.weights(), host_experts));

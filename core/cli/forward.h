@@ -21,13 +21,15 @@ struct ForwardLimits {
     std::int32_t sequence_count = 1;
     std::int32_t sequence_tokens_max = 0;  ///< of each where all are used
     std::int32_t first_tokens_max = 0;     ///< of the first where it is alone
+    compute::Dtype cache_type = compute::Dtype::f16;
 };
 
 class Forward {
   public:
     enum class LogitRows { all, last };
 
-    /// `model` and `backend` outlive it.   Errors: those of the backend.
+    /// `model` and `backend` outlive it.   Errors: those of the backend; invalid_argument where the
+    /// model cannot have this type of cache.
     static Result<std::unique_ptr<Forward>> make(
         const model::Model& model,
         compute::Backend& backend,

@@ -38,13 +38,18 @@ PlacementRequest to_request(const model::Model& model,
     return {.context_tokens = is_chosen && context_max > 0 ? 0 : context,
             .cache_tokens = limits.cache_tokens,
             .step_tokens = limits.prefill_tokens_per_step + limits.sequences_max,
-            .costs = {}};
+            .costs = {.cache_type = limits.cache_type}};
 }
 
-std::string to_text(const Placement& placement, const compute::Backend& backend) {
+std::string to_text(const Placement& placement,
+                    const compute::Backend& backend,
+                    compute::Dtype cache_type) {
     const std::int64_t taken = placement.device_bytes() - placement.reserve_bytes;
     std::string text = gibibytes(taken) + " for a context of " +
                        std::to_string(placement.context_tokens) + " tokens";
+    if (cache_type != compute::Dtype::f16) {
+        text += ", cache in " + std::string(compute::traits(cache_type).name);
+    }
     if (is_host(backend)) return text + ", in the machine's memory";
     if (placement.host_bytes == 0) return text + ", all on the device";
     const auto [fewest, most] =
@@ -58,15 +63,21 @@ std::string to_text(const Placement& placement, const compute::Backend& backend)
 /// Loads on one backend. `may_be_short`: the host's memory may be too small.
 Result<LoadedEngine> load_on(const std::shared_ptr<const model::Model>& model,
                              std::unique_ptr<compute::Backend> backend,
-                             const LoadSettings& settings,
+                             LoadSettings settings,
                              bool may_be_short,
                              const Clock& clock) {
     LoadedEngine loaded;
-    engine::EngineLimits limits = settings.limits;
+    engine::EngineLimits& limits = settings.limits;
     std::vector<compute::HostExperts> host_experts;
+    if (!backend->has_cache_type(limits.cache_type)) {
+        loaded.warnings.push_back("the " + std::string(backend->name()) +
+                                  " backend keeps keys and values in F16, not in " +
+                                  std::string(compute::traits(limits.cache_type).name));
+        limits.cache_type = compute::Dtype::f16;
+    }
     const auto placement = fit(*model, *backend, to_request(*model, *backend, settings));
     if (placement) {
-        loaded.placement = to_text(*placement, *backend);
+        loaded.placement = to_text(*placement, *backend, limits.cache_type);
         limits.context_tokens_max = placement->context_tokens;
         limits.cache_tokens = placement->cache_tokens;
         host_experts = placement->host_experts;
@@ -87,7 +98,7 @@ Result<Placement> fit(const model::Model& model,
                       const compute::Backend& backend,
                       PlacementRequest request) {
     const auto memory = backend.memory();
-    request.costs = model::device_costs(backend.name());
+    request.costs = model::device_costs(backend.name(), request.costs.cache_type);
     if (request.free_bytes == 0) {
         request.free_bytes = memory ? memory->free_bytes : std::int64_t{1} << 60;
     }

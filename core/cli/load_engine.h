@@ -35,7 +35,8 @@ struct LoadedEngine {
 };
 
 /// Where `model` goes in `request.free_bytes`, 0: what `backend` has free; `request.costs` are
-/// filled in. A backend that does not know what is free has room for everything.
+/// filled in for the type of cache that they name. A backend that does not know what is free has
+/// room for everything.
 ///
 /// Errors: out_of_memory, saying how much is missing and what to do.
 Result<model::Placement> fit(const model::Model& model,
@@ -43,7 +44,8 @@ Result<model::Placement> fit(const model::Model& model,
                              model::PlacementRequest request);
 
 /// Loads on the backend that is named, else on the best one that has room. The host's memory may
-/// be too small where nothing else was there: files are mapped, so that is slow and said.
+/// be too small where nothing else was there: files are mapped, so that is slow and said. A backend
+/// that has no cache of the type that is asked for gets one in F16, which is said too.
 ///
 /// Errors: those of BackendRegistry::make, fit and Engine::make; of the last backend where several
 /// failed, and what the others said before it.

@@ -53,11 +53,12 @@ Result<int> run_logits(const LogitsOptions& options, const EngineContext& contex
     HEARTH_TRY(const auto model, open_model(options.model, context));
     HEARTH_CHECK(check_tokens(options.tokens, model->config()));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
-    HEARTH_TRY(
-        const auto forward,
-        Forward::make(*model,
-                      *backend,
-                      {.first_tokens_max = static_cast<std::int32_t>(options.tokens.size())}));
+    HEARTH_TRY(const compute::Dtype cache, cache_type(options.model, context));
+    HEARTH_TRY(const auto forward,
+               Forward::make(*model,
+                             *backend,
+                             {.first_tokens_max = static_cast<std::int32_t>(options.tokens.size()),
+                              .cache_type = cache}));
     HEARTH_CHECK(write_logits(*forward, options));
     context.out << options.tokens.size() << " rows of " << model->config().vocab_size
                 << " logits written to " << options.out << "\n";

@@ -48,6 +48,16 @@ void add_backend_options(CLI::App& command, ModelOptions& options) {
         .add_option(
             "--threads", options.threads, "Threads of a CPU backend (default: one per core)")
         ->check(CLI::Range(0, kThreadsMax));
+    add_cache_option(command, options);
+}
+
+void add_cache_option(CLI::App& command, ModelOptions& options) {
+    command
+        .add_option("--kv-cache",
+                    options.kv_cache,
+                    "How keys and values are kept: f16, or q8_0 in about half the memory, for "
+                    "which a GPU takes f16 (default: the settings, f16)")
+        ->check(CLI::IsMember(cache_type_names()));
 }
 
 Result<std::string> model_path(const ModelOptions& options, const EngineContext& context) {
@@ -75,6 +85,11 @@ Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& optio
     return backend;
 }
 
+Result<compute::Dtype> cache_type(const ModelOptions& options, const EngineContext& context) {
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
+    return find_cache_type(options.kv_cache, settings);
+}
+
 Result<LoadedEngine> open_engine(const ModelOptions& options,
                                  const std::shared_ptr<const model::Model>& model,
                                  const engine::EngineLimits& limits,
@@ -83,6 +98,7 @@ Result<LoadedEngine> open_engine(const ModelOptions& options,
     HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
     LoadSettings load = load_settings_of(options, settings);
     load.limits = limits;
+    load.limits.cache_type = find_cache_type(options.kv_cache, settings);
     load.is_context_asked = true;
     const Backends backends = find_backends(context.program_folder);
     auto loaded = load_engine(model, backends.registry, load, clock);

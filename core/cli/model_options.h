@@ -1,5 +1,5 @@
-// The options --model, --synthetic, --backend and --threads that the engine's commands share, and
-// what they open.
+// The options --model, --synthetic, --backend, --threads and --kv-cache that the engine's commands
+// share, and what they open.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,13 @@ struct ModelOptions {
     std::string synthetic;     ///< "NAME:TYPE": goes before the others
     std::string backend;       ///< empty: the settings', else the best present
     std::int32_t threads = 0;  ///< 0: the settings', else one per core
+    std::string kv_cache;      ///< empty: the settings', else "f16"
 };
 
 void add_model_option(CLI::App& command, ModelOptions& options);
 void add_synthetic_option(CLI::App& command, ModelOptions& options);
 void add_backend_options(CLI::App& command, ModelOptions& options);
+void add_cache_option(CLI::App& command, ModelOptions& options);
 
 /// Errors: those of load_settings and find_model.
 Result<std::string> model_path(const ModelOptions& options, const EngineContext& context);
@@ -38,8 +40,11 @@ Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& optio
 Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
                                                        const EngineContext& context);
 
-/// An engine whose context is that of `limits`. What did not work on the way to it is said on
-/// `context.err`.
+/// The type of cache that is asked for.   Errors: those of load_settings.
+Result<compute::Dtype> cache_type(const ModelOptions& options, const EngineContext& context);
+
+/// An engine whose context is that of `limits`, with the type of cache that is asked for. What did
+/// not work on the way to it is said on `context.err`.
 ///
 /// Errors: those of load_settings and load_engine.
 Result<LoadedEngine> open_engine(const ModelOptions& options,

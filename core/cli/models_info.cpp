@@ -90,7 +90,13 @@ void print_model(std::ostream& out, const model::Model& model) {
     const std::int64_t read = compute::weight_bytes_per_token(plan, model.weights());
     print_line(out, "weights read", std::to_string(read) + " bytes per token");
     const std::int64_t row = plan.kv.layer_count * (plan.kv.key_dim + plan.kv.value_dim);
-    print_line(out, "cache row", std::to_string(row) + " elements per token");
+    compute::KvLayout quantised = plan.kv;
+    quantised.dtype = compute::Dtype::q8_0;
+    print_line(out,
+               "cache row",
+               std::to_string(row) + " elements per token: " +
+                   std::to_string(compute::cache_bytes_per_token(plan.kv)) + " bytes in F16, " +
+                   std::to_string(compute::cache_bytes_per_token(quantised)) + " in Q8_0");
 }
 
 std::string bytes_text(std::int64_t bytes) {
@@ -149,9 +155,10 @@ Result<void> print_fit(const model::Model& model,
         }
         free_bytes = memory->free_bytes;
     }
+    HEARTH_TRY(const compute::Dtype cache, cache_type(options.model, context));
     const model::PlacementRequest request{.free_bytes = free_bytes,
                                           .context_tokens = options.context_tokens,
-                                          .costs = model::device_costs(device)};
+                                          .costs = model::device_costs(device, cache)};
     print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");
     print_placement(context.out, model::place(model, request));
     return {};
@@ -202,6 +209,7 @@ void add_models_info(Program& program, const EngineContext& context) {
                     [options, &context] { return run_models_info(*options, context); });
     command->add_option("file", options->model.model, "GGUF file (default: the model in use)");
     add_synthetic_option(*command, options->model);
+    add_cache_option(*command, options->model);
     command
         ->add_option("--device",
                      options->model.backend,

@@ -1,5 +1,7 @@
 #include "core/cli/serve_options.h"
 
+#include "core/cli/settings.h"
+
 namespace hearth::cli {
 
 void add_serve_options(CLI::App& app, ServeOptions& options) {
@@ -11,6 +13,11 @@ void add_serve_options(CLI::App& app, ServeOptions& options) {
     app.add_option(
            "--threads", options.threads, "threads of the CPU backend; one per core where not named")
         ->check(CLI::Range(0, 1024));
+    app.add_option("--kv-cache",
+                   options.kv_cache,
+                   "how keys and values are kept: f16, or q8_0 in about half the memory, for which "
+                   "a GPU takes f16")
+        ->check(CLI::IsMember(cache_type_names()));
     app.add_option("--idle-exit",
                    options.idle_exit_minutes,
                    "end so many minutes after the last client; 0: never")
@@ -23,6 +30,7 @@ std::vector<std::string> to_arguments(const ServeOptions& options) {
     if (!options.backend.empty()) words.insert(words.end(), {"--backend", options.backend});
     if (options.threads != 0)
         words.insert(words.end(), {"--threads", std::to_string(options.threads)});
+    if (!options.kv_cache.empty()) words.insert(words.end(), {"--kv-cache", options.kv_cache});
     if (options.idle_exit_minutes != 0) {
         words.insert(words.end(), {"--idle-exit", std::to_string(options.idle_exit_minutes)});
     }

@@ -13,6 +13,7 @@ struct ServeOptions {
     std::string model;
     std::string backend;
     std::int32_t threads = 0;
+    std::string kv_cache;
     std::int32_t idle_exit_minutes = 0;  ///< end after so long without a client; 0: never
 };
 

@@ -39,6 +39,7 @@ class SettingsReader {
         if (key == "backend") return read_string(key, value, out_.backend);
         if (key == "threads") return read_count(key, value, out_.threads);
         if (key == "context_tokens") return read_count(key, value, out_.context_tokens);
+        if (key == "kv_cache") return read_name(key, value, cache_type_names(), out_.kv_cache);
         if (key == "completion_confidence")
             return read_share(key, value, out_.completion_confidence);
         if (key == "completion_copy") return read_bool(key, value, out_.completion_copy);
@@ -51,6 +52,17 @@ class SettingsReader {
         if (!value.is_string()) return refuse(key, "a string");
         out = value.get<std::string>();
         return true;
+    }
+    bool read_name(const std::string& key,
+                   const Json& value,
+                   const std::vector<std::string>& names,
+                   std::string& out) {
+        std::string wanted;
+        for (const std::string& name : names) {
+            wanted += (wanted.empty() ? "\"" : " or \"") + name + "\"";
+            if (value.is_string() && value.get<std::string>() == name) out = name;
+        }
+        return out.empty() ? refuse(key, wanted) : true;
     }
     bool read_count(const std::string& key, const Json& value, std::int32_t& out) {
         constexpr std::int64_t kCountMax = 1 << 24;
@@ -108,6 +120,16 @@ std::string settings_path() {
         return folder + "/hearth/settings.json";
     }
     return variable("HOME") + "/.config/hearth/settings.json";
+}
+
+const std::vector<std::string>& cache_type_names() {
+    static const std::vector<std::string> kNames = {"f16", "q8_0"};
+    return kNames;
+}
+
+compute::Dtype find_cache_type(const std::string& option, const Settings& settings) {
+    const std::string& name = option.empty() ? settings.kv_cache : option;
+    return name == "q8_0" ? compute::Dtype::q8_0 : compute::Dtype::f16;
 }
 
 Result<Settings> load_settings(const std::string& path) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/compute/dtype.h"
 
 namespace hearth::cli {
 
@@ -17,6 +18,7 @@ struct Settings {
     std::string backend;              ///< "cpu", "reference", "cuda"; empty: the best present
     std::int32_t threads = 0;         ///< 0: one per core
     std::int32_t context_tokens = 0;  ///< 0: as many as fit
+    std::string kv_cache;             ///< "f16" or "q8_0"; empty: "f16"
     std::optional<double> completion_confidence;  ///< 0 to 1; empty: the product's own
     bool completion_copy = true;
     std::optional<double> answer_confidence;
@@ -28,6 +30,12 @@ struct Settings {
 /// $HEARTH_SETTINGS, else $XDG_CONFIG_HOME/hearth/settings.json, else
 /// ~/.config/hearth/settings.json.
 std::string settings_path();
+
+/// The types of cache that can be asked for: "f16", "q8_0".
+const std::vector<std::string>& cache_type_names();
+
+/// The type of cache that `option` names, else the settings, else F16.
+compute::Dtype find_cache_type(const std::string& option, const Settings& settings);
 
 /// A missing file gives the defaults.
 ///

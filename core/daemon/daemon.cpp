@@ -161,6 +161,7 @@ class RunningDaemon final : public Daemon {
                                .threads = serve.threads != 0 ? serve.threads : settings.threads,
                                .limits = {},
                                .is_context_asked = settings.context_tokens != 0};
+        load.limits.cache_type = cli::find_cache_type(serve.kv_cache, settings);
         if (load.is_context_asked) load.limits.context_tokens_max = settings.context_tokens;
         const auto on_change = [this](LogLevel level, const std::string& text) {
             log_.write(level, kRoom, text);

@@ -155,6 +155,16 @@ TEST_CASE("the settings name the model and the backend, options go before them",
     other_backend.insert(other_backend.end(), {"--backend", "cpu"});
     CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains("backend  cpu:"));
 
+    auto quantised = other_backend;
+    quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
+    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in F16"));
+    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains(" in Q8_0"));
+    std::ofstream(settings) << R"({"model": ")" << file.path() << R"(", "kv_cache": "q8_0"})";
+    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in Q8_0"));
+    std::ofstream(settings) << R"({"kv_cache": "q4_0"})";
+    CHECK_THAT(run(words, "", settings).err,
+               Catch::Contains(R"("kv_cache" should be "f16" or "q8_0")"));
+
     std::ofstream(settings) << "{";
     const Outcome broken = run(words, "", settings);
     CHECK(broken.code == kExitFailed);
@@ -366,6 +376,15 @@ TEST_CASE("models info counts what a model takes on a device", "[cli]") {
     CHECK_THAT(whole.out,
                Catch::Contains("cuda with 1073741824 bytes (1.00 GiB) free") &&
                    Catch::Contains("context         4096 tokens") && Catch::Contains("as a whole"));
+    // 3 layers of 256 + 16 columns: 8.5 blocks, which take the room of 9.
+    CHECK_THAT(whole.out,
+               Catch::Contains("816 elements per token: 1632 bytes in F16, 918 in Q8_0"));
+    const std::vector<std::string> words = {
+        "models", "info", "--synthetic", "tiny:Q8_0", "--memory", "1", "--device", "cpu"};
+    CHECK_THAT(run(words).out, Catch::Contains("cache         6684672 bytes"));
+    auto quantised = words;
+    quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
+    CHECK_THAT(run(quantised).out, Catch::Contains("cache         3760128 bytes"));
     const Outcome apart = run({"models",
                                "info",
                                "--synthetic",

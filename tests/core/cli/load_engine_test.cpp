@@ -38,6 +38,9 @@ class FakeBackend final : public compute::Backend {
     [[nodiscard]] std::optional<compute::DeviceMemory> memory() const override {
         return compute::DeviceMemory{device_.free_bytes, 80 * kGib, device_.is_host};
     }
+    [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
+        return device_.is_host || dtype == compute::Dtype::f16;
+    }
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
         if (device_.loads_after.valid()) device_.loads_after.wait();
@@ -171,6 +174,23 @@ TEST_CASE("a device that is too small makes way for the processor and says what 
     const auto named = fixture.load({.backend = "cuda", .limits = {}});
     REQUIRE_FALSE(named);
     CHECK(named.error().code == ErrorCode::out_of_memory);
+}
+
+TEST_CASE("a cache in Q8_0 is for the processor: a device says that it takes halves",
+          "[cli][load]") {
+    LoadSettings settings;
+    settings.limits.cache_type = compute::Dtype::q8_0;
+    const auto device = Fixture({{}, kHost}).load(settings);
+    REQUIRE(device);
+    CHECK(device->backend->name() == "cuda");
+    CHECK(device->engine->limits().cache_type == compute::Dtype::f16);
+    CHECK(device->warnings ==
+          std::vector<std::string>{"the cuda backend keeps keys and values in F16, not in Q8_0"});
+    const auto host = Fixture({kHost}).load(settings);
+    REQUIRE(host);
+    CHECK(host->engine->limits().cache_type == compute::Dtype::q8_0);
+    CHECK(host->warnings.empty());
+    CHECK_THAT(host->placement, Catch::Contains("cache in Q8_0"));
 }
 
 TEST_CASE("memory that ends while loading does the same", "[cli][load]") {
