@@ -1,0 +1,137 @@
+// EngineLoop: the loop behind the door. One thread takes arrivals, drops what has ended, admits,
+// runs one step of the program, emits, and sleeps when no request is left. Where the device picks
+// tokens itself (compute::StepQueue) a step is launched before the tokens of the last one are
+// emitted. engine_loop.cpp has its turns, engine_step.cpp what a step computes, engine_emit.cpp
+// what comes of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "core/base/mutex.h"
+#include "core/engine/engine.h"
+#include "core/engine/kv_cache.h"
+#include "core/engine/sampler.h"
+#include "core/engine/scheduler.h"
+#include "core/engine/sequence.h"
+
+namespace hearth::engine {
+
+/// What the backend made of the model. The program goes before the weights it was compiled with.
+struct Compiled {
+    std::shared_ptr<const model::Model> model;
+    std::unique_ptr<compute::DeviceWeights> weights;
+    std::unique_ptr<compute::Program> program;
+    std::unique_ptr<compute::KvStore> kv;
+    std::int32_t vocab_size = 0;
+};
+
+class EngineLoop final : public Engine {
+  public:
+    EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock);
+    ~EngineLoop() override;
+
+    void start() { thread_ = std::thread(&EngineLoop::run, this); }
+
+    Result<Ticket> submit(Request request) override;
+    void cancel(Ticket ticket) override;
+    [[nodiscard]] EngineStatus status() const override;
+    [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
+
+  private:
+    /// One sequence's part of a step that is launched and not yet collected.
+    struct Part {
+        Sequence* sequence = nullptr;  ///< null once it ended: what comes of it is dropped
+        std::int32_t token_count = 0;
+        std::int32_t row = 0;  ///< of its first pick
+        std::int32_t pick_count = 0;
+    };
+
+    [[nodiscard]] Result<void> check(const Request& request) const;
+    void run();
+    bool take_arrivals();
+    void step();
+    void step_ahead(compute::StepQueue& queue);
+    void run_and_emit(std::span<const Share> batch);
+    void launch(compute::StepQueue& queue, std::span<const Share> batch);
+    void collect(compute::StepQueue& queue);
+    [[nodiscard]] bool is_gated() const;
+    void drop_ended();
+    void note_admissions();
+    compute::StepBatch fill_batch(std::span<const Share> batch);
+    Result<compute::StepOutput> run_program(std::span<const Share> batch);
+    void make_drafts();
+    void note_computed(Sequence& sequence, std::int32_t token_count);
+    template <typename PickAt>
+    void emit_picks(Sequence& sequence,
+                    std::int32_t token_count,
+                    std::int32_t pick_count,
+                    const PickAt& pick_at);
+    bool emit_pick(Sequence& sequence, const Pick& pick);
+    SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
+    void finish(const Sequence& sequence, FinishReason reason);
+    void give_up(const Sequence& sequence, const Error& error);
+    std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
+    void finish_all(FinishReason reason);
+    void publish_status();
+
+    // Fixed after construction.
+    const EngineLimits limits_;
+    const Clock& clock_;
+    const Compiled compiled_;
+
+    // Engine thread only.
+    KvCache cache_;
+    Scheduler scheduler_;
+    Sampler sampler_;
+    EngineStatus counts_;
+    std::vector<std::int32_t> tokens_, positions_, sequence_of_, logit_rows_;
+    std::vector<compute::SequenceView> views_;
+    std::vector<compute::PickOrder> orders_;
+    std::vector<const Sequence*> ended_;
+    std::deque<std::vector<Part>> flights_;  ///< launched and not yet collected, oldest first
+
+    // Guarded by mutex_. Room for all arrivals is taken once.
+    mutable Mutex mutex_;
+    ConditionVariable arrived_;
+    std::vector<std::unique_ptr<Sequence>> arrivals_ HEARTH_GUARDED_BY(mutex_);
+    std::unordered_map<std::uint64_t, CancelSource> unanswered_ HEARTH_GUARDED_BY(mutex_);
+    EngineStatus status_ HEARTH_GUARDED_BY(mutex_);
+    std::uint64_t last_ticket_ HEARTH_GUARDED_BY(mutex_) = 0;
+    bool is_closing_ HEARTH_GUARDED_BY(mutex_) = false;
+
+    std::thread thread_;
+};
+
+/// The rows of a step that took `token_count` tokens of a sequence, and what its picks say: they
+/// are emitted as long as the draft said the same.
+///   pick_at(i)   pick number i of the sequence, asked for in order
+template <typename PickAt>
+void EngineLoop::emit_picks(Sequence& sequence,
+                            std::int32_t token_count,
+                            std::int32_t pick_count,
+                            const PickAt& pick_at) {
+    if (pick_count == 0) return note_computed(sequence, token_count);
+    const std::vector<std::int32_t> draft = std::exchange(sequence.draft, {});
+    note_computed(sequence, token_count - pick_count + 1);
+    counts_.tokens_drafted += draft.size();
+    std::size_t right = 0;
+    for (;; ++right, ++counts_.tokens_guessed_right) {
+        const Pick pick = pick_at(right);
+        if (!emit_pick(sequence, pick)) return;
+        if (right == draft.size() || pick.token != draft[right]) break;
+        note_computed(sequence, 1);
+    }
+    if (!draft.empty()) sequence.lookup.note(draft.size(), right);
+    sequence.expects_draft = sequence.picks_in_flight > 0 && limits_.draft_tokens_per_step > 0 &&
+                             !sequence.lookup.guess(sequence.tokens, 1).empty();
+}
+
+}  // namespace hearth::engine
