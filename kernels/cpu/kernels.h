@@ -113,6 +113,7 @@ struct AttendCall {
     float* sums;    ///< (rows) in and out
     float* out;     ///< (rows, value_dim) in and out: sums of weighted values, not yet divided
     std::int64_t out_stride;
+    float* decoded;  ///< scratch of kAttendTokens * (key_dim + value_dim)
 };
 
 struct Kernels {

@@ -42,12 +42,14 @@ QueryRows::QueryRows(Scratch& scratch, std::int64_t key_dim, std::int64_t value_
       out(scratch.take<float>(kAttendRows * value_dim)),
       maxima(scratch.take<float>(kAttendRows)),
       sums(scratch.take<float>(kAttendRows)),
+      decoded(scratch.take<float>(kAttendTokens * (key_dim + value_dim))),
       positions(scratch.take<std::int32_t>(kAttendRows)),
       visible(scratch.take<std::int32_t>(kAttendRows)) {}
 
 std::int64_t QueryRows::bytes(std::int64_t key_dim, std::int64_t value_dim) {
     return Scratch::bytes<float>(kAttendRows * key_dim) +
            Scratch::bytes<float>(kAttendRows * value_dim) + 2 * Scratch::bytes<float>(kAttendRows) +
+           Scratch::bytes<float>(kAttendTokens * (key_dim + value_dim)) +
            2 * Scratch::bytes<std::int32_t>(kAttendRows);
 }
 
@@ -87,7 +89,8 @@ void attend_sequence(const Step& step,
                 state.maxima,
                 state.sums,
                 state.out,
-                columns.value_dim});
+                columns.value_dim,
+                state.decoded});
     }
     for (std::int64_t r = 0; r < rows; ++r) {
         float* out = state.out + r * columns.value_dim;

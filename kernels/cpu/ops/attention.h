@@ -36,6 +36,7 @@ struct QueryRows {
     float* out;               ///< (kAttendRows, value_dim)
     float* maxima;            ///< (kAttendRows)
     float* sums;              ///< (kAttendRows)
+    float* decoded;           ///< (kAttendTokens, key_dim + value_dim)
     std::int32_t* positions;  ///< (kAttendRows) of the row's token
     std::int32_t* visible;    ///< (kAttendRows)
 };

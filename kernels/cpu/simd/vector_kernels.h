@@ -270,6 +270,16 @@ struct Q80Columns {
     }
 };
 
+/// Columns that have been decoded.
+struct FloatColumns {
+    static Vec load(const void* row, std::int64_t column) {
+        return cpu::load(static_cast<const float*>(row) + column);
+    }
+    static Vec load_last(const void* row, std::int64_t column, std::int64_t count) {
+        return load_part(static_cast<const float*>(row) + column, count);
+    }
+};
+
 inline const void* cache_row(const void* rows, std::int64_t row_bytes, std::int64_t index) {
     return static_cast<const char*>(rows) + index * row_bytes;
 }
@@ -294,10 +304,14 @@ inline void score_keys(const AttendCall& call,
     }
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= call.key_dim; i += Vec::kWidth) {
+        Vec query[kRows];
+        for (int r = 0; r < kRows; ++r) {
+            query[r] = load(queries[r] + i);
+        }
         for (int k = 0; k < kKeys; ++k) {
             const Vec key = Columns::load(keys[k], call.key_column + i);
             for (int r = 0; r < kRows; ++r) {
-                products[k * kRows + r] = fma(key, load(queries[r] + i), products[k * kRows + r]);
+                products[r * kKeys + k] = fma(key, query[r], products[r * kKeys + k]);
             }
         }
     }
@@ -306,16 +320,14 @@ inline void score_keys(const AttendCall& call,
             const Vec key = Columns::load_last(keys[k], call.key_column + i, call.key_dim - i);
             for (int r = 0; r < kRows; ++r) {
                 const Vec query = load_part(queries[r] + i, call.key_dim - i);
-                products[k * kRows + r] = fma(key, query, products[k * kRows + r]);
+                products[r * kKeys + k] = fma(key, query, products[r * kKeys + k]);
             }
         }
     }
     float sums[8];
     sums_of_8(products, sums);
-    for (int k = 0; k < kKeys; ++k) {
-        for (int r = 0; r < kRows; ++r) {
-            scores[r][first_key + k] = sums[k * kRows + r] * call.scale;
-        }
+    for (int r = 0; r < kRows; ++r) {
+        __builtin_memcpy(scores[r] + first_key, sums + r * kKeys, sizeof(float) * kKeys);
     }
 }
 
@@ -336,12 +348,14 @@ inline void score_rows(const AttendCall& call, std::int64_t first, float (*score
     }
 }
 
-/// Scores to weights relative to the row's new maximum; sums and what has been gathered are scaled
-/// to it.
+/// Products to weights relative to the row's new maximum; sums and what has been gathered are
+/// scaled to it.
 inline void softmax_row(const AttendCall& call, std::int64_t row, float* scores) {
     Vec largest = broadcast(call.maxima[row]);
     for (int j = 0; j < kAttendTokens; j += static_cast<int>(Vec::kWidth)) {
-        largest = max(largest, load(scores + j));
+        const Vec scaled = mul(load(scores + j), broadcast(call.scale));
+        store(scores + j, scaled);
+        largest = max(largest, scaled);
     }
     const float maximum = max_of(largest);
     Vec sums = zero();
@@ -441,6 +455,11 @@ inline void gather_values(const AttendCall& call,
 
 template <typename Columns, int kRows>
 inline void attend_rows(const AttendCall& call, std::int64_t first) {
+    std::int32_t visible = 0;
+    for (int r = 0; r < kRows; ++r) {
+        visible = visible < call.visible[first + r] ? call.visible[first + r] : visible;
+    }
+    if (visible == 0) return;
     float scores[kRows][kAttendTokens];
     score_rows<Columns, kRows>(call, first, scores);
     for (int r = 0; r < kRows; ++r) {
@@ -449,9 +468,8 @@ inline void attend_rows(const AttendCall& call, std::int64_t first) {
     gather_values<Columns, kRows>(call, first, scores);
 }
 
-/// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
 template <typename Columns>
-void attend(const AttendCall& call) {
+inline void attend_all(const AttendCall& call) {
     std::int64_t r = 0;
     for (; r + 4 <= call.rows; r += 4) {
         attend_rows<Columns, 4>(call, r);
@@ -461,6 +479,64 @@ void attend(const AttendCall& call) {
         r += 2;
     }
     if (r < call.rows) attend_rows<Columns, 1>(call, r);
+}
+
+/// out: (count, dim) floats.
+template <typename Columns>
+inline void decode_columns(const void* rows,
+                           std::int64_t row_bytes,
+                           std::int64_t column,
+                           std::int64_t dim,
+                           std::int64_t count,
+                           float* out) {
+    for (std::int64_t j = 0; j < count; ++j, out += dim) {
+        const void* row = cache_row(rows, row_bytes, j);
+        std::int64_t i = 0;
+        for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
+            store(out + i, Columns::load(row, column + i));
+        }
+        if (i == dim) continue;
+        float lanes[Vec::kWidth];
+        store(lanes, Columns::load_last(row, column + i, dim - i));
+        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
+            out[i + lane] = lanes[lane];
+        }
+    }
+}
+
+/// Up to so many rows of queries the cache is decoded where it is used: no more often than once for
+/// scores and once for values.
+constexpr std::int64_t kDirectRows = 4;
+
+/// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
+template <typename Columns>
+void attend(const AttendCall& call) {
+    if (call.rows <= kDirectRows) return attend_all<Columns>(call);
+    const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
+    AttendCall decoded = call;
+    decode_columns<Columns>(
+        call.keys, call.key_row_bytes, call.key_column, call.key_dim, call.count, call.decoded);
+    decoded.keys = call.decoded;
+    decoded.key_row_bytes = call.key_dim * float_bytes;
+    decoded.key_column = 0;
+    const std::int64_t offset = call.value_column - call.key_column;
+    if (call.values == call.keys && offset >= 0 && offset + call.value_dim <= call.key_dim) {
+        decoded.values = decoded.keys;
+        decoded.value_row_bytes = decoded.key_row_bytes;
+        decoded.value_column = offset;
+    } else {
+        float* values = call.decoded + call.count * call.key_dim;
+        decode_columns<Columns>(call.values,
+                                call.value_row_bytes,
+                                call.value_column,
+                                call.value_dim,
+                                call.count,
+                                values);
+        decoded.values = values;
+        decoded.value_row_bytes = call.value_dim * float_bytes;
+        decoded.value_column = 0;
+    }
+    attend_all<FloatColumns>(decoded);
 }
 
 }  // namespace

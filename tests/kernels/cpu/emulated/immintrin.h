@@ -52,11 +52,6 @@ inline simde__m512i mm512_cvtps_epi32(simde__m512 a) {
     return bits_as<simde__m512i>(
         Halves<simde__m256i>{simde_mm256_cvtps_epi32(in.low), simde_mm256_cvtps_epi32(in.high)});
 }
-inline simde__m512 mm512_cvtepi32_ps(simde__m512i a) {
-    const auto in = bits_as<Halves<simde__m256i>>(a);
-    return bits_as<simde__m512>(
-        Halves<simde__m256>{simde_mm256_cvtepi32_ps(in.low), simde_mm256_cvtepi32_ps(in.high)});
-}
 inline simde__m512i mm512_cvtepu16_epi32(simde__m256i a) {
     const auto in = bits_as<Halves<simde__m128i>>(a);
     return bits_as<simde__m512i>(Halves<simde__m256i>{simde_mm256_cvtepu16_epi32(in.low),
@@ -90,7 +85,6 @@ Vector fused(float sign, const Vector& a, const Vector& b, const Vector& c) {
 
 }  // namespace hearth_emulated
 
-#define _mm512_cvtepi32_ps(a) hearth_emulated::mm512_cvtepi32_ps(a)
 #define _mm512_cvtph_ps(a) hearth_emulated::mm512_cvtph_ps(a)
 // The kernels round to nearest only.
 #define _mm512_cvtps_ph(a, rounding) hearth_emulated::mm512_cvtps_ph(a)
