@@ -33,6 +33,19 @@ TEST_CASE("clients that start at once find themselves with one daemon", "[scenar
     CHECK(left_out_plugins(status) == 0);
 }
 
+TEST_CASE("the settings choose how keys and values are kept, the command line goes before them",
+          "[scenario][lifecycle]") {
+    const Scenario scenario(R"({"kv_cache": "q8_0"})");
+    const auto has_blocks = [&] {
+        return scenario.status().placement.find("cache in Q8_0") != std::string::npos;
+    };
+    scenario.start();
+    CHECK(has_blocks());
+    CHECK(scenario.hearth({"stop"}).exit_code == 0);
+    scenario.start({"--kv-cache", "f16"});
+    CHECK_FALSE(has_blocks());
+}
+
 TEST_CASE("after a crash the next client starts a new daemon", "[scenario][lifecycle]") {
     const Scenario scenario;
     const std::unique_ptr<Client> client = scenario.start();
