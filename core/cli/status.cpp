@@ -25,6 +25,8 @@ void print_json(const lsp::HearthStatus& status) {
     json["plugins"] = status.plugins;
     json["left_out"] = status.left_out;
     json["placement"] = status.placement;
+    json["tokens_drafted"] = status.tokens_drafted;
+    json["tokens_guessed_right"] = status.tokens_guessed_right;
     std::cout << json.dump() << "\n";
 }
 
@@ -37,7 +39,9 @@ void print_text(const lsp::HearthStatus& status) {
               << status.uptime_s << " s\n"
               << "clients   " << status.clients << " (this one included)\n"
               << "requests  " << status.requests << " answered, " << status.running << " running, "
-              << status.waiting << " waiting\n";
+              << status.waiting << " waiting\n"
+              << "drafts    " << status.tokens_drafted << " tokens tried, "
+              << status.tokens_guessed_right << " of them right\n";
     for (const std::string& id : status.plugins) {
         std::cout << "plugin    " << id << "\n";
     }

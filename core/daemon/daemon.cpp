@@ -186,6 +186,8 @@ class RunningDaemon final : public Daemon {
         const engine::EngineStatus engine = engine_->engine().status();
         out.running = engine.running;
         out.waiting = engine.waiting;
+        out.tokens_drafted = static_cast<std::int64_t>(engine.tokens_drafted);
+        out.tokens_guessed_right = static_cast<std::int64_t>(engine.tokens_guessed_right);
         out.left_out = backends_.left_out;
         out.left_out.insert(out.left_out.end(), state.warnings.begin(), state.warnings.end());
         for (const plugin_host::PluginInfo& plugin : plugins_->plugins()) {

@@ -40,6 +40,8 @@ struct HearthStatus {
     std::vector<std::string> plugins;
     std::vector<std::string> left_out;  ///< plugins that were refused, a sentence each
     std::string placement;              ///< where the model lies, and the context it has room for
+    std::int64_t tokens_drafted = 0;    ///< guessed before the model said them, since start ...
+    std::int64_t tokens_guessed_right = 0;  ///< ... and what it then said itself
 
     friend bool operator==(const HearthStatus&, const HearthStatus&) = default;
 };

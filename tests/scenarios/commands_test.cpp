@@ -62,11 +62,15 @@ TEST_CASE("status tells of the daemon that runs, stop ends it, and both know whe
                             "\"backend\":",
                             "\"clients\":",
                             "\"requests\":",
-                            "\"uptime_s\":"}) {
+                            "\"uptime_s\":",
+                            "\"tokens_drafted\":",
+                            "\"tokens_guessed_right\":"}) {
         CAPTURE(json.out);
         CHECK(json.out.find(key) != std::string::npos);
     }
-    CHECK(scenario.hearth({"status"}).out.find("hearth.complete") != std::string::npos);
+    const std::string text = scenario.hearth({"status"}).out;
+    CHECK(text.find("hearth.complete") != std::string::npos);
+    CHECK(text.find("drafts    0 tokens tried, 0 of them right") != std::string::npos);
     CHECK(scenario.hearth({"stop"}).exit_code == 0);
     CHECK(scenario.hearth({"status"}).exit_code == 1);
 }

@@ -63,7 +63,7 @@ TEST_CASE("every struct comes back from its JSON", "[lsp][protocol]") {
     check_round_trip(HearthHello{"b", 1, "/", {{"HEARTH_MODEL", "m"}}});
     check_round_trip(HearthWelcome{"b", false, "m"});
     check_round_trip(HearthStatus{
-        "1", "b", "m", "cpu", 2, 1, 5, 0.5, 0, 0, {"hearth.fix"}, {"why"}, "on the device"});
+        "1", "b", "m", "cpu", 2, 1, 5, 0.5, 0, 0, {"hearth.fix"}, {"why"}, "on the device", 7, 3});
     check_round_trip(HearthTextParams{"p", "cpp", "t", 1, 2, "m"});
     check_round_trip(HearthTextResult{"t", true, 1, 2, 3, 4, 5, 0.5, 1.5});
     InitializeParams initialize;

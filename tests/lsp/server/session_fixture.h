@@ -60,7 +60,7 @@ class Conversation {
                clock,
                [this](std::function<void()> task) { tasks_.push_back(std::move(task)); },
                [] {
-                   return HearthStatus{"0", "b", "m", "cpu", 1, 1, 0, 1.0, 0, 0, {}, {}, ""};
+                   return HearthStatus{"0", "b", "m", "cpu", 1, 1, 0, 1.0, 0, 0, {}, {}, "", 0, 0};
                },
                [this] { is_stopped = true; }},
               ServerLimits{},
