@@ -89,19 +89,25 @@ class Counter {
             widest = std::max(widest, value.dim);
         }
         std::int64_t hidden_dim = 0;  // of the experts' or the latent attention's inner values
+        std::int64_t mixed_dim = 0;   // of the latents that a token's heads mix, and their sums
+        std::int64_t expanded_bytes = 0;
         for (const compute::Operation& operation : plan_.operations) {
             if (const auto* experts = std::get_if<compute::Experts>(&operation)) {
                 hidden_dim =
                     std::max(hidden_dim, experts->experts.dim * weight(experts->gate).shape.dim(1));
             } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
                 hidden_dim = std::max(hidden_dim, mla->heads * mla->latent_dim);
+                mixed_dim = std::max(mixed_dim, mla->heads * (mla->latent_dim + 2));
+                expanded_bytes = request_.costs.expanded_bytes;
             }
         }
         widest = std::max(widest, hidden_dim);
         const std::int64_t rounded =
             (widest + kRoundedElements - 1) / kRoundedElements * kRoundedBytes;
-        return bytes + aligned(tokens * hidden_dim * kFloatBytes) + aligned(tokens * rounded) +
-               aligned(logit_rows() * plan_.vocab_size * kFloatBytes) + request_.costs.step_bytes;
+        return bytes + aligned(tokens * hidden_dim * kFloatBytes) +
+               aligned(tokens * mixed_dim * kFloatBytes) + aligned(tokens * rounded) +
+               aligned(logit_rows() * plan_.vocab_size * kFloatBytes) + expanded_bytes +
+               request_.costs.step_bytes;
     }
 
     [[nodiscard]] std::int64_t logit_rows() const {
@@ -206,11 +212,16 @@ DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
                 .graph_bytes_per_operation = 4096,
                 .reserve_bytes = std::int64_t{256} << 20,
                 .step_bytes = std::int64_t{130} << 20,
+                .expanded_bytes = std::int64_t{32} << 20,
                 .logit_rows = 64};
     }
     return {.alignment_bytes = 64,
             .cache_type = backend == "reference" ? compute::Dtype::f32 : cache_type,
             .can_leave_experts = false};
+}
+
+std::int32_t prompt_tokens_per_step(std::string_view backend) {
+    return backend == "cuda" ? 256 : 128;
 }
 
 Placement place(const Model& model, const PlacementRequest& request) {

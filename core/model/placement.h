@@ -23,15 +23,20 @@ struct DeviceCosts {
     std::int64_t graph_count = 0;                     ///< captured steps, one per size of batch
     std::int64_t graph_bytes_per_operation = 0;       ///< of the Plan, in each graph
     std::int64_t reserve_bytes = 0;                   ///< left to libraries and other programs
-    std::int64_t step_bytes = 0;    ///< of a step, beside its values: tables, splits of attention
-    std::int32_t logit_rows = 1;    ///< computed at once
-    bool can_leave_experts = true;  ///< to the host's memory
+    std::int64_t step_bytes = 0;      ///< of a step, beside its values: tables, splits of attention
+    std::int64_t expanded_bytes = 0;  ///< of a step, for keys and values made from latents
+    std::int32_t logit_rows = 1;      ///< computed at once
+    bool can_leave_experts = true;    ///< to the host's memory
 };
 
 /// By a backend's name, with a cache of `cache_type` where it has such ones. For "cuda",
 /// graph_bytes_per_operation and reserve_bytes are estimates, and step_bytes is the most that a
 /// step takes.
 DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type = compute::Dtype::f16);
+
+/// Tokens of a prompt that a step takes where nothing else is asked: between two looks at
+/// cancellation and at waiting keystrokes. A GPU reads all experts for fewer tokens too.
+std::int32_t prompt_tokens_per_step(std::string_view backend);
 
 struct PlacementRequest {
     std::int64_t free_bytes = 0;      ///< of the device

@@ -1,10 +1,7 @@
-#include <algorithm>
-
 #include "kernels/cuda/attention.h"
-#include "kernels/cuda/attention_tile.cuh"
-#include "kernels/cuda/check.h"
+#include "kernels/cuda/attention_launch.cuh"
+#include "kernels/cuda/attention_walk.cuh"
 #include "kernels/cuda/dot.cuh"
-#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
 
@@ -12,28 +9,6 @@ namespace hearth::cuda {
 namespace {
 
 constexpr int kMergeThreads = 128;
-
-/// Takes a split's maximum and sum into those of what came before; gives the factors of the old
-/// and the new values.
-__device__ __forceinline__ float2 merge_state(float2& state, float2 split) {
-    const float maximum = split.x > state.x ? split.x : state.x;
-    const float2 factors = make_float2(expf(state.x - maximum), expf(split.x - maximum));
-    state = make_float2(maximum, __fmaf_rn(state.y, factors.x, split.y * factors.y));
-    return factors;
-}
-__device__ __forceinline__ float merge(float before, float2 factors, float split) {
-    return __fmaf_rn(before, factors.x, split * factors.y);
-}
-
-/// Stores what a lane holds of row g (r = 0) or g + 8 of 16 rows by 16 columns from `first` on.
-__device__ __forceinline__ void store_row(
-    float* row, int columns, int first, int r, const float (&values)[2][4]) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-        const int column = first + 8 * (j / 2) + 2 * (warp_lane() % 4) + j % 2;
-        if (column < columns) row[column] = values[j / 2][2 * r + j % 2];
-    }
-}
 
 /// A block per (tile of query heads of a key head, token, split). Copies the split's keys and
 /// values into shared memory, once for all heads of the tile and the tokens that share it, and
@@ -53,7 +28,7 @@ __global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks)
         const std::int64_t token = b.token_of(row);
         return (token * args.heads + b.head_of(row)) * splits + split;
     };
-    const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
+    const int tile_row = first_row_of_lane();
     wait_copies<0>();
     __syncthreads();
     attend_tile(
@@ -77,33 +52,6 @@ __global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks)
         });
 }
 
-/// Divides by the rows' sums and stores.
-template <typename W>
-__device__ __forceinline__ void store_quotients(const AttentionArgs& args,
-                                                const TileBlock<W>& b,
-                                                int tile_row,
-                                                const float (&values)[W::kPairs][2][4]) {
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        const int row = tile_row + 8 * r;
-        if (row >= b.rows) continue;
-        // A filled row sees nothing.
-        const float sum = b.length > 0 ? b.states[row].y : 1.0F;
-        float* out = args.out.data + b.token_of(row) * args.out.stride +
-                     std::int64_t{b.head_of(row)} * args.value_dim;
-#pragma unroll
-        for (int i = 0; i < W::kPairs; ++i) {
-            const int first = 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
-            float quotients[2][4];
-#pragma unroll
-            for (int j = 0; j < 8; ++j) {
-                quotients[j / 4][j % 4] = values[i][j / 4][j % 4] / sum;
-            }
-            store_row(out, args.value_dim, first, r, quotients);
-        }
-    }
-}
-
 /// A block per (tile of query heads of a key head, token) walks all splits; neighbouring tokens of
 /// a sequence share the first one's block. Reads the cache once per tile. Bound by the tensor cores
 /// where the tile is full.
@@ -113,57 +61,15 @@ __global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks)
     wait_for_predecessor();
     const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
     if (b.rows == 0) return;
-    const int splits = (b.length + kSplitTokens - 1) / kSplitTokens;
-    const auto stage_of = [&](int split) {
-        return b.staged + (staging.stages == 2 ? split % 2 : 0) * staging.stage_halves;
-    };
-    if (staging.stages > 0 && splits > 0) stage_split(args, staging, b, 0, stage_of(0));
-    Queries<W> queries;
-    queries.load(args, b);
-    const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
     float values[W::kPairs][2][4] = {};
-    for (int split = 0; split < splits; ++split) {
-        if (staging.stages == 2) {
-            if (split + 1 < splits) stage_split(args, staging, b, split + 1, stage_of(split + 1));
-            if (split + 1 == splits) end_copies();
-            wait_copies<1>();
-        } else {
-            wait_copies<0>();
-        }
-        __syncthreads();
-        attend_tile(
-            args,
-            staging,
-            b,
-            queries,
-            split,
-            stage_of(split),
-            [&](int row, float2 state) { b.factors[row] = merge_state(b.states[row], state); },
-            [&](int i, int /*first*/, const float(&sums)[2][4]) {
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    if (split * kSplitTokens >= b.lengths[tile_row + 8 * r]) continue;
-                    const float2 factors = b.factors[tile_row + 8 * r];
-#pragma unroll
-                    for (int j = 0; j < 4; ++j) {
-                        float& value = values[i][j / 2][2 * r + j % 2];
-                        value = merge(value, factors, sums[j / 2][2 * r + j % 2]);
-                    }
-                }
-            });
-        __syncthreads();
-        if (staging.stages == 1 && split + 1 < splits) {
-            stage_split(args, staging, b, split + 1, b.staged);
-        }
-    }
-    wait_copies<0>();
-    store_quotients(args, b, tile_row, values);
+    walk_splits(args, staging, b, 0, split_count(b.length), values);
+    store_values(args, b, values, true);
 }
 
 /// One column of a head, its splits merged in order.
 __device__ __forceinline__ float merged_value(
     const AttentionArgs& args, std::int64_t token, int head, int length, int splits, int column) {
-    const int count = (length + kSplitTokens - 1) / kSplitTokens;
+    const int count = split_count(length);
     const std::int64_t place = (token * args.heads + head) * splits;
     float2 state = make_float2(-INFINITY, 0.0F);
     float value = 0.0F;
@@ -240,94 +146,6 @@ __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
     }
 }
 
-// Widths, narrow to wide; the number of columns alone chooses, so that a row's bits do not depend
-// on how it is computed.
-template <int kTiles>
-using Narrow = TileWidth<2, 4, 2, kTiles>;  ///< up to 128 columns of keys and of values
-template <int kTiles>
-using Middle = TileWidth<4, 4, 4, kTiles>;  ///< up to 256
-template <int kTiles>
-using Wide = TileWidth<4, 9, 8, kTiles>;  ///< 576 of keys, 512 of values
-constexpr int kNarrowDim = 128;
-constexpr int kMiddleDim = 256;
-constexpr int kWalkTiles = 2;
-
-/// Shared memory that rows take.
-template <typename W>
-std::size_t staged_bytes(const Staging& staging) {
-    const int piece_halves =
-        std::max(W::kRoundKeys * staging.key_stride, kSplitTokens * (W::kPieceColumns + 8));
-    const int halves = staging.stages == 0 ? piece_halves : staging.stages * staging.stage_halves;
-    return sizeof(std::uint16_t) * static_cast<std::size_t>(halves);
-}
-
-/// As many splits at once as shared memory holds, up to `stages_max`.
-template <typename W>
-Staging make_staging(const AttentionArgs& args, int stages_max) {
-    const auto padded = [](int columns) { return (columns + 15) / 16 * 16; };
-    const int key_dim = args.query_dim + args.rest_dim;
-    Staging staging{
-        .stages = stages_max, .key_columns = padded(key_dim), .key_stride = padded(key_dim) + 8};
-    staging.stage_halves = kSplitTokens * staging.key_stride;
-    staging.value_stride = staging.key_stride;
-    if (!args.values_are_keys) {
-        staging.value_offset = staging.stage_halves;
-        staging.value_stride = padded(args.value_dim) + 8;
-        staging.stage_halves += kSplitTokens * staging.value_stride;
-    }
-    const bool has_aligned_values =
-        args.values_are_keys || (args.value_dim % 8 == 0 && args.cache.value_dim % 8 == 0);
-    staging.in_16_bytes = key_dim % 8 == 0 && args.cache.key_dim % 8 == 0 && has_aligned_values;
-    const auto shared_bytes = static_cast<std::size_t>(args.shared_bytes_max);
-    while (staging.stages > 0 && staged_bytes<W>(staging) + W::kBytes > shared_bytes) {
-        --staging.stages;
-    }
-    return staging;
-}
-
-Result<int> attribute_of_device(cudaDeviceAttr name) {
-    int device = 0;
-    int value = 0;
-    HEARTH_CUDA(cudaGetDevice(&device));
-    HEARTH_CUDA(cudaDeviceGetAttribute(&value, name, device));
-    return value;
-}
-
-template <typename W>
-Result<void> launch_tiles(const char* name,
-                          void (*kernel)(AttentionArgs, StepTables, Staging, int),
-                          const AttentionArgs& args,
-                          const StepTables& step,
-                          int tokens,
-                          int splits,
-                          Queue queue) {
-    const Staging staging = make_staging<W>(args, splits > 0 ? 1 : 2);
-    const std::size_t bytes = staged_bytes<W>(staging);
-    const unsigned tiles =
-        static_cast<unsigned>(args.kv_heads) * blocks_for(args.heads / args.kv_heads, W::kRows);
-    return launch(
-        name,
-        kernel,
-        {.grid =
-             dim3(tiles, static_cast<unsigned>(tokens), static_cast<unsigned>(std::max(splits, 1))),
-         .block = dim3(W::kThreads),
-         .shared_bytes = bytes + W::kBytes},
-        queue,
-        args,
-        step,
-        staging,
-        static_cast<int>(bytes));
-}
-
-/// Tiles of 32 rows where they are enough to keep the device busy, else of 16.
-bool has_many_tiles(const AttentionArgs& args, int tokens) {
-    constexpr int kRows = kMmaRows * kWalkTiles;
-    const int group = args.heads / args.kv_heads;
-    const unsigned tiles = static_cast<unsigned>(args.kv_heads) * blocks_for(group, kRows) *
-                           blocks_for(tokens, std::max(1, kRows / group));
-    return tiles >= static_cast<unsigned>(args.multiprocessors);
-}
-
 template <template <int> typename Width>
 Result<void> launch_width(
     const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
@@ -347,13 +165,7 @@ Result<void> launch_width(
 /// One block per split where `splits` is not 0, else one that walks them.
 Result<void> launch_attention(
     AttentionArgs args, const StepTables& step, int tokens, int splits, Queue queue) {
-    if (args.shared_bytes_max == 0) {
-        HEARTH_TRY(args.shared_bytes_max,
-                   attribute_of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-    }
-    if (args.multiprocessors == 0) {
-        HEARTH_TRY(args.multiprocessors, attribute_of_device(cudaDevAttrMultiProcessorCount));
-    }
+    HEARTH_CHECK(name_device(args));
     const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
     if (columns <= kNarrowDim) return launch_width<Narrow>(args, step, tokens, splits, queue);
     if (columns <= kMiddleDim) return launch_width<Middle>(args, step, tokens, splits, queue);

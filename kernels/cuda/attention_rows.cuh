@@ -60,14 +60,20 @@ struct TileBlock {
     int length = 0;  ///< positions that the last token sees
     std::int64_t block_elements = 0;
     const std::uint16_t* cache = nullptr;  ///< of the layer
-    const std::int32_t* table = nullptr;
-    std::uint16_t* staged = nullptr;   ///< shared
-    float* partials = nullptr;         ///< shared (kTiles, kColumnWarps, 16, kRoundKeys)
-    std::uint16_t* weights = nullptr;  ///< shared (kTiles, high and low, 16, kWeightStride)
-    float2* states = nullptr;          ///< shared (kRows): maximum and sum of what is merged
-    float2* factors = nullptr;         ///< shared (kRows): of what is merged, of what is added
-    int* lengths = nullptr;            ///< shared (kRows): positions that a row sees
+    const std::int32_t* table = nullptr;   ///< null: the blocks follow each other ...
+    int block_first = 0;                   ///< ... from this one of the sequence on
+    std::uint16_t* staged = nullptr;       ///< shared
+    float* partials = nullptr;             ///< shared (kTiles, kColumnWarps, 16, kRoundKeys)
+    std::uint16_t* weights = nullptr;      ///< shared (kTiles, high and low, 16, kWeightStride)
+    float2* states = nullptr;              ///< shared (kRows): maximum and sum of what is merged
+    float2* factors = nullptr;             ///< shared (kRows): of what is merged, of what is added
+    int* lengths = nullptr;                ///< shared (kRows): positions that a row sees
 
+    /// Where the block of a position is.
+    __device__ __forceinline__ auto block_of(int position) const {
+        const int block = position / compute::kBlockTokens;
+        return cache + (table == nullptr ? block - block_first : table[block]) * block_elements;
+    }
     [[nodiscard]] __device__ __forceinline__ int token_of(int row) const {
         return token + row / heads;
     }
@@ -75,6 +81,11 @@ struct TileBlock {
         return head + row % heads;
     }
 };
+
+/// Splits that a row sees.   length   its positions
+__device__ __forceinline__ int split_count(int length) {
+    return (length + kSplitTokens - 1) / kSplitTokens;
+}
 
 /// How many tokens share the tile of `token`; 0: it is in the tile of one before it. Tiles begin at
 /// positions that are multiples of `most`, so that they do not depend on how a step was cut.
@@ -177,9 +188,8 @@ __device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
         const int from_column = column + 8 * piece;
         const std::uint16_t* from = nullptr;
         if (row < count && from_column < source.dim) {
-            from = b.cache + b.table[position / compute::kBlockTokens] * b.block_elements +
-                   source.offset + std::int64_t{position % compute::kBlockTokens} * source.stride +
-                   from_column;
+            from = b.block_of(position) + source.offset +
+                   std::int64_t{position % compute::kBlockTokens} * source.stride + from_column;
         }
         std::uint16_t* place = to + row * stride + 8 * piece;
         if (in_16_bytes) {

@@ -24,4 +24,23 @@ int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits) {
     return -1;
 }
 
+std::vector<LongRun> find_long_runs(const compute::StepBatch& batch) {
+    std::vector<LongRun> runs;
+    const std::size_t tokens = batch.tokens.size();
+    for (std::size_t first = 0; first < tokens;) {
+        std::size_t end = first + 1;
+        while (end < tokens && batch.sequence_of[end] == batch.sequence_of[first] &&
+               batch.positions[end] == batch.positions[end - 1] + 1) {
+            ++end;
+        }
+        if (end - first >= std::size_t{kLongRunTokens}) {
+            runs.push_back({.first = static_cast<int>(first),
+                            .tokens = static_cast<int>(end - first),
+                            .length = batch.positions[end - 1] + 1});
+        }
+        first = end;
+    }
+    return runs;
+}
+
 }  // namespace hearth::cuda

@@ -1,9 +1,13 @@
-// For which sizes of a step a graph is captured. Plain arithmetic; tested without a device.
+// For which sizes of a step a graph is captured, and which tokens are enough for attention without
+// absorption. Plain arithmetic; tested without a device.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <vector>
+
+#include "core/compute/backend.h"
+#include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
 
@@ -24,5 +28,14 @@ std::vector<Bucket> make_buckets(int tokens_max, std::int64_t split_rows_max);
 
 /// The place of the first bucket that serves; -1: none, too many tokens.
 int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits);
+
+/// So many tokens of one sequence in a step attend to latents by expanded keys. By their number
+/// alone, so that it does not matter who else is in the step. By arithmetic both ways cost the same
+/// at 85 (docs/performance.md); no graph has as many, so that each graph does one thing.
+inline constexpr int kLongRunTokens = 128;
+static_assert(kLongRunTokens > kTokenBuckets.back());
+
+/// Where the tokens of a sequence follow each other and are enough, in the order of the step.
+std::vector<LongRun> find_long_runs(const compute::StepBatch& batch);
 
 }  // namespace hearth::cuda

@@ -38,7 +38,7 @@ class Compiler {
           step_(step),
           workspace_(workspace),
           values_(plan, workspace),
-          attention_(plan, weights, step, options.split_rows_max, workspace, values_, hooks()) {
+          attention_(plan, weights, step, options, workspace, values_, hooks()) {
         out_.logit_values = workspace.take<float>(options.logit_rows_max * plan.vocab_size);
     }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@ struct StepShape {
     int logit_rows = 0;          ///< how many rows of logits are computed ...
     int logit_first = 0;         ///< ... from this one of the step's on
     bool counts_logits = false;  ///< fewer where the step's header says so
+    /// In the order of the step; of a step without a graph. Borrowed for the launch.
+    std::span<const LongRun> long_runs = {};
 };
 
 /// One or more kernels of a step, in their order.

@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "kernels/cuda/buckets.h"
 #include "kernels/cuda/heads.h"
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
@@ -31,12 +32,50 @@ Result<void> check_dims(std::int64_t key_dim, std::int64_t value_dim) {
     return {};
 }
 
+/// Calls body(first row, tokens) for what lies around a step's long runs.
+template <typename Body>
+Result<void> for_short_runs(const StepShape& shape, Body body) {
+    int first = 0;
+    const auto up_to = [&](int end) {
+        return end > first ? body(first, end - first) : Result<void>();
+    };
+    for (const LongRun& run : shape.long_runs) {
+        HEARTH_CHECK(up_to(run.first));
+        first = run.first + run.tokens;
+    }
+    return up_to(shape.tokens);
+}
+
+/// Latent attention of a step that has long runs.
+Result<void> attend_mixed(const AttentionArgs& absorbed,
+                          const LatentValues& values,
+                          const ExpandedAttention& expanded,
+                          const StepTables& step,
+                          const StepShape& shape,
+                          Queue queue) {
+    HEARTH_CHECK(for_short_runs(shape, [&](int first, int tokens) {
+        AttentionArgs args = absorbed;
+        args.query = rows_from(absorbed.query, first);
+        args.rest = rows_from(absorbed.rest, first);
+        args.out = rows_from(absorbed.out, first);
+        const LatentValues now{.v_up = values.v_up,
+                               .value_dim = values.value_dim,
+                               .out = rows_from(values.out, first)};
+        return attend_latent(args, now, tables_from(step, first), tokens, 0, queue);
+    }));
+    for (const LongRun& run : shape.long_runs) {
+        HEARTH_CHECK(attend_expanded(expanded, step, run, queue));
+    }
+    if (values.rounded.quants == nullptr) return {};
+    return quantise(values.out, values.rounded, shape.tokens, queue);
+}
+
 }  // namespace
 
 AttentionCompiler::AttentionCompiler(const compute::Plan& plan,
                                      const CudaWeights& weights,
                                      const StepTables& step,
-                                     std::int64_t split_rows_max,
+                                     const CompileOptions& options,
                                      Workspace& workspace,
                                      Values& values,
                                      AttentionHooks hooks)
@@ -46,8 +85,38 @@ AttentionCompiler::AttentionCompiler(const compute::Plan& plan,
       workspace_(workspace),
       values_(values),
       hooks_(std::move(hooks)),
-      partial_values_(workspace.take<float>(split_rows_max * split_width(plan).values)),
-      partial_sums_(workspace.take<float2>(split_rows_max * split_width(plan).heads)) {}
+      is_exact_(options.is_exact),
+      partial_values_(workspace.take<float>(options.split_rows_max * split_width(plan).values)),
+      partial_sums_(workspace.take<float2>(options.split_rows_max * split_width(plan).heads)),
+      latent_(take_latent_room()) {}
+
+/// Expanded keys are halves: not where activations stay floats.
+bool AttentionCompiler::can_expand(const compute::AttentionMla& op) const {
+    return !is_exact_ && plan_.tokens_max >= kLongRunTokens &&
+           std::max(op.nope_dim + op.rope_dim, op.value_dim) <= kExpandedDimMax;
+}
+
+LatentRoom AttentionCompiler::take_latent_room() {
+    std::int64_t latents = 0;
+    std::int64_t expanded = 0;
+    std::int64_t heads = 0;
+    for (const compute::Operation& operation : plan_.operations) {
+        const auto* op = std::get_if<compute::AttentionMla>(&operation);
+        if (op == nullptr) continue;
+        latents = std::max(latents, op->heads * op->latent_dim);
+        if (!can_expand(*op)) continue;
+        expanded = std::max(
+            expanded, expanded_columns(op->heads, op->nope_dim + op->rope_dim, op->value_dim));
+        heads = std::max(heads, op->heads);
+    }
+    LatentRoom room;
+    room.queries = workspace_.take<float>(plan_.tokens_max * latents);
+    room.mixed = workspace_.take<float>(plan_.tokens_max * latents);
+    room.positions = expanded == 0 ? 0 : stretch_positions(expanded);
+    room.expanded = workspace_.take<std::uint16_t>(room.positions * expanded);
+    room.states = workspace_.take<float2>(plan_.tokens_max * heads);
+    return room;
+}
 
 void AttentionCompiler::prepare(const HeadsRun& run) {
     HeadsArgs args;
@@ -113,54 +182,88 @@ Result<void> AttentionCompiler::add(const compute::AttentionGqa& op) {
 }
 
 /// The queries of the latents: a head's part without rotation times its rows of k_up.
-FloatRows AttentionCompiler::push_absorb(const compute::AttentionMla& op) {
+void AttentionCompiler::push_absorb(const compute::AttentionMla& op) {
     const std::int64_t columns = op.heads * op.latent_dim;
-    const FloatRows queries{workspace_.take<float>(plan_.tokens_max * columns), columns};
     ProjectArgs absorb;
     absorb.parts[0] = {.weight = weights_.matrix(op.k_up),
                        .rows = static_cast<std::int32_t>(columns),
-                       .out = queries};
+                       .out = {latent_.queries, columns}};
     absorb.part_count = 1;
     absorb.x_float = values_.floats(op.q);
     absorb.head_rows = absorb.head_out = static_cast<std::int32_t>(op.latent_dim);
     absorb.head_x = static_cast<std::int32_t>(op.nope_dim + op.rope_dim);
-    hooks_.push("absorb", [absorb](const StepShape& shape, Queue queue) {
-        return project_float(absorb, shape.tokens, queue);
+    const bool expands = can_expand(op);
+    hooks_.push("absorb", [absorb, expands](const StepShape& shape, Queue queue) {
+        if (!expands) return project_float(absorb, shape.tokens, queue);
+        return for_short_runs(shape, [&](int first, int tokens) {
+            ProjectArgs now = absorb;
+            now.x_float = rows_from(absorb.x_float, first);
+            now.parts[0].out = rows_from(absorb.parts[0].out, first);
+            return project_float(now, tokens, queue);
+        });
     });
-    return queries;
+}
+
+AttentionArgs AttentionCompiler::absorbed_of(const compute::AttentionMla& op) const {
+    const FloatRows q = values_.floats(op.q);
+    const std::int64_t columns = op.heads * op.latent_dim;
+    AttentionArgs args;
+    args.query = {latent_.queries, columns};
+    args.query_head_stride = args.query_dim = static_cast<int>(op.latent_dim);
+    args.rest = {q.data == nullptr ? nullptr : q.data + op.nope_dim, q.stride};
+    args.rest_head_stride = static_cast<int>(op.nope_dim + op.rope_dim);
+    args.rest_dim = static_cast<int>(op.rope_dim);
+    args.cache = cache_of(op.layer);
+    args.heads = static_cast<int>(op.heads);
+    args.kv_heads = 1;
+    args.value_dim = static_cast<int>(op.latent_dim);
+    args.values_are_keys = true;
+    args.scale = op.scale;
+    args.out = {latent_.mixed, columns};
+    args.partial_values = partial_values_;
+    args.partial_sums = partial_sums_;
+    return args;
+}
+
+ExpandedAttention AttentionCompiler::expanded_of(const compute::AttentionMla& op) const {
+    ExpandedAttention args;
+    args.query = values_.floats(op.q);
+    args.out = values_.floats(op.out);
+    args.scale = op.scale;
+    args.expand = {.k_up = weights_.matrix(op.k_up),
+                   .v_up = weights_.matrix(op.v_up),
+                   .cache = cache_of(op.layer),
+                   .heads = static_cast<int>(op.heads),
+                   .nope_dim = static_cast<int>(op.nope_dim),
+                   .rope_dim = static_cast<int>(op.rope_dim),
+                   .latent_dim = static_cast<int>(op.latent_dim),
+                   .value_dim = static_cast<int>(op.value_dim),
+                   .positions_max = latent_.positions,
+                   .rows = latent_.expanded,
+                   .states = latent_.states};
+    return args;
 }
 
 Result<void> AttentionCompiler::add(const compute::AttentionMla& op) {
     HEARTH_CHECK(check_dims(op.latent_dim + op.rope_dim, op.latent_dim));
     store_rows(values_.floats(op.latent), {}, op.layer);
-    const FloatRows queries = push_absorb(op);
-    const FloatRows mixed{workspace_.take<float>(plan_.tokens_max * queries.stride),
-                          queries.stride};
-    const FloatRows q = values_.floats(op.q);
-    const auto query_dim = static_cast<std::int32_t>(op.nope_dim + op.rope_dim);
-    const auto latent_dim = static_cast<std::int32_t>(op.latent_dim);
-    auto args = std::make_shared<AttentionArgs>();
-    args->query = queries;
-    args->query_head_stride = args->query_dim = latent_dim;
-    args->rest = {q.data == nullptr ? nullptr : q.data + op.nope_dim, q.stride};
-    args->rest_head_stride = query_dim;
-    args->rest_dim = static_cast<int>(op.rope_dim);
-    args->cache = cache_of(op.layer);
-    args->heads = static_cast<int>(op.heads);
-    args->kv_heads = 1;
-    args->value_dim = latent_dim;
-    args->values_are_keys = true;
-    args->scale = op.scale;
-    args->out = mixed;
-    args->partial_values = partial_values_;
-    args->partial_sums = partial_sums_;
+    push_absorb(op);
     auto values = std::make_shared<LatentValues>();
     values->v_up = weights_.matrix(op.v_up);
     values->value_dim = static_cast<int>(op.value_dim);
     values->out = values_.floats(op.out);
-    hooks_.push("attend_latent", [args, values, step = step_](const StepShape& shape, Queue queue) {
-        return attend_latent(*args, *values, step, shape.tokens, shape.splits, queue);
-    });
+    hooks_.push("attend_latent",
+                [args = absorbed_of(op),
+                 expanded = expanded_of(op),
+                 expands = can_expand(op),
+                 values,
+                 step = step_](const StepShape& shape, Queue queue) {
+                    if (!expands || shape.long_runs.empty()) {
+                        return attend_latent(
+                            args, *values, step, shape.tokens, shape.splits, queue);
+                    }
+                    return attend_mixed(args, *values, expanded, step, shape, queue);
+                });
     values_.wrote(op.out, op.value_dim % kChunkWeights == 0 ? &values->rounded : nullptr);
     return {};
 }

@@ -11,6 +11,7 @@
 #include "core/compute/plan.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/compile.h"
+#include "kernels/cuda/expand.h"
 #include "kernels/cuda/head_jobs.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/values.h"
@@ -25,6 +26,14 @@ struct SplitWidth {
 };
 SplitWidth split_width(const compute::Plan& plan);
 
+/// Latent attention's room, of all layers.
+struct LatentRoom {
+    float *queries = nullptr, *mixed = nullptr;  ///< (tokens, heads * latent_dim)
+    int positions = 0;                           ///< of a stretch; 0: all is absorbed
+    std::uint16_t* expanded = nullptr;           ///< a stretch, see ExpandArgs
+    float2* states = nullptr;                    ///< (tokens, heads)
+};
+
 /// What the compiler does for them.
 struct AttentionHooks {
     std::function<void(std::string_view, std::function<Result<void>(const StepShape&, Queue)>)>
@@ -38,7 +47,7 @@ class AttentionCompiler {
     AttentionCompiler(const compute::Plan& plan,
                       const CudaWeights& weights,
                       const StepTables& step,
-                      std::int64_t split_rows_max,
+                      const CompileOptions& options,
                       Workspace& workspace,
                       Values& values,
                       AttentionHooks hooks);
@@ -51,7 +60,11 @@ class AttentionCompiler {
 
   private:
     void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
-    [[nodiscard]] FloatRows push_absorb(const compute::AttentionMla& op);
+    [[nodiscard]] LatentRoom take_latent_room();
+    [[nodiscard]] bool can_expand(const compute::AttentionMla& op) const;
+    void push_absorb(const compute::AttentionMla& op);
+    [[nodiscard]] AttentionArgs absorbed_of(const compute::AttentionMla& op) const;
+    [[nodiscard]] ExpandedAttention expanded_of(const compute::AttentionMla& op) const;
     [[nodiscard]] CacheLayer cache_of(std::int32_t layer) const {
         return {layer,
                 static_cast<std::int32_t>(plan_.kv.key_dim),
@@ -64,8 +77,10 @@ class AttentionCompiler {
     Workspace& workspace_;
     Values& values_;
     const AttentionHooks hooks_;
+    const bool is_exact_;
     float* partial_values_;
     float2* partial_sums_;
+    const LatentRoom latent_;
     bool is_prepared_ = false;  ///< the next attention's rows are in the cache
 };
 

@@ -95,5 +95,9 @@ struct FloatRows {
     float* data = nullptr;
     std::int64_t stride = 0;
 };
+/// Those from `row` on.
+constexpr FloatRows rows_from(const FloatRows& rows, std::int64_t row) {
+    return {rows.data == nullptr ? nullptr : rows.data + row * rows.stride, rows.stride};
+}
 
 }  // namespace hearth::cuda

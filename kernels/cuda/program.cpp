@@ -194,9 +194,11 @@ Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    const auto long_runs = find_long_runs(batch);
     const StepShape shape{.tokens = tokens,
                           .splits = 0,
-                          .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_))};
+                          .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_)),
+                          .long_runs = long_runs};
     HEARTH_CHECK(launch_step(found, shape));
     auto output = found < 0 ? run_eagerly(shape, logit_rows) : read_logits(logit_rows);
     if (output && experts_ != nullptr) experts_->note_step(slots_[slot_].experts.data());
@@ -256,7 +258,9 @@ Result<void> CudaProgram::launch(const compute::StepBatch& batch,
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
-    HEARTH_CHECK(launch_step(found, {.tokens = tokens, .splits = 0, .logit_rows = rows}));
+    const auto long_runs = find_long_runs(batch);
+    HEARTH_CHECK(launch_step(
+        found, {.tokens = tokens, .splits = 0, .logit_rows = rows, .long_runs = long_runs}));
     if (rows > 0) {
         PickArgs args = pick_args_;
         args.has_masks = has_masks;

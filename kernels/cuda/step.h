@@ -27,6 +27,22 @@ struct StepTables {
     const std::int32_t* block_tables = nullptr;
 };
 
+/// Those of the rows from `row` on, for attention.
+constexpr StepTables tables_from(StepTables step, int row) {
+    step.positions += row;
+    step.table_begin += row;
+    return step;
+}
+
+/// So many tokens of one sequence in a step that latent attention does without absorption
+/// (expand.h).
+struct LongRun {
+    int first = 0;  ///< row of the step
+    int tokens = 0;
+    int length = 0;  ///< positions that the last one sees
+    friend bool operator==(const LongRun&, const LongRun&) = default;
+};
+
 /// How a layer's rows lie in the cache: (layer, block, kBlockTokens * key_dim then * value_dim)
 /// halves.
 struct CacheLayer {

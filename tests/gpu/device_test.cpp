@@ -10,6 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include "core/model/model.h"
+#include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/reference/reference_backend.h"
@@ -108,25 +109,38 @@ TEST_CASE("a model file gives the reference's logits", "[gpu][parity]") {
     CHECK(of_exact.kl <= 1e-3);
     CHECK(of_rounding.kl <= 1e-2);
     CHECK(of_rounding.same_best >= 0.97);
+    // Short chunks agree bit by bit; a long one of a latent model is near them (docs/adr/0004).
+    const auto in_chunks = [&](std::size_t chunk) {
+        return ModelRunner(model, *rounding, limits).run_chunks(tokens, chunk);
+    };
+    const auto short_chunks = in_chunks(kLongRunTokens / 2);
+    CHECK(compare(found, short_chunks, vocab).kl <= 1e-2);
     for (const std::size_t chunk : {1U, 8U, 48U}) {
         INFO("chunk " << chunk);
-        CHECK(
-            test::is_same(ModelRunner(model, *rounding, limits).run_chunks(tokens, chunk), found));
+        CHECK(test::is_same(in_chunks(chunk), short_chunks));
     }
 }
 
-TEST_CASE("a long context gives the same bits step by step and at once", "[gpu][long]") {
+TEST_CASE("a long context gives the same numbers step by step and at once", "[gpu][long]") {
     for (const char* architecture : {"deepseek2", "qwen3moe"}) {
         const auto model = hearth::test::tiny_model({.architecture = architecture});
         const ModelRunner::Limits limits{.tokens_max = 512, .sequence_tokens_max = 2048};
         const auto backend = make_backend();
         const auto tokens = some_tokens(1500, model->config().vocab_size, 5);
-        const auto at_once = ModelRunner(model, *backend, limits).run_chunks(tokens, 500);
+        const auto in_chunks = [&](std::size_t chunk) {
+            return ModelRunner(model, *backend, limits).run_chunks(tokens, chunk);
+        };
+        const auto at_once = in_chunks(500);
+        const auto in_pieces = in_chunks(64);
         INFO(architecture);
-        for (const std::size_t chunk : {4U, 64U}) {
-            CHECK(test::is_same(ModelRunner(model, *backend, limits).run_chunks(tokens, chunk),
-                                at_once));
+        CHECK(test::is_same(in_chunks(4), in_pieces));
+        if (model->plan(1).kv.value_dim > 0) {
+            CHECK(test::is_same(at_once, in_pieces));
+            continue;
         }
+        // Expanded keys (docs/adr/0004), here over two stretches.
+        CHECK(hearth::test::median(hearth::test::relative_l2_rows(
+                  at_once, in_pieces, model->config().vocab_size)) <= 0.1);
     }
 }
 

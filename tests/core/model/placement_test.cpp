@@ -52,13 +52,14 @@ TEST_CASE("weights and cache are counted to the byte", "[model][placement]") {
 TEST_CASE("the workspace is every value of a step with memory of its own", "[model][placement]") {
     // tiny: x, normed 256; q 4 * 48; latent 272; mixed 128; gate, up 256; scores 4; experts and
     // shares 2 each. Inside: the queries in the latent space, 4 * 256, also the widest that is
-    // rounded. One row of 512 logits.
+    // rounded; as many mixed latents and two sums for each head. One row of 512 logits.
     const std::int64_t values = 256 + 256 + 192 + 272 + 128 + 256 + 256 + 4 + 2 + 2;
     const Placement placement =
         place(*shaped("tiny:Q8_0"), {.free_bytes = kGib, .step_tokens = 10, .costs = kBare});
     constexpr std::int64_t kStepTokens = 10;
     constexpr std::int64_t kInside = std::int64_t{4} * 256;
     CHECK(placement.workspace_bytes == kStepTokens * 4 * values + kStepTokens * 4 * kInside +
+                                           kStepTokens * 4 * (kInside + 8) +
                                            kStepTokens * kInside / 32 * 36 + 2048);
 }
 

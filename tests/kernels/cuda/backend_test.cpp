@@ -113,10 +113,11 @@ void check_count(const test::TinyModelOptions& model_options, std::int64_t short
     const auto model = test::tiny_model(model_options);
     const OtherDevice restore;
     const auto used = static_cast<std::int64_t>(simt::device.used_bytes);
-    model::PlacementRequest request{.context_tokens = 512,
-                                    .cache_tokens = 1024,
-                                    .step_tokens = 144,
-                                    .costs = model::device_costs("cuda")};
+    model::PlacementRequest request{
+        .context_tokens = 512,
+        .cache_tokens = 1024,
+        .step_tokens = model::prompt_tokens_per_step("cuda") + engine::EngineLimits{}.sequences_max,
+        .costs = model::device_costs("cuda")};
     request.costs.can_leave_experts = false;
     const auto all = place(*model, request).missing_bytes;
     request.costs.can_leave_experts = true;
@@ -143,6 +144,20 @@ TEST_CASE("what the planner counts is enough to load", "[cuda][backend][placemen
     check_count({.architecture = "qwen3moe"}, 0);
     check_count({.architecture = "llama"}, 0);
     check_count({.architecture = "granitemoe", .dtype = compute::Dtype::f16}, 40'000);
+}
+
+TEST_CASE("the memory of a step does not grow with layers", "[cuda][backend][placement]") {
+    const auto step_bytes = [](int layers) {
+        const auto model = test::tiny_model({.layer_count = layers});
+        const auto backend = make_cuda_backend({});
+        const auto weights = (*backend)->upload(model->weights());
+        const auto before = simt::device.used_bytes;
+        const auto program = (*backend)->compile(model->plan(272), **weights);
+        REQUIRE(program);
+        return simt::device.used_bytes - before;
+    };
+    // But for some bytes.
+    CHECK(step_bytes(4) - step_bytes(2) < 4096);
 }
 
 TEST_CASE("a small step is one graph", "[cuda][backend]") {

@@ -9,6 +9,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/support/model_runner.h"
@@ -135,6 +136,65 @@ TEST_CASE("numbers do not depend on chunks, company or graphs", "[cuda][program]
     check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1});
     check_contract(
         {.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256, .layer_count = 2});
+}
+
+/// Enough for latent attention by expanded keys, with some of another sequence around them.
+constexpr std::size_t kLong = kLongRunTokens + 22;
+constexpr ModelRunner::Limits kLongLimits{
+    .tokens_max = 200, .sequence_count = 3, .sequence_tokens_max = 256};
+
+double distance(const std::vector<float>& found,
+                const std::vector<float>& expected,
+                const model::Model& model) {
+    return test::median(test::relative_l2_rows(found, expected, model.config().vocab_size));
+}
+
+/// A long chunk is near the reference and near short ones, which agree bit by bit; with floats as
+/// activations it is the same bits too.
+void check_long_chunk(const TinyModelOptions& options, double reference_max, double chunk_max) {
+    INFO(options.architecture << " " << compute::traits(options.dtype).name);
+    const auto model = test::tiny_model(options);
+    const auto cuda = make_backend();
+    const auto reference = reference::make_reference_backend();
+    const auto tokens = some_tokens(kLong, model->config().vocab_size, 13);
+    const auto run = [&](compute::Backend& backend, std::size_t chunk) {
+        return ModelRunner(model, backend, kLongLimits).run_chunks(tokens, chunk);
+    };
+    const auto long_chunk = run(*cuda, kLong);
+    const auto short_chunks = run(*cuda, kLongRunTokens - 1);
+    CHECK(distance(long_chunk, run(*reference, kLong), *model) <= reference_max);
+    CHECK(distance(long_chunk, short_chunks, *model) <= chunk_max);
+    CHECK_FALSE(is_same(long_chunk, short_chunks));
+    CHECK(is_same(run(*cuda, 40), short_chunks));
+    const auto exact = make_backend({.device = {}, .is_exact = true});
+    CHECK(is_same(run(*exact, kLong), run(*exact, 40)));
+}
+
+TEST_CASE("a long chunk of a latent model is near short ones", "[cuda][program]") {
+    check_long_chunk({.dtype = Dtype::f16}, 0.002, 0.002);
+    check_long_chunk({.dtype = Dtype::q8_0, .has_unsplit_kv_b = true}, 0.1, 0.1);
+}
+
+TEST_CASE("a long chunk has the same bits in any company", "[cuda][program][contract]") {
+    const auto model = test::tiny_model({.layer_count = 2});
+    const auto backend = make_backend();
+    const auto tokens = some_tokens(kLong, model->config().vocab_size, 14);
+    const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
+    const std::vector<std::int32_t> few = {5, 9, 2};
+    const auto alone = [&](const std::vector<std::int32_t>& of) {
+        return ModelRunner(model, *backend, kLongLimits).run_chunks(of, of.size());
+    };
+    ModelRunner shared(model, *backend, kLongLimits);
+    const auto found = shared.run({{.sequence = 2, .tokens = few},
+                                   {.sequence = 0, .tokens = tokens},
+                                   {.sequence = 1, .tokens = few}});
+    const auto part = [&](std::size_t row, std::size_t rows) {
+        const auto begin = found.begin() + static_cast<std::ptrdiff_t>(row * vocab_size);
+        return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(rows * vocab_size));
+    };
+    CHECK(is_same(part(0, 3), alone(few)));
+    CHECK(is_same(part(3, kLong), alone(tokens)));
+    CHECK(is_same(part(3 + kLong, 3), alone(few)));
 }
 
 }  // namespace
