@@ -161,6 +161,9 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
         std::min(settings.sequence_depth, model->config().context_length - settings.decode_tokens));
     HEARTH_CHECK(check(settings, model->config()));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
+    if (settings.step_tokens == 0) {
+        settings.step_tokens = model::prompt_tokens_per_step(backend->name());
+    }
 
     const auto memory_before = backend->memory();
     const TimePoint load_begin = clock.now();
@@ -277,6 +280,7 @@ void add_bench(Program& program, const EngineContext& context) {
                     [options, &context] { return run_bench(*options, context); });
     constexpr std::int32_t kTokensMax = 1 << 20;
     BenchSettings& settings = options->settings;
+    settings.step_tokens = 0;
     add_model_option(*command, options->model);
     add_synthetic_option(*command, options->model);
     add_backend_options(*command, options->model);
@@ -295,9 +299,12 @@ void add_bench(Program& program, const EngineContext& context) {
             "--sequences", settings.sequence_counts, "Sequences that decode together: 1,8,64")
         ->delimiter(',')
         ->check(CLI::Range(1, kSequencesMax));
-    command->add_option("--step", settings.step_tokens, "Tokens of one step of prefill")
+    command
+        ->add_option("--step",
+                     settings.step_tokens,
+                     "Tokens of one step of prefill; 0: as many as the engine takes")
         ->capture_default_str()
-        ->check(CLI::Range(1, 4096));
+        ->check(CLI::Range(0, 4096));
     command->add_option("-r", settings.run_count, "Runs that are counted, after one to warm up")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));

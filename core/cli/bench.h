@@ -20,7 +20,7 @@ struct BenchSettings {
     std::vector<std::int32_t> depths = {0};     ///< tokens in the cache before; prefill: the first
     std::vector<std::int32_t> sequence_counts;  ///< that decode side by side; each kept below 65
     std::int32_t sequence_depth = 512;          ///< tokens in the cache of each of those
-    std::int32_t step_tokens = kStepTokens;     ///< of prefill
+    std::int32_t step_tokens = kStepTokens;     ///< of prefill; 0: as many as the engine takes
     compute::Dtype cache_type = compute::Dtype::f16;
     std::int32_t run_count = 5;
 };

@@ -13,7 +13,7 @@
 
 namespace hearth::cli {
 
-/// The tokens that one step of a prompt takes, as the engine cuts it.
+/// The tokens that one step of a prompt takes.
 inline constexpr std::int32_t kStepTokens = 128;
 
 struct ForwardLimits {

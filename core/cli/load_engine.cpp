@@ -35,9 +35,12 @@ PlacementRequest to_request(const model::Model& model,
     const std::int32_t context_max = model.config().context_length;
     const std::int32_t context = context_max > 0 ? std::min(limits.context_tokens_max, context_max)
                                                  : limits.context_tokens_max;
+    const std::int32_t prompt_tokens = limits.prefill_tokens_per_step > 0
+                                           ? limits.prefill_tokens_per_step
+                                           : model::prompt_tokens_per_step(backend.name());
     return {.context_tokens = is_chosen && context_max > 0 ? 0 : context,
             .cache_tokens = limits.cache_tokens,
-            .step_tokens = limits.prefill_tokens_per_step + limits.sequences_max,
+            .step_tokens = prompt_tokens + limits.sequences_max,
             .costs = {.cache_type = limits.cache_type}};
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
+#include "core/engine/engine.h"
 #include "core/model/placement.h"
 #include "core/model/synthetic.h"
 
@@ -156,9 +157,11 @@ Result<void> print_fit(const model::Model& model,
         free_bytes = memory->free_bytes;
     }
     HEARTH_TRY(const compute::Dtype cache, cache_type(options.model, context));
-    const model::PlacementRequest request{.free_bytes = free_bytes,
-                                          .context_tokens = options.context_tokens,
-                                          .costs = model::device_costs(device, cache)};
+    const model::PlacementRequest request{
+        .free_bytes = free_bytes,
+        .context_tokens = options.context_tokens,
+        .step_tokens = model::prompt_tokens_per_step(device) + engine::EngineLimits{}.sequences_max,
+        .costs = model::device_costs(device, cache)};
     print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");
     print_placement(context.out, model::place(model, request));
     return {};

@@ -2,17 +2,24 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "core/engine/engine_loop.h"
+#include "core/model/placement.h"
 
 namespace hearth::engine {
 namespace {
 
 using compute::kBlockTokens;
 
-/// The limits as this model and this cache allow them.
-Result<EngineLimits> bounded_limits(EngineLimits limits, const model::ModelConfig& config) {
+/// The limits as this model, this cache and this backend allow them.
+Result<EngineLimits> bounded_limits(EngineLimits limits,
+                                    const model::ModelConfig& config,
+                                    std::string_view backend) {
+    if (limits.prefill_tokens_per_step == 0) {
+        limits.prefill_tokens_per_step = model::prompt_tokens_per_step(backend);
+    }
     const std::int32_t least = std::min({limits.sequences_max,
                                          limits.queue_max,
                                          limits.prefill_tokens_per_step,
@@ -42,7 +49,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
                                              const EngineLimits& limits,
                                              const Clock& clock,
                                              std::span<const compute::HostExperts> host_experts) {
-    HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config()));
+    HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config(), backend.name()));
     compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
     plan.kv.dtype = bounded.cache_type;
     HEARTH_CHECK(compute::validate(plan, model->weights()));

@@ -23,8 +23,9 @@ struct EngineLimits {
         32768;  ///< room of the key/value cache, all sequences and kept prefixes together
     std::int32_t sequences_max = 16;  ///< advancing at once
     std::int32_t queue_max = 64;  ///< waiting; a full queue refuses new requests with `unavailable`
-    std::int32_t prefill_tokens_per_step =
-        128;  ///< between two looks at cancellation and at waiting keystrokes
+    /// Between two looks at cancellation and at waiting keystrokes. 0: what suits the backend
+    /// (model::prompt_tokens_per_step).
+    std::int32_t prefill_tokens_per_step = 0;
     /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
     /// prefill_tokens_per_step.
     std::int32_t draft_tokens_per_step = 32;
