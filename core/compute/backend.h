@@ -39,6 +39,18 @@ struct SequenceView {
         block_table;  ///< block of token i is block_table[i / kBlockTokens]
 };
 
+/// Asks whether a step that runs is still wanted.
+class StepWatch {
+  public:
+    StepWatch() = default;
+    StepWatch(const StepWatch&) = delete;
+    StepWatch& operator=(const StepWatch&) = delete;
+    virtual ~StepWatch() = default;
+
+    /// Once true, true until the step ends.   Thread: any, often.
+    [[nodiscard]] virtual bool is_unwanted() const noexcept = 0;
+};
+
 /// What one forward pass works on. Tokens of one sequence are consecutive and in order of position;
 /// all earlier positions of the sequence are in the cache.
 struct StepBatch {
@@ -48,6 +60,8 @@ struct StepBatch {
     std::span<const SequenceView> sequences;
     std::span<const std::int32_t>
         logit_rows;  ///< indices into tokens, ascending: whose logits are wanted
+    /// Null: the step runs to its end. Not every Program looks at it.
+    const StepWatch* watch = nullptr;
 };
 
 struct StepOutput {
@@ -106,8 +120,8 @@ class Program {
 
     /// Runs one step: at most the Plan's tokens_max tokens.
     ///
-    /// Errors: out_of_memory or internal where the device fails; the cache rows of the step are
-    /// then undefined. Thread: engine.
+    /// Errors: out_of_memory or internal where the device fails, cancelled where the watch said so;
+    /// the cache rows of the step are then undefined. Thread: engine.
     virtual Result<StepOutput> run(const StepBatch& batch, KvStore& kv) = 0;
 
     /// Null where tokens are picked on the host. Owner: the Program, which may be destroyed with

@@ -23,8 +23,8 @@ struct EngineLimits {
         32768;  ///< room of the key/value cache, all sequences and kept prefixes together
     std::int32_t sequences_max = 16;  ///< advancing at once
     std::int32_t queue_max = 64;  ///< waiting; a full queue refuses new requests with `unavailable`
-    /// Between two looks at cancellation and at waiting keystrokes. 0: what suits the backend
-    /// (model::prompt_tokens_per_step).
+    /// 0: what suits the backend (model::prompt_tokens_per_step). On the host a long step ends
+    /// early when its asker has gone or somebody better has come; no prompt loses two in a row.
     std::int32_t prefill_tokens_per_step = 0;
     /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
     /// prefill_tokens_per_step.
@@ -39,6 +39,7 @@ struct EngineStatus {
     std::int32_t running = 0;
     std::uint64_t requests_finished = 0;
     std::uint64_t steps = 0;
+    std::uint64_t steps_abandoned = 0;  ///< of them: long ones that nobody waited for any more
     std::uint64_t tokens_prefilled = 0;
     std::uint64_t tokens_generated = 0;
     std::uint64_t tokens_cached = 0;         ///< prompt tokens that were found in the cache

@@ -11,6 +11,7 @@ namespace hearth::engine {
 void EngineLoop::note_computed(Sequence& sequence, std::int32_t token_count) {
     const std::int32_t before = sequence.table.computed_tokens;
     cache_.commit(sequence.tokens, sequence.table, before + token_count);
+    sequence.has_lost_step = false;
     const std::int32_t prompt_left = sequence.usage.prompt_tokens - before;
     counts_.tokens_prefilled += static_cast<std::uint64_t>(std::clamp(prompt_left, 0, token_count));
 }

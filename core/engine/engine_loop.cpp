@@ -106,6 +106,9 @@ Result<Ticket> EngineLoop::submit(Request request) {
         sequence->ticket = ticket;
         sequence->ticket_cancel = source.token();
         unanswered_.emplace(ticket.id, std::move(source));
+        if (long_step_priority_ && sequence->request.priority < *long_step_priority_) {
+            long_step_.overtake();
+        }
         arrivals_.push_back(std::move(sequence));
     }
     arrived_.notify_one();

@@ -5,10 +5,12 @@
 // what comes of it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <unordered_map>
@@ -31,6 +33,29 @@ struct Compiled {
     std::unique_ptr<compute::Program> program;
     std::unique_ptr<compute::KvStore> kv;
     std::int32_t vocab_size = 0;
+};
+
+/// A step with a large piece of a prompt need not end when somebody better has come, or when its
+/// own asker has gone.
+class LongStep final : public compute::StepWatch {
+  public:
+    /// Tokens of a prompt from which on a step is worth giving up.
+    static constexpr std::int32_t kTokensMin = 64;
+
+    /// The largest piece of the step that begins, or null.   Thread: engine.
+    void begin(const Sequence* prompt) {
+        prompt_ = prompt;
+        is_overtaken_ = false;
+    }
+    void overtake() { is_overtaken_ = true; }  ///< Thread: any.
+    [[nodiscard]] bool is_unwanted() const noexcept override {
+        return is_overtaken_ || prompt_->request.cancel.is_cancelled() ||
+               prompt_->ticket_cancel.is_cancelled();
+    }
+
+  private:
+    const Sequence* prompt_ = nullptr;
+    std::atomic<bool> is_overtaken_ = false;
 };
 
 class EngineLoop final : public Engine {
@@ -67,6 +92,8 @@ class EngineLoop final : public Engine {
     void note_admissions();
     compute::StepBatch fill_batch(std::span<const Share> batch);
     Result<compute::StepOutput> run_program(std::span<const Share> batch);
+    [[nodiscard]] const compute::StepWatch* watch_long_step(std::span<const Share> batch);
+    void abandon(std::span<const Share> batch);
     void make_drafts();
     void note_computed(Sequence& sequence, std::int32_t token_count);
     template <typename PickAt>
@@ -102,6 +129,9 @@ class EngineLoop final : public Engine {
     mutable Mutex mutex_;
     ConditionVariable arrived_;
     std::vector<std::unique_ptr<Sequence>> arrivals_ HEARTH_GUARDED_BY(mutex_);
+    LongStep long_step_;
+    /// Of the prompt in it, while one runs that may be given up.
+    std::optional<Priority> long_step_priority_ HEARTH_GUARDED_BY(mutex_);
     std::unordered_map<std::uint64_t, CancelSource> unanswered_ HEARTH_GUARDED_BY(mutex_);
     EngineStatus status_ HEARTH_GUARDED_BY(mutex_);
     std::uint64_t last_ticket_ HEARTH_GUARDED_BY(mutex_) = 0;

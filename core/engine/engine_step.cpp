@@ -1,4 +1,5 @@
 // What a step of the engine computes: its batch, and the run of the program or the launch of it.
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -37,6 +38,7 @@ void EngineLoop::run_and_emit(std::span<const Share> batch) {
     if (batch.empty()) return;
     ++counts_.steps;
     const Result<compute::StepOutput> output = run_program(batch);
+    if (!output && output.error().code == ErrorCode::cancelled) return abandon(batch);
     if (!output) {
         for (const Share& share : batch) {
             give_up(*share.sequence, output.error());
@@ -136,8 +138,38 @@ compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
 }
 
 Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch) {
-    const compute::StepBatch step = fill_batch(batch);
-    return refuse_when_memory_is_short([&] { return compiled_.program->run(step, *compiled_.kv); });
+    compute::StepBatch step = fill_batch(batch);
+    step.watch = watch_long_step(batch);
+    auto output =
+        refuse_when_memory_is_short([&] { return compiled_.program->run(step, *compiled_.kv); });
+    const LockGuard lock(mutex_);
+    long_step_priority_.reset();
+    return output;
+}
+
+/// Null where the step is short, or its prompt has lost one already.
+const compute::StepWatch* EngineLoop::watch_long_step(std::span<const Share> batch) {
+    const Share& largest = *std::ranges::max_element(batch, {}, &Share::token_count);
+    if (largest.token_count < LongStep::kTokensMin || largest.sequence->has_lost_step) {
+        return nullptr;
+    }
+    const LockGuard lock(mutex_);
+    long_step_.begin(largest.sequence);
+    long_step_priority_ = largest.sequence->request.priority;
+    const bool is_late = std::ranges::any_of(arrivals_, [&](const auto& sequence) {
+        return sequence->request.priority < largest.sequence->request.priority;
+    });
+    if (is_late) long_step_.overtake();
+    return &long_step_;
+}
+
+/// As if the step had not been begun: its rows are computed again.
+void EngineLoop::abandon(std::span<const Share> batch) {
+    ++counts_.steps_abandoned;
+    for (const Share& share : batch) {
+        share.sequence->draft.clear();
+        share.sequence->has_lost_step = true;
+    }
 }
 
 }  // namespace hearth::engine

@@ -32,6 +32,7 @@ struct Sequence {
     PromptLookup lookup;
     std::vector<std::int32_t>
         draft;                   ///< guessed tokens that its next step tries, or a launched one
+    bool has_lost_step = false;  ///< given up since it last got on; it does not lose the next
     bool expects_draft = false;  ///< a guess is at hand as soon as all tokens are known
     // In steps that are launched and not yet collected.
     std::int32_t rows_in_flight = 0;

@@ -221,7 +221,7 @@ DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
 }
 
 std::int32_t prompt_tokens_per_step(std::string_view backend) {
-    return backend == "cuda" ? 256 : 128;
+    return backend == "cuda" || backend == "cpu" ? 256 : 128;
 }
 
 Placement place(const Model& model, const PlacementRequest& request) {

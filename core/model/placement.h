@@ -34,8 +34,8 @@ struct DeviceCosts {
 /// step takes.
 DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type = compute::Dtype::f16);
 
-/// Tokens of a prompt that a step takes where nothing else is asked: between two looks at
-/// cancellation and at waiting keystrokes. A GPU reads all experts for fewer tokens too.
+/// Tokens of a prompt that a step takes where nothing else is asked. Most experts are read for
+/// fewer tokens too, and each is laid out anew for its tokens.
 std::int32_t prompt_tokens_per_step(std::string_view backend);
 
 struct PlacementRequest {

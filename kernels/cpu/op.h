@@ -53,6 +53,10 @@ struct Step {
     std::span<const BufferMemory> buffers;
     std::span<float> logits;  ///< (logit rows, vocab_size)
 
+    [[nodiscard]] bool is_unwanted() const {
+        return batch.watch != nullptr && batch.watch->is_unwanted();
+    }
+
     [[nodiscard]] std::int64_t tokens() const {
         return static_cast<std::int64_t>(batch.tokens.size());
     }

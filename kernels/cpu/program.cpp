@@ -102,6 +102,9 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
     stage_ = 0;
     part_ = Part::start;
     pool_.run(*this);
+    if (stage_ < stages_.size()) {
+        return fail(ErrorCode::cancelled, "the step is no longer wanted", "cpu");
+    }
     return compute::StepOutput{step.logits};
 }
 
@@ -110,7 +113,8 @@ std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {
         ++stage_;
         part_ = Part::start;
     }
-    if (stage_ == stages_.size()) return std::nullopt;
+    // Units may have been left out: nothing that comes after them is looked at.
+    if (stage_ == stages_.size() || step_->is_unwanted()) return std::nullopt;
     if (part_ == Part::start) {
         const std::int64_t share = chain_share();
         if (share > 0) {
@@ -124,6 +128,7 @@ std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {
 }
 
 void CpuProgram::run_unit(std::int64_t unit, std::int32_t thread) {
+    if (step_->is_unwanted()) return;
     const Scratch scratch = scratch_of(thread);
     if (part_ == Part::chain) return run_chain(unit * chain_share(), chain_share(), scratch);
     std::size_t group = 0;

@@ -51,7 +51,24 @@ std::vector<float> ModelRunner::run_last(const std::vector<Piece>& pieces) {
     return run_rows(pieces, true);
 }
 
+bool ModelRunner::gives_up(const std::vector<Piece>& pieces, const compute::StepWatch& watch) {
+    const std::vector<std::int32_t> lengths = lengths_;
+    const auto output = run_step(pieces, false, &watch);
+    lengths_ = lengths;
+    if (!output && output.error().code != ErrorCode::cancelled) {
+        throw std::runtime_error(output.error().text);
+    }
+    return !output;
+}
+
 std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces, bool only_last) {
+    const auto output = require(run_step(pieces, only_last, nullptr));
+    return {output.logits.begin(), output.logits.end()};
+}
+
+Result<compute::StepOutput> ModelRunner::run_step(const std::vector<Piece>& pieces,
+                                                  bool only_last,
+                                                  const compute::StepWatch* watch) {
     std::vector<std::int32_t> tokens;
     std::vector<std::int32_t> positions;
     std::vector<std::int32_t> sequence_of;
@@ -69,13 +86,13 @@ std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces, bool 
         }
         sequences.push_back({block_tables_.at(static_cast<std::size_t>(piece.sequence))});
     }
-    const auto output = require(program_->run({.tokens = tokens,
-                                               .positions = positions,
-                                               .sequence_of = sequence_of,
-                                               .sequences = sequences,
-                                               .logit_rows = logit_rows},
-                                              *kv_));
-    return {output.logits.begin(), output.logits.end()};
+    return program_->run({.tokens = tokens,
+                          .positions = positions,
+                          .sequence_of = sequence_of,
+                          .sequences = sequences,
+                          .logit_rows = logit_rows,
+                          .watch = watch},
+                         *kv_);
 }
 
 std::vector<float> ModelRunner::run_chunks(std::span<const std::int32_t> tokens,

@@ -38,6 +38,9 @@ class ModelRunner {
     /// The same, but only the logits of the last token of each piece.
     std::vector<float> run_last(const std::vector<Piece>& pieces);
 
+    /// A step that `watch` ends early; the sequences stay as they were. False: it ran to its end.
+    bool gives_up(const std::vector<Piece>& pieces, const compute::StepWatch& watch);
+
     /// The whole prompt in one sequence, `chunk` tokens a step.
     std::vector<float> run_chunks(std::span<const std::int32_t> tokens, std::size_t chunk);
 
@@ -45,6 +48,9 @@ class ModelRunner {
 
   private:
     std::vector<float> run_rows(const std::vector<Piece>& pieces, bool only_last);
+    Result<compute::StepOutput> run_step(const std::vector<Piece>& pieces,
+                                         bool only_last,
+                                         const compute::StepWatch* watch);
 
     std::shared_ptr<const model::Model> model_;
     std::unique_ptr<compute::DeviceWeights> weights_;

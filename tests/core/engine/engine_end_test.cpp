@@ -49,6 +49,71 @@ TEST_CASE("what ends from outside ends within one step", "[engine]") {
     CHECK(fixture.started().status().cache_blocks_free == fixture.started().status().cache_blocks);
 }
 
+TEST_CASE("a long step is given up when its asker has gone", "[engine]") {
+    const bool by_token = GENERATE(false, true);
+    ToyEngine fixture({.prefill_tokens_per_step = 100});
+    Request request = request_of(prompt_of(150), 10);
+    CancelSource source;
+    request.cancel = source.token();
+    fixture.control.hold();
+    Answer answer;
+    const Ticket ticket = fixture.submit(request, answer);
+    fixture.control.wait_for_steps(1);
+    if (by_token) source.cancel();
+    if (!by_token) fixture.started().cancel(ticket);
+    // No permit was given.
+    CHECK(answer.wait().reason() == FinishReason::cancelled);
+    CHECK(fixture.control.steps().size() == 1);
+    fixture.control.open();
+}
+
+TEST_CASE("a long step makes way for somebody better", "[engine]") {
+    ToyEngine fixture({.sequences_max = 4, .prefill_tokens_per_step = 100});
+    fixture.control.hold();
+    Answer chat;
+    Answer equal;
+    std::deque<Answer> keys(2);
+    const Request prompt = request_of(prompt_of(230), 10);
+    fixture.submit(prompt, chat);
+    fixture.control.wait_for_steps(1);
+    fixture.submit(request_of(prompt_of(20, 5), 3), equal);  // waits like anybody
+    const Request key = request_of(prompt_of(30, 9), 4, Priority::keystroke);
+    fixture.submit(key, keys[0]);
+    // The step was given up without a permit; the next takes the better prompt, and the same chat
+    // once more only when that is through.
+    fixture.control.wait_for_steps(2);
+    CHECK(fixture.started().status().steps_abandoned == 1);
+    CHECK(fixture.control.steps()[0].tokens == 100);
+    CHECK(fixture.control.steps()[1].tokens == 30);
+    fixture.control.open();
+    CHECK(keys[0].wait().tokens() == expected_text(key));
+    CHECK(chat.wait().tokens() == expected_text(prompt));
+    CHECK(equal.wait().tokens() == expected_text(request_of(prompt_of(20, 5), 3)));
+}
+
+TEST_CASE("a prompt gets on however often better ones come", "[engine]") {
+    ToyEngine fixture({.sequences_max = 2, .prefill_tokens_per_step = 100});
+    fixture.control.hold();
+    Answer chat;
+    const Request prompt = request_of(prompt_of(100), 1);
+    fixture.submit(prompt, chat);
+    fixture.control.wait_for_steps(1);
+    const Request key = request_of(prompt_of(8, 9), 1, Priority::keystroke);
+    Answer first;
+    fixture.submit(key, first);
+    fixture.control.wait_for_steps(2);  // the key's, behind the one that was given up
+    fixture.control.let(1);
+    first.wait();
+    fixture.control.wait_for_steps(3);  // the prompt's again, or a keystroke's
+    Answer second;
+    fixture.submit(key, second);
+    fixture.control.let(1);
+    CHECK(chat.wait().tokens() == expected_text(prompt));
+    fixture.control.open();
+    second.wait();
+    CHECK(fixture.started().status().steps_abandoned == 1);
+}
+
 TEST_CASE("a request can end while it waits", "[engine]") {
     const How how = GENERATE(How::ticket, How::token, How::deadline);
     ToyEngine fixture({.sequences_max = 1});

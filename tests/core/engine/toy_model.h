@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -170,7 +171,10 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
                                     compute::KvStore& kv) override {
         const LockGuard lock(control_.mutex_);
         note_step(batch);
-        wait_for_permit();
+        if (!wait_for_permit(batch.watch)) {
+            spoil_rows(batch, static_cast<ToyStore&>(kv));
+            return fail(ErrorCode::cancelled, "nobody waits for the toy");
+        }
         if (std::exchange(control_.is_memory_short_, false)) throw std::bad_alloc();
         if (auto failure = std::exchange(control_.failure_, std::nullopt)) return fail(*failure);
         compute_rows(batch, static_cast<ToyStore&>(kv));
@@ -195,7 +199,7 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
     /// Nothing is computed before somebody asks for it: whoever counts on an early result is wrong.
     Result<std::span<const compute::Pick>> collect() override {
         const LockGuard lock(control_.mutex_);
-        wait_for_permit();
+        wait_for_permit(nullptr);
         --in_flight_;
         const std::size_t count = step_ends_.front();
         step_ends_.pop_front();
@@ -238,11 +242,28 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
         if (batch.tokens.size() > tokens_max_) control_.faults_ += "too many tokens in a step; ";
     }
 
-    void wait_for_permit() HEARTH_REQUIRES(control_.mutex_) {
+    /// False when the step is no longer wanted.
+    bool wait_for_permit(const compute::StepWatch* watch) HEARTH_REQUIRES(control_.mutex_) {
         while (control_.is_held_ && control_.permits_ == 0) {
-            control_.changed_.wait(control_.mutex_);
+            if (watch == nullptr) {
+                control_.changed_.wait(control_.mutex_);
+                continue;
+            }
+            // Nobody tells of a flag that was raised.
+            if (watch->is_unwanted()) return false;
+            const TimePoint soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+            control_.changed_.wait_until(control_.mutex_, soon);
         }
         if (control_.is_held_) --control_.permits_;
+        return watch == nullptr || !watch->is_unwanted();
+    }
+
+    /// What a step that was given up leaves behind.
+    static void spoil_rows(const compute::StepBatch& batch, ToyStore& store) {
+        for (std::size_t i = 0; i < batch.tokens.size(); ++i) {
+            const auto sequence = static_cast<std::size_t>(batch.sequence_of[i]);
+            store.row(batch.sequences[sequence].block_table, batch.positions[i]) = -7;
+        }
     }
 
     void compute_step(const Step& step) HEARTH_REQUIRES(control_.mutex_) {

@@ -1,5 +1,6 @@
 // Whole models on the CPU backend: near the reference, and the same numbers in whatever company.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -156,6 +157,33 @@ void check_contract(const TinyModelOptions& options, Dtype cache_type) {
         begin += count;
     }
     CHECK(is_same(found, expected));
+}
+
+/// Says that a step is unwanted when it has been asked so often.
+class CountingWatch final : public compute::StepWatch {
+  public:
+    explicit CountingWatch(int asked_max) : left_(asked_max) {}
+    [[nodiscard]] bool is_unwanted() const noexcept override { return left_.fetch_sub(1) <= 0; }
+
+  private:
+    mutable std::atomic<int> left_;
+};
+
+TEST_CASE("a step that is given up anywhere can be run again", "[cpu][program]") {
+    const auto model = test::tiny_model({.dtype = Dtype::q8_0, .hidden_dim = 64});
+    const auto tokens = some_tokens(37, model->config().vocab_size, 13);
+    for (const std::int32_t threads : {1, 3}) {
+        const auto backend = backend_of(threads);
+        const auto expected = ModelRunner(model, *backend, {}).run_chunks(tokens, tokens.size());
+        ModelRunner runner(model, *backend, {});
+        int given_up = 0;
+        for (int asked = 0; runner.gives_up({{.tokens = tokens}}, CountingWatch(asked));
+             asked += 1 + asked / 4) {
+            ++given_up;
+        }
+        CHECK(given_up > 5);
+        CHECK(is_same(runner.run_chunks(tokens, tokens.size()), expected));
+    }
 }
 
 TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program][contract]") {
