@@ -130,8 +130,7 @@ struct Kernels {
     void (*add_scaled)(const float* x, float factor, std::int64_t dim, float* out);
     /// Indexed by CacheType, as attend: a row of keys or values into the cache.
     void (*store_row[kCacheTypeCount])(const float* x, std::int64_t dim, void* out);
-    /// For q8_0, key_column and value_column are multiples of 16, and so are the dims unless their
-    /// columns are the last of the row or the first.
+    /// For q8_0, key_column and value_column are multiples of 16.
     void (*attend[kCacheTypeCount])(const AttendCall& call);
 };
 

@@ -9,6 +9,7 @@
 #include "kernels/cpu/simd/lanes_avx2.h"
 #include "kernels/cpu/simd/panel.h"
 #include "kernels/cpu/simd/vec_avx2.h"
+#include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 
 namespace hearth::cpu {

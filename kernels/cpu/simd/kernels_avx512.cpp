@@ -11,6 +11,7 @@
 #include "kernels/cpu/simd/lanes_avx512.h"
 #include "kernels/cpu/simd/panel.h"
 #include "kernels/cpu/simd/vec_avx512.h"
+#include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 
 namespace hearth::cpu {

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/simd/unpack.h"
 #include "kernels/cpu/simd/vec_scalar.h"
+#include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 
 namespace hearth::cpu {
