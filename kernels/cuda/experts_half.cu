@@ -85,17 +85,10 @@ __global__ void __launch_bounds__(kHalfThreads) up_many_kernel(ExpertsUpArgs arg
     __syncthreads();
     up.multiply(
         ups_of.matrix, ups_of.begin + first, ups_of.begin + args.ffn_dim - 1, x, block_memory());
-#pragma unroll
-    for (int group = 0; group < kHalfTileGroups; ++group) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const HalfPlace place(group, i);
-            const int row = first + place.row;
-            if (row >= args.ffn_dim || place.token >= at.count) continue;
-            args.hidden.data[at.pair(place.token) * args.hidden.stride + row] =
-                silu(gate.totals[group][i]) * up.totals[group][i];
-        }
-    }
+    visit_half_tile(first, args.ffn_dim, at.count, [&](int row, int place, int group, int i) {
+        args.hidden.data[at.pair(place) * args.hidden.stride + row] =
+            silu(gate.totals[group][i]) * up.totals[group][i];
+    });
 }
 
 /// One token: 16 rows of down, slot by slot. Reads the chosen experts' rows once; bound by memory.
@@ -155,17 +148,9 @@ __global__ void __launch_bounds__(kHalfThreads) down_many_kernel(ExpertsDownArgs
         args.hidden_float.data + at.pair(Tile::staged_token()) * args.hidden_float.stride;
     Tile tile;
     tile.multiply(down.matrix, down.begin + first, down.begin + args.rows - 1, x, block_memory());
-#pragma unroll
-    for (int group = 0; group < kHalfTileGroups; ++group) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const HalfPlace place(group, i);
-            const int row = first + place.row;
-            if (row >= args.rows || place.token >= at.count) continue;
-            args.products.data[at.pair(place.token) * args.products.stride + row] =
-                tile.totals[group][i];
-        }
-    }
+    visit_half_tile(first, args.rows, at.count, [&](int row, int place, int group, int i) {
+        args.products.data[at.pair(place) * args.products.stride + row] = tile.totals[group][i];
+    });
 }
 
 LaunchShape few_shape(int rows, int tiles) {

@@ -203,15 +203,6 @@ __device__ __forceinline__ float sum_strands(const float (&sums)[4], float* shar
     return total;
 }
 
-/// What totals[group][i] of a HalfTile is of, within the warp's rows and the tile's tokens.
-struct HalfPlace {
-    int row, token;
-
-    __device__ __forceinline__ HalfPlace(int group, int i)
-        : row(warp_lane() / 4 + 8 * (i / 2)),
-          token(group * kHalfGroupTokens + 2 * (warp_lane() % 4) + i % 2) {}
-};
-
 inline constexpr int kHalfTileGroups = 4;
 inline constexpr int kHalfTileTokens = kHalfTileGroups * kHalfGroupTokens;
 inline constexpr int kHalfTileRows = kHalfWarps * kHalfRows;
@@ -326,5 +317,20 @@ struct HalfTile {
         }
     }
 };
+
+/// Calls visit(row, token, group, i) for each totals[group][i] of a HalfTile whose warp has rows
+/// from `first` on, where there are such a row and such a token of the tile.
+template <typename Visit>
+__device__ __forceinline__ void visit_half_tile(int first, int rows, int tokens, Visit visit) {
+#pragma unroll
+    for (int group = 0; group < kHalfTileGroups; ++group) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int row = first + warp_lane() / 4 + 8 * (i / 2);
+            const int token = group * kHalfGroupTokens + 2 * (warp_lane() % 4) + i % 2;
+            if (row < rows && token < tokens) visit(row, token, group, i);
+        }
+    }
+}
 
 }  // namespace hearth::cuda

@@ -46,17 +46,9 @@ __global__ void __launch_bounds__(kHalfThreads) project_many_kernel(ProjectArgs 
     Tile tile;
     const float* x = x_of(args, first + smaller(Tile::staged_token(), count - 1));
     tile.multiply(part.weight, row, part.rows - 1, x, block_memory());
-#pragma unroll
-    for (int group = 0; group < kHalfTileGroups; ++group) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            const HalfPlace place(group, i);
-            const int out = row + place.row;
-            if (out < part.rows && place.token < count) {
-                store(part, first + place.token, out, out, tile.totals[group][i]);
-            }
-        }
-    }
+    visit_half_tile(row, part.rows, count, [&](int out, int token, int group, int i) {
+        store(part, first + token, out, out, tile.totals[group][i]);
+    });
 }
 
 template <Format kFormat>
