@@ -2,8 +2,7 @@
 // are summed in double and rounded once: the device's order of them is its own.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
+#include <array>
 #include <stdexcept>
 
 #include "core/compute/half.h"
@@ -19,17 +18,7 @@ inline void mma_halves(float (&c)[4],
     if (is_bf16 && (device.major < 8 || (device.code != 0 && device.code < 80))) {
         throw std::runtime_error("BF16 tensor cores before Ampere");
     }
-    struct Operands {
-        unsigned a[4], b[2];
-    } mine{};
-    std::copy_n(a, 4, mine.a);
-    std::copy_n(b, 2, mine.b);
-    const std::byte* all = exchange(&mine, sizeof(mine), place);
-    const auto lane_of = [all](unsigned lane) {
-        Operands out{};
-        std::memcpy(&out, all + lane * kLaneBytes, sizeof(out));
-        return out;
-    };
+    const OperandsOfWarp<unsigned> operands(a, b, place);
     const auto value = [is_bf16](unsigned word, unsigned k) -> double {
         const auto bits = static_cast<std::uint16_t>(word >> (16 * (k % 2)));
         return is_bf16 ? compute::bf16_to_float(bits) : compute::half_to_float(bits);
@@ -37,8 +26,9 @@ inline void mma_halves(float (&c)[4],
     const unsigned lane = ::threadIdx.x % kWarpLanes;
     double sums[4] = {c[0], c[1], c[2], c[3]};
     for (unsigned t = 0; t < 4; ++t) {  // each holds columns 2 t, 2 t + 1, 8 + 2 t and 9 + 2 t
-        const Operands left = lane_of(lane / 4 * 4 + t);
-        const Operands right[2] = {lane_of(8 * (lane % 4) + t), lane_of(8 * (lane % 4) + 4 + t)};
+        const auto left = operands.of(lane / 4 * 4 + t);
+        const std::array right{operands.of(8 * (lane % 4) + t),
+                               operands.of(8 * (lane % 4) + 4 + t)};
         for (unsigned i = 0; i < 4; ++i) {
             for (unsigned k = 0; k < 4; ++k) {
                 sums[i] += value(left.a[i / 2 + 2 * (k / 2)], k) * value(right[i % 2].b[k / 2], k);

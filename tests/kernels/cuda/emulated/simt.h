@@ -49,6 +49,28 @@ T value_of_lane(const T& value, int lane, std::source_location place) {
     return out;
 }
 
+/// What all lanes of the warp bring to a product of the tensor cores; valid as exchange() says.
+template <typename Word>
+class OperandsOfWarp {
+  public:
+    struct Operands {
+        Word a[4], b[2];
+    };
+
+    OperandsOfWarp(const Word (&a)[4], const Word (&b)[2], std::source_location place) {
+        const Operands mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+        all_ = exchange(&mine, sizeof(mine), place);
+    }
+    [[nodiscard]] Operands of(unsigned lane) const {
+        Operands out;
+        std::memcpy(&out, all_ + lane * kLaneBytes, sizeof(out));
+        return out;
+    }
+
+  private:
+    const std::byte* all_;
+};
+
 /// The tensor cores' product of signed bytes, 16 x 32 by 32 x 8; who holds what:
 /// kernels/cuda/device.cuh.
 void mma_s8(int (&c)[4],

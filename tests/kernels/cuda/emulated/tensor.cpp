@@ -1,29 +1,17 @@
 // The tensor cores of the emulated machine.
-#include <algorithm>
-
 #include "tests/kernels/cuda/emulated/simt.h"
 
 namespace hearth::simt {
 
 void mma_s8(int (&c)[4], const int (&a)[4], const int (&b)[2], std::source_location place) {
-    struct Operands {
-        int a[4], b[2];
-    } mine{};
-    std::copy_n(a, 4, mine.a);
-    std::copy_n(b, 2, mine.b);
-    const std::byte* all = exchange(&mine, sizeof(mine), place);
-    const auto lane_of = [all](unsigned lane) {
-        Operands out{};
-        std::memcpy(&out, all + lane * kLaneBytes, sizeof(out));
-        return out;
-    };
+    const OperandsOfWarp<int> operands(a, b, place);
     const unsigned lane = ::threadIdx.x % kWarpLanes;
     for (unsigned i = 0; i < 4; ++i) {
         const unsigned row = lane / 4 + 8 * (i / 2);
         const unsigned column = 2 * (lane % 4) + i % 2;
         for (unsigned k = 0; k < 32; ++k) {
-            const Operands left = lane_of(4 * (row % 8) + k % 16 / 4);
-            const Operands right = lane_of(4 * column + k % 16 / 4);
+            const auto left = operands.of(4 * (row % 8) + k % 16 / 4);
+            const auto right = operands.of(4 * column + k % 16 / 4);
             const auto byte = [k](int word) {
                 return static_cast<int>(
                     static_cast<std::int8_t>(static_cast<unsigned>(word) >> (8 * (k % 4))));
