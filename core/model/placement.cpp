@@ -208,7 +208,7 @@ class Counter {
 DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
     if (backend == "cuda") {
         return {.alignment_bytes = 256,
-                .graph_count = 9,
+                .graph_count = 45,
                 .graph_bytes_per_operation = 4096,
                 .reserve_bytes = std::int64_t{256} << 20,
                 .step_bytes = std::int64_t{130} << 20,

@@ -20,7 +20,7 @@ namespace hearth::model {
 struct DeviceCosts {
     std::int64_t alignment_bytes = 1;  ///< each tensor and value starts on a multiple of it
     compute::Dtype cache_type = compute::Dtype::f16;  ///< f32 where the backend keeps that instead
-    std::int64_t graph_count = 0;                     ///< captured steps, one per size of batch
+    std::int64_t graph_count = 0;                     ///< captured steps, at most
     std::int64_t graph_bytes_per_operation = 0;       ///< of the Plan, in each graph
     std::int64_t reserve_bytes = 0;                   ///< left to libraries and other programs
     std::int64_t step_bytes = 0;      ///< of a step, beside its values: tables, splits of attention

@@ -234,6 +234,9 @@ TEST_CASE("a step finds the smallest bucket that holds it", "[cuda][buckets]") {
     CHECK(found(5, 4) == Bucket{6, 4});
     CHECK(found(20, 1) == Bucket{32, 0});
     CHECK(find_bucket(buckets, 33, 1) == -1);
+    // All there can be, as the planner counts them.
+    const auto all = make_buckets(kTokenBuckets.back(), std::int64_t{1} << 30);
+    CHECK(static_cast<std::int64_t>(all.size()) == model::device_costs("cuda").graph_count);
 }
 
 }  // namespace
