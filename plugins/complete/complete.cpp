@@ -43,8 +43,8 @@ class Complete final : public hearth::sdk::Plugin, public hearth::sdk::InlineCom
             host().log(HEARTH_LOG_ERROR, "this host cannot fill in at a cursor");
             return false;
         }
-        const std::string_view lines = host().setting("block_lines_max").value_or("");
-        std::from_chars(lines.data(), lines.data() + lines.size(), block_lines_max_);
+        read_setting("block_lines_max", block_lines_max_);
+        read_setting("tokens_max", tokens_max_);
         return true;
     }
 
@@ -54,7 +54,7 @@ class Complete final : public hearth::sdk::Plugin, public hearth::sdk::InlineCom
         const Shape shape = shape_at(document.before_cursor(), document.after_cursor());
         if (shape == Shape::nothing) return Status::ok;
         const hearth_infill_options options = {
-            .tokens_max = 0,
+            .tokens_max = tokens_max_,
             .lines_max = shape == Shape::block ? block_lines_max_ : 1,
             .candidates_max = 1,
             .temperature = 0.0F};
@@ -62,7 +62,15 @@ class Complete final : public hearth::sdk::Plugin, public hearth::sdk::InlineCom
     }
 
   private:
-    std::uint32_t block_lines_max_ = kBlockLinesMax;  // fixed after init
+    /// What is no number leaves `value` as it is.
+    void read_setting(const char* name, std::uint32_t& value) {
+        const std::string_view text = host().setting(name).value_or("");
+        std::from_chars(text.data(), text.data() + text.size(), value);
+    }
+
+    // Fixed after init.
+    std::uint32_t block_lines_max_ = kBlockLinesMax;
+    std::uint32_t tokens_max_ = 0;  // the host's own limit
 };
 
 }  // namespace

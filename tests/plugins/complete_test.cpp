@@ -1,3 +1,5 @@
+#include <optional>
+
 #include <catch2/catch.hpp>
 
 #include "tests/support/shipped_plugins.h"
@@ -7,17 +9,24 @@ namespace {
 
 using plugin_host::CallStatus;
 
-/// What the plugin asked the model for: the number of lines, or -1 for nothing.
-int lines_asked(ShippedPlugins& shipped, const std::string& source) {
+/// What the plugin asked the model for, if anything.
+std::optional<plugin_host::InfillOptions> asked(ShippedPlugins& shipped,
+                                                const std::string& source) {
     const MarkedText text = marked(source);
     const auto context = std::make_shared<FakeContext>();
     context->answer = {"answer"};
     CHECK(shipped.host->complete(context, view_of(text)) == CallStatus::ok);
     CHECK((context->items[0] == "answer") == !context->infills.empty());
-    if (context->infills.empty()) return -1;
+    if (context->infills.empty()) return std::nullopt;
     CHECK(context->infills[0].candidates_max == 1);
     CHECK(context->infills[0].temperature == 0.0F);
-    return static_cast<int>(context->infills[0].lines_max);
+    return context->infills[0];
+}
+
+/// The number of lines, or -1 for nothing.
+int lines_asked(ShippedPlugins& shipped, const std::string& source) {
+    const auto options = asked(shipped, source);
+    return options ? static_cast<int>(options->lines_max) : -1;
 }
 
 TEST_CASE("the cursor's place decides between nothing, a line and a block", "[plugins][complete]") {
@@ -69,6 +78,14 @@ TEST_CASE("the length of a block is a setting", "[plugins][complete]") {
     CHECK(lines_asked(broken, block) == 8);
     ShippedPlugins foreign("plugins", {"hearth.other", "block_lines_max", "3"});
     CHECK(lines_asked(foreign, block) == 8);
+}
+
+TEST_CASE("the length of a suggestion in tokens is a setting", "[plugins][complete]") {
+    const std::string line = "int a = ^";
+    ShippedPlugins short_one("plugins", {"hearth.complete", "tokens_max", "24"});
+    CHECK(asked(short_one, line).value().tokens_max == 24);
+    ShippedPlugins shipped;
+    CHECK(asked(shipped, line).value().tokens_max == 0);
 }
 
 TEST_CASE("what the model says is passed on, also that it cannot", "[plugins][complete]") {
