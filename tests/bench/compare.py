@@ -16,6 +16,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sides import machine, peer_version
+from typed_text import ROOT
+
 PEER = Path(__file__).parent / "peer/peer.mjs"
 
 
@@ -34,7 +37,7 @@ class Hearth:
 class LlamaBench:
     def __init__(self, folder, file, threads):
         self.command = [Path(folder) / "llama-bench", "-m", file, "-t", str(threads), "-r", "1", "-o", "json"]
-        self.name = f"llama-bench of {folder}"
+        self.name = f"llama-bench of {peer_version(folder)}"
 
     def measure(self, what, tokens, depth):
         sizes = ["-p", str(tokens), "-n", "0"] if what == "prefill" else ["-p", "0", "-n", str(tokens), "-d", str(depth)]
@@ -84,13 +87,14 @@ def main():
     if not folder and not (options.folder / "node_modules").is_dir():
         print("not measured: no HEARTH_PEER, and no packages of the peer")
         return
-    print(f"{datetime.date.today()}, {options.threads} threads, medians of {options.rounds} rounds by turns; the ratio is the "
+    print(f"{datetime.date.today()}, {machine()}, {options.threads} threads, medians of {options.rounds} rounds by turns; the ratio is the "
           "median of each round's\n")  # fmt: skip
     is_named = False
     for spec in options.models.split(","):
         file = options.folder / (spec.replace(":", "-") + ".gguf")
         if not file.exists():
-            subprocess.run([options.build / "bin/hearth-bench-model", spec, file], check=True)
+            vocabulary = ROOT / "models/default.gguf"
+            subprocess.run([options.build / "bin/hearth-bench-model", spec, file, vocabulary], check=True)
         depths = [int(depth) for depth in options.depths.split(",")]
         depths = [depth for depth in depths if depth == 0 or file.stat().st_size < 1 << 30]
         ours = Hearth(options.build, file, options.threads)

@@ -2,7 +2,8 @@
 # What `make bench` runs: speed on this machine, printed as Markdown. The model is HEARTH_MODEL, else the default one.
 set -euo pipefail
 build=$(realpath "$1")
-root=$(realpath "$(dirname "$0")/../..")
+bench=$(realpath "$(dirname "$0")")
+root=$(realpath "$bench/../..")
 model=${HEARTH_MODEL:-$root/models/default.gguf}
 HEARTH_RUNTIME_DIR=$(mktemp -d)
 export HEARTH_RUNTIME_DIR HEARTH_MODEL="$model"
@@ -13,24 +14,28 @@ echo
 echo "### hearth bench --model $(basename "$model")"
 "$build/bin/hearth" bench --model "$model" -r 5
 echo
-echo "### Memory and start"
-started=$(date +%s%N)
-"$build/bin/hearthd" 2>/dev/null &
-until "$build/bin/hearth" status >/dev/null 2>&1; do sleep 0.01; done
-echo "ready after $(( ($(date +%s%N) - started) / 1000000 )) ms"
+echo "### Start and memory"
+python3 -B "$bench/start_up.py" "$build" --model "$model"
 echo
 echo "### Keystrokes into core/base/result.h and lsp/server/session.cpp"
+"$build/bin/hearthd" 2>/dev/null &
+until "$build/bin/hearth" status >/dev/null 2>&1; do sleep 0.01; done
 for file in core/base/result.h lsp/server/session.cpp; do
     "$build/bin/hearth-bench-keystroke" "$root/$file" 200
     echo
 done
-echo "resident after that: $(awk '/VmRSS/ {print $2 / 1024 " MiB"}' "/proc/$(pgrep -f "$build/bin/hearthd" | head -n 1)/status")"
+"$build/bin/hearth" stop
 
-echo
 echo "### Beside llama.cpp, on synthetic models"
 if [ -z "${HEARTH_PEER:-}" ] && [ ! -d "$root/build/peer/node_modules" ]; then
     mkdir -p "$root/build/peer"
     cp "$root"/tests/bench/peer/{package.json,package-lock.json,.npmrc} "$root/build/peer/"
     npm --prefix "$root/build/peer" ci >/dev/null 2>&1 || echo "the peer could not be fetched"
 fi
-python3 -B "$root/tests/bench/compare.py" "$build" "$root/build/peer"
+python3 -B "$bench/compare.py" "$build" "$root/build/peer"
+echo
+echo "### Suggestions beside llama-server"
+python3 -B "$bench/keystrokes.py" "$build" "$root/build/peer"
+echo
+echo "### Logits beside llama.cpp"
+python3 -B "$bench/logits.py" "$build" "$root/build/peer"

@@ -1,0 +1,292 @@
+"""hearth beside llama-server while somebody types: the same model file, the same texts, 24 tokens each, by turns.
+
+    keystrokes.py BUILD FOLDER [--tables suggestions,clients,chat] [--orders prefix-first,suffix-first] ...
+
+FOLDER keeps the model files; HEARTH_PEER names a folder with llama-server, without which its columns say "not measured".
+Prints Markdown tables.
+"""
+
+import argparse
+import datetime
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import typed_text
+from sides import AS_ASKED, TOKENS, Hearth, LlamaServer, machine, peer_version, warm
+
+PREFIX, LONG_PREFIX, SUFFIX = 1500, 1700, 300
+CHAT_PREFIX = 600
+MISSING = "not measured"
+
+
+def p95(values):
+    return sorted(values)[-(-len(values) * 95 // 100) - 1]
+
+
+def in_turns(round_number, sides):
+    """Who is first in one round is second in the next."""
+    return sides if round_number % 2 == 0 else sides[::-1]
+
+
+def short_text(answers):
+    short = sum(answer.tokens != TOKENS for answer in answers)
+    return f"; {short} of {len(answers)} answers without their {TOKENS} tokens" if short else ""
+
+
+class Bench:
+    """Both sides on the model file of one order. llama-server has its servers one per set of flags, as the tables need."""
+
+    def __init__(self, options, order):
+        self.options = options
+        self.order = order
+        self.model = options.folder / f"ds2-small-Q4_K_M-{order}.gguf"
+        if not self.model.exists():
+            subprocess.run([options.build / "bin/hearth-bench-model", "ds2-small:Q4_K_M", self.model,
+                            typed_text.ROOT / "models/default.gguf", order], check=True)  # fmt: skip
+        self.peer_flags = ["--spm-infill"] if order == "suffix-first" else []
+        self.hearth = Hearth(options.build, self.model, options.threads, AS_ASKED)
+        tokens_each = LONG_PREFIX + SUFFIX + typed_text.TYPED_TOKENS
+        self.tokens = typed_text.words(options.build, self.model, (options.clients + 1) * tokens_each)
+
+    def place(self, number, prefix_tokens=PREFIX):
+        return typed_text.Place(self.tokens, number, prefix_tokens, SUFFIX)
+
+    def start_peer(self, context, flags=(), editors=1):
+        if not self.options.peer:
+            return None
+        return LlamaServer(self.options.peer, self.model, self.options.threads, context,
+                           [*self.peer_flags, *flags], editors)  # fmt: skip
+
+    def sides(self, peer):
+        return [self.hearth] + ([peer] if peer else [])
+
+    def stop(self):
+        self.hearth.stop()
+
+
+def suggestion_row(bench, what, documents, flags=()):
+    peer = bench.start_peer(8192, flags)
+    editors = [side.editor() for side in bench.sides(peer)]
+    answers = {editor: [] for editor in editors}
+    for editor in editors:
+        warm(editor, documents[0])
+    for number, document in enumerate(documents[1:]):
+        for editor in in_turns(number, editors):
+            time.sleep(bench.options.pause_s)  # threads of the other that still spin have gone to sleep
+            answers[editor].append(editor.complete(document))
+    cells, medians = [], []
+    for editor in editors:
+        measured = answers[editor]
+        times = [answer.ms for answer in measured]
+        computed = statistics.median(answer.computed for answer in measured)
+        medians.append(statistics.median(times))
+        cells.append(f"{medians[-1]:.0f} ({min(times):.0f} to {max(times):.0f}); {computed:.0f}{short_text(measured)}")
+        editor.close()
+    ratio = f"{medians[1] / medians[0]:.2f}" if peer else ""
+    print(f"| {bench.order}, {what} | {' | '.join(cells if peer else [*cells, MISSING])} | {ratio} |", flush=True)
+    memory = [side.resident_mib() for side in bench.sides(peer)]
+    if peer:
+        peer.stop()
+    return memory
+
+
+def suggestions(benches, options):
+    print(f"\nWhole suggestion of {TOKENS} tokens, ms: median (spread) of {options.keys}; tokens of the prompt that were computed\n")
+    print("| order, what | hearth | llama-server | ratio |\n| --- | --- | --- | --- |")
+    memory = []
+    for bench in benches:
+        place = bench.place(0)
+        memory.append(suggestion_row(bench, "a key", place.keys(options.keys)))
+        suggestion_row(bench, f"an edit {typed_text.LINES_ABOVE} lines above", place.edits(options.keys))
+        long_place = bench.place(0, LONG_PREFIX)
+        keys = long_place.keys(options.long_keys)
+        suggestion_row(bench, f"a key, prefix of {LONG_PREFIX}, median of {options.long_keys}", keys)
+        if options.peer:
+            suggestion_row(bench, "the same with --cache-reuse 256", keys, ["--cache-reuse", "256"])
+    print("\nResident after the keys, MiB: all; without the mapped model file\n")
+    print("| order | hearth | llama-server |\n| --- | --- | --- |")
+    for bench, sides in zip(benches, memory):
+        cells = [f"{in_all:.0f}; {beside:.0f}" for in_all, beside in sides] + [MISSING]
+        print(f"| {bench.order} | {' | '.join(cells[:2])} |", flush=True)
+
+
+def type_together(editors, documents):
+    """Each editor sends its documents, one when the one before is answered. Answers and tokens/s of all together."""
+    answers = [[] for _ in editors]
+
+    def type_all(index):
+        for document in documents[index]:
+            answers[index].append(editors[index].complete(document))
+
+    threads = [threading.Thread(target=type_all, args=(index,)) for index in range(len(editors))]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took_s = time.perf_counter() - begin
+    flat = [answer for each in answers for answer in each]
+    return flat, sum(answer.tokens for answer in flat) / took_s
+
+
+def clients_row(bench, options):
+    peer = bench.start_peer(4096 * options.clients, editors=options.clients)
+    keys_each = options.blocks * options.keys_of_block
+    documents = [bench.place(number).keys(keys_each) for number in range(options.clients)]
+    sides = [[side.editor(number) for number in range(options.clients)] for side in bench.sides(peer)]
+    for editors in sides:
+        for editor, own in zip(editors, documents):
+            warm(editor, own[0])
+    answers = [[] for _ in sides]
+    rates = [[] for _ in sides]
+    for block in range(options.blocks):
+        begin = 1 + block * options.keys_of_block
+        typed = [own[begin : begin + options.keys_of_block] for own in documents]
+        for index in in_turns(block, list(range(len(sides)))):
+            time.sleep(bench.options.pause_s)
+            block_answers, rate = type_together(sides[index], typed)
+            answers[index] += block_answers
+            rates[index].append(rate)
+    cells = []
+    for rate, answer in zip(rates, answers):
+        times = [each.ms for each in answer]
+        cells.append(f"{statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f}); "
+                     f"{statistics.median(times):.0f}, {p95(times):.0f}{short_text(answer)}")  # fmt: skip
+    ratio = f"{statistics.median(a / b for a, b in zip(*rates)):.2f}" if peer else ""
+    print(f"| {bench.order} | {' | '.join(cells if peer else [*cells, MISSING])} | {ratio} |", flush=True)
+    for editor in (editor for editors in sides for editor in editors):
+        editor.close()
+    if peer:
+        peer.stop()
+
+
+def clients(benches, options):
+    print(f"\n{options.clients} editors that type, {options.blocks} blocks of {options.keys_of_block} keys each: tokens/s of all "
+          "together, median (spread) of the blocks; a suggestion in ms, median, p95; the ratio is of tokens/s\n")  # fmt: skip
+    print("| order | hearth | llama-server | ratio |\n| --- | --- | --- | --- |")
+    for bench in benches:
+        clients_row(bench, options)
+
+
+class Chat(threading.Thread):
+    """Asks for one long answer after the other until it is stopped."""
+
+    def __init__(self, editor, document):
+        super().__init__()
+        self.editor = editor
+        self.document = document
+        self.tokens = 0
+        self.is_over = False
+        self.fault = None
+
+    def run(self):
+        try:
+            while not self.is_over:
+                self.tokens += self.editor.chat(self.document).tokens
+        except Exception as fault:  # the connection is closed under it at the end
+            self.fault = fault
+
+    def stop(self):
+        if self.fault and not self.is_over:
+            raise self.fault
+        self.is_over = True
+        self.editor.close()
+        self.join()
+
+
+class ChatSide:
+    def __init__(self, side, document):
+        self.side = side
+        self.document = document
+        self.typist = side.editor(0)
+        self.alone, self.beside = [], []
+        self.chat_rates = []
+        side.editor(1).chat(document)  # from here on its prompt is in the cache
+
+    def block(self, documents, pause_s):
+        time.sleep(pause_s)
+        self.alone += [self.typist.complete(each) for each in documents[: len(documents) // 2]]
+        chat = Chat(self.side.editor(1), self.document)
+        chat.start()
+        time.sleep(0.5)
+        begin = time.perf_counter()
+        self.beside += [self.typist.complete(each) for each in documents[len(documents) // 2 :]]
+        self.chat_rates.append(chat.tokens / (time.perf_counter() - begin))
+        chat.stop()
+
+    def print_row(self, name):
+        alone, beside = ([answer.ms for answer in answers] for answers in (self.alone, self.beside))
+        print(f"| {name} | {statistics.median(alone):.0f}, {p95(alone):.0f} | {statistics.median(beside):.0f}, {p95(beside):.0f} "
+              f"| {p95(beside) / p95(alone):.2f} | {statistics.median(self.chat_rates):.0f} "
+              f"{short_text(self.alone + self.beside)} |", flush=True)  # fmt: skip
+
+
+def chat_rows(bench, options):
+    peer = bench.start_peer(16384, editors=2)
+    document = bench.place(1, CHAT_PREFIX).keys(0)[0]
+    sides = [ChatSide(side, document) for side in bench.sides(peer)]
+    keys = bench.place(0).keys(2 * options.chat_blocks * options.chat_keys)
+    for side in sides:
+        warm(side.typist, keys[0])
+    for block in range(options.chat_blocks):
+        begin = 1 + block * 2 * options.chat_keys
+        for side in in_turns(block, sides):
+            side.block(keys[begin : begin + 2 * options.chat_keys], options.pause_s)
+    for side, name in zip(sides, ["hearth", "llama-server"]):
+        side.print_row(f"{bench.order}, {name}")
+        side.typist.close()
+    if not peer:
+        print(f"| {bench.order}, llama-server | {MISSING} | | | |")
+    if peer:
+        peer.stop()
+
+
+def chat(benches, options):
+    print(f"\nKeys alone and beside a chat, {options.chat_blocks} blocks of {options.chat_keys} each: a suggestion in ms, median, p95; "
+          "tokens/s of the answers that the chat finished\n")  # fmt: skip
+    print("| order | alone | beside a chat | p95 grows by | the chat |\n| --- | --- | --- | --- | --- |")
+    for bench in benches:
+        chat_rows(bench, options)
+
+
+TABLES = {"suggestions": suggestions, "clients": clients, "chat": chat}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tables", default=",".join(TABLES))
+    parser.add_argument("--orders", default="prefix-first,suffix-first")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--keys", type=int, default=15, help="of a row of suggestions")
+    parser.add_argument("--long-keys", type=int, default=7, help="of a row with the longer prefix")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=7, help="of keys of all clients")
+    parser.add_argument("--keys-of-block", type=int, default=1, help="of each client")
+    parser.add_argument("--chat-blocks", type=int, default=4)
+    parser.add_argument("--chat-keys", type=int, default=10, help="of a block, alone and beside the chat each")
+    parser.add_argument("--pause-s", type=float, default=0.05, help="between the two sides")
+    options = parser.parse_args()
+    options.peer = os.environ.get("HEARTH_PEER")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    print(f"{datetime.date.today()}, {machine()}, {options.threads} threads, ds2-small Q4_K_M, prefix of {PREFIX} tokens and suffix "
+          f"of {SUFFIX}; {peer_version(options.peer) if options.peer else 'no HEARTH_PEER'}")  # fmt: skip
+    benches = []
+    try:
+        for order in options.orders.split(","):
+            benches.append(Bench(options, order))
+        for table in options.tables.split(","):
+            TABLES[table](benches, options)
+    finally:
+        for bench in benches:
+            bench.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
