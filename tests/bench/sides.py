@@ -5,6 +5,7 @@ the last of the answer. hearth is reached through the bridge that an editor star
 connection per editor that is kept open. The text goes with every request, to both.
 """
 
+import atexit
 import http.client
 import json
 import os
@@ -22,6 +23,8 @@ PATIENCE_S = 120
 
 
 class Document(NamedTuple):
+    """ASCII: a character is a byte."""
+
     prefix: str
     suffix: str
 
@@ -74,6 +77,7 @@ class Hearth:
         self.started = time.perf_counter()
         self.process = subprocess.Popen([self.program, "serve", "--model", model, "--threads", str(threads)],
                                         env=self.environment, stderr=subprocess.DEVNULL)  # fmt: skip
+        atexit.register(self.process.kill)
         await_true("hearth serve", self.is_ready)
 
     def is_ready(self):
@@ -128,11 +132,10 @@ class HearthEditor:
                 return answer
 
     def ask(self, method, document, begin):
-        begin_time = time.perf_counter()
-        prefix = document.prefix.encode()
+        sent = time.perf_counter()
         answer = self.call(method, {"path": self.path, "language": "cpp", "text": document.prefix + document.suffix,
-                                    "begin_byte": begin, "end_byte": len(prefix)})  # fmt: skip
-        ms = (time.perf_counter() - begin_time) * 1000
+                                    "begin_byte": begin, "end_byte": len(document.prefix)})  # fmt: skip
+        ms = (time.perf_counter() - sent) * 1000
         result = answer.get("result")
         if result is None:  # no answer in hearth's own time
             return Answer(ms)
@@ -140,7 +143,7 @@ class HearthEditor:
         return Answer(ms, result["tokens"], computed, result["first_token_ms"])
 
     def complete(self, document):
-        return self.ask("hearth/complete", document, len(document.prefix.encode()))
+        return self.ask("hearth/complete", document, len(document.prefix))
 
     def chat(self, document):
         """Explains the whole prefix."""
@@ -161,6 +164,7 @@ class LlamaServer:
             [Path(folder) / "llama-server", "-m", model, "-t", str(threads), "-c", str(context), "-np", str(editors),
              "--host", "127.0.0.1", "--port", str(self.port), *flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        atexit.register(self.process.kill)
         await_true("llama-server", self.is_ready)
 
     def is_ready(self):
@@ -190,12 +194,12 @@ class LlamaEditor:
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def ask(self, path, tokens, parts):
-        begin = time.perf_counter()
+        sent = time.perf_counter()
         body = {"n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": True, "stream": False,
                 "id_slot": self.slot, **parts}  # fmt: skip
         self.connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = json.loads(self.connection.getresponse().read())
-        ms = (time.perf_counter() - begin) * 1000
+        ms = (time.perf_counter() - sent) * 1000
         if "timings" not in answer:
             raise RuntimeError(f"llama-server: {answer}")
         return Answer(ms, answer["timings"]["predicted_n"], answer["timings"]["prompt_n"])

@@ -34,9 +34,9 @@ class Place:
         self.typed = "".join(tokens[middle:after])
         self.suffix = "\n" + "".join(tokens[after : after + suffix_tokens])
 
-    def keys(self, count):
-        """The prefix grows by one to three characters each time; the first document is to be asked for unmeasured."""
-        ends = [sum(1 + i % 3 for i in range(key)) for key in range(count + 1)]
+    def keys(self, count, characters_max=3):
+        """The prefix grows by one to `characters_max` each time; the first document is to be asked for unmeasured."""
+        ends = [sum(1 + i % characters_max for i in range(key)) for key in range(count + 1)]
         return [Document(self.prefix + self.typed[:end], self.suffix) for end in ends]
 
     def edits(self, count):
