@@ -110,11 +110,12 @@ class Comparison:
         nothing = array.array("f", bytes(4 * width))
         errors = []
         same = 0
+        in_all = math.dist(ours, theirs) / math.dist(theirs, array.array("f", bytes(4 * len(theirs))))
         for at in range(0, len(theirs), width):
             a, b = ours[at : at + width], theirs[at : at + width]
             errors.append(math.dist(a, b) / math.dist(b, nothing))
             same += max(range(width), key=a.__getitem__) == max(range(width), key=b.__getitem__)
-        print(f"| {name} | {statistics.median(errors):.6f} | {max(errors):.6f} | {same} of {len(errors)} |", flush=True)
+        print(f"| {name} | {statistics.median(errors):.6f} | {max(errors):.6f} | {in_all:.6f} | {same} of {len(errors)} |", flush=True)
 
 
 def main():
@@ -134,7 +135,7 @@ def main():
     comparison = Comparison(options)
     print(f"{datetime.date.today()}, {machine()}; {peer_version(options.peer)} with {' '.join(EXACT)}; ds2-small, "
           f"{options.tokens} positions of C++\n")  # fmt: skip
-    print("| relative L2 | median | largest | same first choice |\n| --- | --- | --- | --- |")
+    print("| relative L2 of a position | median | largest | of all together | same first choice |\n| --- | --- | --- | --- | --- |")
     for kind in options.types.split(","):
         exact = comparison.dequantised(kind)
         tokens, theirs = comparison.theirs(exact)

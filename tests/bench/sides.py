@@ -217,8 +217,8 @@ class LlamaEditor:
 
 
 def peer_version(folder):
-    """What llama-server says of itself, in one line."""
-    said = subprocess.run([Path(folder) / "llama-server", "--version"], capture_output=True, text=True)
+    """What its programs say of themselves, in one line."""
+    said = subprocess.run([Path(folder) / "llama-bench", "--version"], capture_output=True, text=True)
     lines = (said.stdout + said.stderr).splitlines()
     return "llama.cpp, " + "; ".join(line for line in lines if line.startswith(("version", "built")))
 
