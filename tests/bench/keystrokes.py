@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import typed_text
@@ -39,7 +40,7 @@ def short_text(answers):
 
 
 class Bench:
-    """Both sides on the model file of one order. llama-server has its servers one per set of flags, as the tables need."""
+    """The model file of one order, and texts to type into. Both sides are started anew for each row: nothing is in a cache."""
 
     def __init__(self, options, order):
         self.options = options
@@ -48,30 +49,37 @@ class Bench:
         if not self.model.exists():
             subprocess.run([options.build / "bin/hearth-bench-model", "ds2-small:Q4_K_M", self.model,
                             typed_text.ROOT / "models/default.gguf", order], check=True)  # fmt: skip
-        self.peer_flags = ["--spm-infill"] if order == "suffix-first" else []
-        self.hearth = Hearth(options.build, self.model, options.threads, AS_ASKED)
         tokens_each = LONG_PREFIX + SUFFIX + typed_text.TYPED_TOKENS
         self.tokens = typed_text.words(options.build, self.model, (options.clients + 1) * tokens_each)
 
     def place(self, number, prefix_tokens=PREFIX):
         return typed_text.Place(self.tokens, number, prefix_tokens, SUFFIX)
 
-    def start_peer(self, context, flags=(), editors=1):
-        if not self.options.peer:
-            return None
-        return LlamaServer(self.options.peer, self.model, self.options.threads, context,
-                           [*self.peer_flags, *flags], editors)  # fmt: skip
+    def start(self, context, flags=(), editors=1):
+        """hearth, and llama-server where there is one, with room for `context` tokens of all editors."""
+        options = self.options
+        sides = [Hearth(options.build, self.model, options.threads, AS_ASKED)]
+        if options.peer:
+            order = ["--spm-infill"] if self.order == "suffix-first" else []
+            sides.append(LlamaServer(options.peer, self.model, options.threads, context, [*order, *flags], editors))
+        return sides
 
-    def sides(self, peer):
-        return [self.hearth] + ([peer] if peer else [])
 
-    def stop(self):
-        self.hearth.stop()
+def stop(sides):
+    for side in sides:
+        side.stop()
+
+
+def print_row(name, cells, ratio):
+    """One cell per side."""
+    both = cells if len(cells) == 2 else [*cells, MISSING]
+    print(f"| {name} | {' | '.join(both)} | {'' if ratio is None else f'{ratio:.2f}'} |", flush=True)
 
 
 def suggestion_row(bench, what, documents, flags=()):
-    peer = bench.start_peer(8192, flags)
-    editors = [side.editor() for side in bench.sides(peer)]
+    """Returns what memory each side has taken by then."""
+    sides = bench.start(8192, flags)
+    editors = [side.editor() for side in sides]
     answers = {editor: [] for editor in editors}
     for editor in editors:
         warm(editor, documents[0])
@@ -80,18 +88,14 @@ def suggestion_row(bench, what, documents, flags=()):
             time.sleep(bench.options.pause_s)  # threads of the other that still spin have gone to sleep
             answers[editor].append(editor.complete(document))
     cells, medians = [], []
-    for editor in editors:
-        measured = answers[editor]
+    for measured in answers.values():
         times = [answer.ms for answer in measured]
         computed = statistics.median(answer.computed for answer in measured)
         medians.append(statistics.median(times))
         cells.append(f"{medians[-1]:.0f} ({min(times):.0f} to {max(times):.0f}); {computed:.0f}{short_text(measured)}")
-        editor.close()
-    ratio = f"{medians[1] / medians[0]:.2f}" if peer else ""
-    print(f"| {bench.order}, {what} | {' | '.join(cells if peer else [*cells, MISSING])} | {ratio} |", flush=True)
-    memory = [side.resident_mib() for side in bench.sides(peer)]
-    if peer:
-        peer.stop()
+    print_row(f"{bench.order}, {what}", cells, medians[-1] / medians[0] if len(medians) == 2 else None)
+    memory = [side.resident_mib() for side in sides]
+    stop(sides)
     return memory
 
 
@@ -103,8 +107,7 @@ def suggestions(benches, options):
         place = bench.place(0)
         memory.append(suggestion_row(bench, "a key", place.keys(options.keys)))
         suggestion_row(bench, f"an edit {typed_text.LINES_ABOVE} lines above", place.edits(options.keys))
-        long_place = bench.place(0, LONG_PREFIX)
-        keys = long_place.keys(options.long_keys)
+        keys = bench.place(0, LONG_PREFIX).keys(options.long_keys)
         suggestion_row(bench, f"a key, prefix of {LONG_PREFIX}, median of {options.long_keys}", keys)
         if options.peer:
             suggestion_row(bench, "the same with --cache-reuse 256", keys, ["--cache-reuse", "256"])
@@ -112,44 +115,33 @@ def suggestions(benches, options):
     print("| order | hearth | llama-server |\n| --- | --- | --- |")
     for bench, sides in zip(benches, memory):
         cells = [f"{in_all:.0f}; {beside:.0f}" for in_all, beside in sides] + [MISSING]
-        print(f"| {bench.order} | {' | '.join(cells[:2])} |", flush=True)
+        print(f"| {bench.order} | {' | '.join(cells[:2])} |")
 
 
 def type_together(editors, documents):
     """Each editor sends its documents, one when the one before is answered. Answers and tokens/s of all together."""
-    answers = [[] for _ in editors]
-
-    def type_all(index):
-        for document in documents[index]:
-            answers[index].append(editors[index].complete(document))
-
-    threads = [threading.Thread(target=type_all, args=(index,)) for index in range(len(editors))]
     begin = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(editors)) as pool:
+        answers = list(pool.map(lambda editor, own: [editor.complete(each) for each in own], editors, documents))
     took_s = time.perf_counter() - begin
-    flat = [answer for each in answers for answer in each]
+    flat = [answer for own in answers for answer in own]
     return flat, sum(answer.tokens for answer in flat) / took_s
 
 
 def clients_row(bench, options):
-    peer = bench.start_peer(4096 * options.clients, editors=options.clients)
-    keys_each = options.blocks * options.keys_of_block
-    documents = [bench.place(number).keys(keys_each) for number in range(options.clients)]
-    sides = [[side.editor(number) for number in range(options.clients)] for side in bench.sides(peer)]
-    for editors in sides:
+    sides = bench.start(4096 * options.clients, editors=options.clients)
+    documents = [bench.place(number).keys(options.blocks * options.keys_of_block) for number in range(options.clients)]
+    all_editors = [[side.editor(number) for number in range(options.clients)] for side in sides]
+    for editors in all_editors:
         for editor, own in zip(editors, documents):
             warm(editor, own[0])
-    answers = [[] for _ in sides]
-    rates = [[] for _ in sides]
+    answers, rates = [[] for _ in sides], [[] for _ in sides]
     for block in range(options.blocks):
         begin = 1 + block * options.keys_of_block
         typed = [own[begin : begin + options.keys_of_block] for own in documents]
         for index in in_turns(block, list(range(len(sides)))):
-            time.sleep(bench.options.pause_s)
-            block_answers, rate = type_together(sides[index], typed)
+            time.sleep(options.pause_s)
+            block_answers, rate = type_together(all_editors[index], typed)
             answers[index] += block_answers
             rates[index].append(rate)
     cells = []
@@ -157,12 +149,8 @@ def clients_row(bench, options):
         times = [each.ms for each in answer]
         cells.append(f"{statistics.median(rate):.1f} ({min(rate):.1f} to {max(rate):.1f}); "
                      f"{statistics.median(times):.0f}, {p95(times):.0f}{short_text(answer)}")  # fmt: skip
-    ratio = f"{statistics.median(a / b for a, b in zip(*rates)):.2f}" if peer else ""
-    print(f"| {bench.order} | {' | '.join(cells if peer else [*cells, MISSING])} | {ratio} |", flush=True)
-    for editor in (editor for editors in sides for editor in editors):
-        editor.close()
-    if peer:
-        peer.stop()
+    print_row(bench.order, cells, statistics.median(a / b for a, b in zip(*rates)) if len(rates) == 2 else None)
+    stop(sides)
 
 
 def clients(benches, options):
@@ -232,9 +220,9 @@ class ChatSide:
 
 
 def chat_rows(bench, options):
-    peer = bench.start_peer(16384, editors=2)
+    started = bench.start(16384, editors=2)
     document = bench.place(1, CHAT_PREFIX).keys(0)[0]
-    sides = [ChatSide(side, document) for side in bench.sides(peer)]
+    sides = [ChatSide(side, document) for side in started]
     # One character a key: llama-server cuts a prefix of more than 1,536 tokens and then loses its cache.
     keys = bench.place(0).keys(2 * options.chat_blocks * options.chat_keys, characters_max=1)
     for side in sides:
@@ -245,11 +233,9 @@ def chat_rows(bench, options):
             side.block(keys[begin : begin + 2 * options.chat_keys], options.pause_s)
     for side, name in zip(sides, ["hearth", "llama-server"]):
         side.print_row(f"{bench.order}, {name}")
-        side.typist.close()
-    if peer:
-        peer.stop()
-    else:
+    if len(sides) == 1:
         print(f"| {bench.order}, llama-server | {MISSING} | | | |")
+    stop(started)
 
 
 def chat(benches, options):
@@ -275,23 +261,17 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--blocks", type=int, default=7, help="of keys of all clients")
     parser.add_argument("--keys-of-block", type=int, default=1, help="of each client")
-    parser.add_argument("--chat-blocks", type=int, default=3)
-    parser.add_argument("--chat-keys", type=int, default=13, help="of a block, alone and beside the chat each")
+    parser.add_argument("--chat-blocks", type=int, default=2)
+    parser.add_argument("--chat-keys", type=int, default=20, help="of a block, alone and beside the chat each")
     parser.add_argument("--pause-s", type=float, default=0.05, help="between the two sides")
     options = parser.parse_args()
     options.peer = os.environ.get("HEARTH_PEER")
     options.folder.mkdir(parents=True, exist_ok=True)
     print(f"{datetime.date.today()}, {machine()}, {options.threads} threads, ds2-small Q4_K_M, prefix of {PREFIX} tokens and suffix "
           f"of {SUFFIX}; {peer_version(options.peer) if options.peer else 'no HEARTH_PEER'}")  # fmt: skip
-    benches = []
-    try:
-        for order in options.orders.split(","):
-            benches.append(Bench(options, order))
-        for table in options.tables.split(","):
-            TABLES[table](benches, options)
-    finally:
-        for bench in benches:
-            bench.stop()
+    benches = [Bench(options, order) for order in options.orders.split(",")]
+    for table in options.tables.split(","):
+        TABLES[table](benches, options)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ connection per editor that is kept open. The text goes with every request, to bo
 """
 
 import atexit
+import contextlib
 import http.client
 import json
 import os
@@ -69,6 +70,7 @@ def resident_mib(pid, file):
 class Hearth:
     def __init__(self, build, model, threads, settings):
         self.model = model
+        self.editors = []
         self.program = Path(build) / "bin/hearth"
         self.folder = tempfile.mkdtemp()
         path = Path(self.folder) / "settings.json"
@@ -89,12 +91,15 @@ class Hearth:
         return (time.perf_counter() - self.started) * 1000
 
     def editor(self, number=0):
-        return HearthEditor(self.program, self.environment, f"file{number}.cpp")
+        self.editors.append(HearthEditor(self.program, self.environment, f"file{number}.cpp"))
+        return self.editors[-1]
 
     def resident_mib(self):
         return resident_mib(self.process.pid, self.model)
 
     def stop(self):
+        for editor in self.editors:
+            editor.close()
         self.process.terminate()
         self.process.wait()
         shutil.rmtree(self.folder)
@@ -192,14 +197,20 @@ class LlamaEditor:
     def __init__(self, port, slot):
         self.slot = slot
         self.connection = http.client.HTTPConnection("127.0.0.1", port)
+        self.asked = 0.0
 
     def ask(self, path, tokens, parts):
+        # llama-server hangs up after some seconds of silence. An editor that asks again would find out by itself.
+        if time.monotonic() - self.asked > 2:
+            self.connection.close()
+            self.connection.connect()
         sent = time.perf_counter()
         body = {"n_predict": tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": True, "stream": False,
                 "id_slot": self.slot, **parts}  # fmt: skip
         self.connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         answer = json.loads(self.connection.getresponse().read())
         ms = (time.perf_counter() - sent) * 1000
+        self.asked = time.monotonic()
         if "timings" not in answer:
             raise RuntimeError(f"llama-server: {answer}")
         return Answer(ms, answer["timings"]["predicted_n"], answer["timings"]["prompt_n"])
@@ -211,8 +222,9 @@ class LlamaEditor:
         return self.ask("/completion", CHAT_TOKENS, {"prompt": document.prefix})
 
     def close(self):
-        if self.connection.sock is not None:
-            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # the server has hung up
+            if self.connection.sock is not None:
+                self.connection.sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer
         self.connection.close()
 
 

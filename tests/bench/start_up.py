@@ -55,7 +55,6 @@ def main():
             editor.complete(document)
         for series, mib in zip((in_all, beside), hearth.resident_mib()):
             series.append(mib)
-        editor.close()
         hearth.stop()
     print(f"{datetime.date.today()}, {machine()}, {options.threads} threads, {options.model.name}, {options.rounds} starts; "
           f"memory after {options.keys} keys\n")  # fmt: skip
