@@ -1,6 +1,8 @@
 // What tests of attention share: a cache of random rows, on the device and for the reference.
 #pragma once
 
+#include <algorithm>
+
 #include "core/compute/half.h"
 #include "kernels/reference/operations.h"
 #include "tests/kernels/cuda/device_check.h"
@@ -32,22 +34,21 @@ struct Caches {
                 std::uint16_t* memory =
                     halves.data() + static_cast<std::size_t>(layer * kBlocks + b) * block;
                 for (std::int32_t slot = 0; slot < compute::kBlockTokens; ++slot) {
-                    fill(reference->key(layer, {b, slot}), memory + slot * key_dim, random);
-                    fill(reference->value(layer, {b, slot}),
-                         memory + compute::kBlockTokens * key_dim + slot * value_dim,
-                         random);
+                    std::uint16_t* key = memory + slot * key_dim;
+                    reference->store_key(layer, {b, slot}, fill(key, key_dim, random));
+                    std::uint16_t* value =
+                        memory + compute::kBlockTokens * key_dim + slot * value_dim;
+                    reference->store_value(layer, {b, slot}, fill(value, value_dim, random));
                 }
             }
         }
         device = std::make_unique<DeviceArray<std::uint16_t>>(halves);
     }
 
-    static void fill(std::span<float> row, std::uint16_t* halves, std::mt19937& random) {
-        const auto values = random_halves(row.size(), random);
-        for (std::size_t i = 0; i < row.size(); ++i) {
-            row[i] = values[i];
-            halves[i] = compute::float_to_half(values[i]);
-        }
+    static std::vector<float> fill(std::uint16_t* halves, std::int64_t dim, std::mt19937& random) {
+        auto values = random_halves(static_cast<std::size_t>(dim), random);
+        std::ranges::transform(values, halves, compute::float_to_half);
+        return values;
     }
 
     [[nodiscard]] CacheLayer layer() const {
