@@ -23,15 +23,18 @@ namespace fs = std::filesystem;
 constexpr const char* kText =
     "int add(int a, int b) {\n    return \n}\n\nint twice(int a) {\n    return add(a, a)\n}\n";
 
-/// The value of "text" in one line of JSON from the command line, still escaped.
+/// The value of "text" in one line of JSON from the command line; of escapes only quotes and
+/// backslashes are undone.
 std::string text_of(const std::string& json) {
     const std::string key = "\"text\":\"";
     const std::size_t begin = json.find(key) + key.size();
-    std::size_t end = begin;
-    while (json[end] != '"') {
-        end += json[end] == '\\' ? 2 : 1;
+    std::string text;
+    for (std::size_t i = begin; json.at(i) != '"'; ++i) {
+        const bool is_quoting = json[i] == '\\' && (json.at(i + 1) == '"' || json[i + 1] == '\\');
+        if (is_quoting) ++i;
+        text += json[i];
     }
-    return json.substr(begin, end - begin);
+    return text;
 }
 
 std::string without_spaces(std::string text) {
