@@ -400,24 +400,9 @@ struct PanelDot {
         alignas(64) Totals totals[kPanelTokens] = {};
         const void* const* x = call.activations + first;
         for (std::int64_t g = 0; g < groups; ++g) {
-            int t = 0;
-            for (; t + kTileTokens <= count; t += kTileTokens) {
-                Type::template add_group<kTileTokens>(
-                    panels[g], blocks_in(g), x + t, g, totals + t);
-            }
-            switch (count - t) {
-                case 3:
-                    Type::template add_group<3>(panels[g], blocks_in(g), x + t, g, totals + t);
-                    break;
-                case 2:
-                    Type::template add_group<2>(panels[g], blocks_in(g), x + t, g, totals + t);
-                    break;
-                case 1:
-                    Type::template add_group<1>(panels[g], blocks_in(g), x + t, g, totals + t);
-                    break;
-                default:
-                    break;
-            }
+            for_tiles(count, [&]<int kCount>(std::int64_t t) {
+                Type::template add_group<kCount>(panels[g], blocks_in(g), x + t, g, totals + t);
+            });
         }
         for (int t = 0; t < count; ++t) {
             Type::finish(totals[t], call.out + (first + t) * call.out_stride + first_row);

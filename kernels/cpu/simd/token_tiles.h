@@ -12,23 +12,30 @@ namespace {
 /// Tokens whose dot products share the loads of one row of weights.
 constexpr int kTileTokens = 4;
 
-/// Calls Tile::run<n>(call, first token) for tiles of four tokens and a rest of fewer.
-template <typename Tile>
-inline void for_token_tiles(const DotCall& call) {
+/// Calls visit<n>(first token) for tiles of four of `tokens` and a rest of fewer.
+template <typename Visit>
+inline void for_tiles(std::int64_t tokens, const Visit& visit) {
     std::int64_t t = 0;
-    for (; t + kTileTokens <= call.tokens; t += kTileTokens) {
-        Tile::template run<kTileTokens>(call, t);
+    for (; t + kTileTokens <= tokens; t += kTileTokens) {
+        visit.template operator()<kTileTokens>(t);
     }
-    switch (call.tokens - t) {
+    switch (tokens - t) {
         case 3:
-            return Tile::template run<3>(call, t);
+            return visit.template operator()<3>(t);
         case 2:
-            return Tile::template run<2>(call, t);
+            return visit.template operator()<2>(t);
         case 1:
-            return Tile::template run<1>(call, t);
+            return visit.template operator()<1>(t);
         default:
             return;
     }
+}
+
+/// Calls Tile::run<n>(call, first token) for the call's tokens.
+template <typename Tile>
+inline void for_token_tiles(const DotCall& call) {
+    for_tiles(call.tokens,
+              [&]<int kCount>(std::int64_t first) { Tile::template run<kCount>(call, first); });
 }
 
 /// What Tile::run has in hand: the row's bytes, and where its results go.
