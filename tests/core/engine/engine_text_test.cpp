@@ -44,7 +44,7 @@ TEST_CASE(
         fixture.control.hold();
         std::deque<Answer> answers(9);
         fixture.submit(request_of({3}, 1), answers[8]);
-        fixture.control.wait_for_steps(1);
+        fixture.control.wait_until_held();
         for (std::int32_t i = 0; i < 8; ++i) {
             // Half of them with the same head, all of different lengths.
             Request other = request;

@@ -74,6 +74,13 @@ class ToyControl {
             changed_.wait(mutex_);
         }
     }
+    /// Waits until the engine waits for a permit: what is submitted from now on comes together.
+    void wait_until_held() {
+        const LockGuard lock(mutex_);
+        while (!is_waiting_) {
+            changed_.wait(mutex_);
+        }
+    }
     /// The next step returns this error.
     void fail_next(Error error) {
         const LockGuard lock(mutex_);
@@ -114,6 +121,7 @@ class ToyControl {
     mutable Mutex mutex_;
     ConditionVariable changed_;
     bool is_held_ = false;
+    bool is_waiting_ = false;
     std::size_t memory_ = 0;
     int permits_ = 0;
     std::vector<Step> steps_;
@@ -244,16 +252,22 @@ class ToyProgram final : public compute::Program, public compute::StepQueue {
 
     /// False when the step is no longer wanted.
     bool wait_for_permit(const compute::StepWatch* watch) HEARTH_REQUIRES(control_.mutex_) {
+        control_.is_waiting_ = true;
+        control_.changed_.notify_all();
         while (control_.is_held_ && control_.permits_ == 0) {
             if (watch == nullptr) {
                 control_.changed_.wait(control_.mutex_);
                 continue;
             }
             // Nobody tells of a flag that was raised.
-            if (watch->is_unwanted()) return false;
+            if (watch->is_unwanted()) {
+                control_.is_waiting_ = false;
+                return false;
+            }
             const TimePoint soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
             control_.changed_.wait_until(control_.mutex_, soon);
         }
+        control_.is_waiting_ = false;
         if (control_.is_held_) --control_.permits_;
         return watch == nullptr || !watch->is_unwanted();
     }
