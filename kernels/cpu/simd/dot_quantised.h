@@ -7,8 +7,7 @@
 //
 // Ints has
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers
-//   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight
-//   sums
+//   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight sums
 //       of products, each times its 6- or 8-bit scale
 #pragma once
 
@@ -184,7 +183,7 @@ struct Tile32 {
                                  const Q8Group* const* tokens,
                                  std::int64_t g,
                                  __m256* totals) {
-        // Few rows end in a group of more than half its blocks; those of a narrow head do.
+        // The rows of a narrow head fill at most half a group.
         if (count <= kBlocksPerGroup / 2) {
             add_blocks<kCount, kBlocksPerGroup / 2>(blocks, count, tokens, g, totals);
         } else {

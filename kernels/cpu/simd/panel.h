@@ -397,7 +397,8 @@ struct PanelDot {
     }
 
     void multiply(std::int64_t first_row, std::int64_t first, int count) const {
-        alignas(64) Totals totals[kPanelTokens] = {};
+        alignas(64) Totals totals[kPanelTokens];
+        __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(count));
         const void* const* x = call.activations + first;
         for (std::int64_t g = 0; g < groups; ++g) {
             for_tiles(count, [&]<int kCount>(std::int64_t t) {
