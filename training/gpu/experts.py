@@ -91,7 +91,7 @@ def pick_product(device, dtype, log):
 def product_difference(product, device, dtype):
     """How far `product` and its gradients are from the loop's, relative, on uneven groups, one of them empty."""
     generator = torch.Generator().manual_seed(1)
-    sizes = torch.tensor([96, 0, 40, 120])
+    sizes = torch.tensor([97, 0, 38, 121])
     rows = torch.randn(int(sizes.sum()), 64, generator=generator).to(device, dtype)
     weights = torch.randn(4, 128, 64, generator=generator).to(device, dtype)
     ends = torch.cumsum(sizes, 0).to(device, torch.int32)
@@ -107,11 +107,19 @@ def product_difference(product, device, dtype):
     return max(float((found - right).norm() / right.norm()) for found, right in pairs)
 
 
-def routed_experts(rows, chosen, weights, matrices, product):
-    """Sum over the chosen experts of weight * down(silu(gate(x)) * up(x)).   Returns (out (N, d), load (E))."""
+def gated(gate, up):
+    return F.silu(gate) * up
+
+
+def weighed(out, weights, base):
+    """base (N, d) and the sum of the chosen experts' outputs (N, k, d) by their weights (N, k)."""
+    return base + (out.float() * weights.unsqueeze(2)).sum(dim=1).to(base.dtype)
+
+
+def routed_experts(rows, chosen, matrices, product, gate_with):
+    """down(silu(gate(x)) * up(x)) of each chosen expert.   Returns (out (N, k, d), load (E)).   gate_with: gated."""
     gate, up, down = matrices
     order = Order(chosen, gate.shape[0])
     spread = Spread.apply(rows, order)
-    inner = F.silu(product(spread, gate, order.ends)) * product(spread, up, order.ends)
-    out = Gather.apply(product(inner, down, order.ends), order)
-    return torch.einsum("nkd,nk->nd", out, weights.to(out.dtype)), order.load
+    inner = gate_with(product(spread, gate, order.ends), product(spread, up, order.ends))
+    return Gather.apply(product(inner, down, order.ends), order), order.load

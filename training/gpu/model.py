@@ -10,6 +10,11 @@ from rounding import Rounded
 from shape import layout
 
 HEAD_ROWS = 8192  # tokens whose logits exist at one time
+ATTENTION = ("attn_norm", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b",
+             "attn_v_b", "attn_output")  # fmt: skip
+DENSE = ("ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
+BEFORE_EXPERTS = ("ffn_norm", "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp", "ffn_gate_inp")
+EXPERTS = ("ffn_gate_exps", "ffn_up_exps", "ffn_down_exps")
 
 
 def initial_weights(shape, seed):
@@ -51,14 +56,22 @@ class Model:
         self.device = device
         self.compute = compute
         self.product = experts.pick_product(device, compute, log)
-        self.attention = self._attention  # may be replaced by its compiled twin
-        self.feed_forward = _feed_forward
+        self._plain = {
+            "attention": self._attention, "dense": self._dense, "before_experts": self._before_experts,
+            "gated": experts.gated, "weighed": experts.weighed,
+        }  # fmt: skip
+        self._compiled = {}
+        self._score_rows = score_rows
         self._angles = {}
 
     def compile(self):
-        """Compiles what has fixed shapes: attention and the dense feed-forward. Rounding and routing stay."""
-        self.attention = torch.compile(self._attention, dynamic=False)
-        self.feed_forward = torch.compile(_feed_forward, dynamic=False)
+        """Compiles what has fixed shapes, for training alone: sorting, grouped products and rounding stay as they are."""
+        self._compiled = {name: torch.compile(part, dynamic=False) for name, part in self._plain.items()}
+        self._score_rows = torch.compile(score_rows, dynamic=False)
+
+    def _part(self, name):
+        # Other graphs would be compiled for passes without gradients, which are few.
+        return self._compiled.get(name, self._plain[name]) if torch.is_grad_enabled() else self._plain[name]
 
     def prepared(self, weights, rounded):
         """Weights in the compute type. Experts are rounded first where `rounded`."""
@@ -77,20 +90,22 @@ class Model:
         x = F.embedding(tokens, ready["token_embd.weight"])
         loads = []
         for layer in range(s.layer_count):
-            w = {name[len(f"blk.{layer}.") :]: ready[name] for name in ready if name.startswith(f"blk.{layer}.")}
-            x = x + self.attention(w, x, cosine, sine)
-            h = rms_norm(x, w["ffn_norm.weight"], s.norm_epsilon)
+
+            def weights_of(names, layer=layer):
+                return [ready[f"blk.{layer}.{name}.weight"] for name in names]
+
+            x = self._part("attention")(weights_of(ATTENTION), x.view(*tokens.shape, s.hidden_dim), cosine, sine)
+            x = x.reshape(-1, s.hidden_dim)
             if layer < s.dense_layer_count:
-                x = x + self.feed_forward(h, w["ffn_gate.weight"], w["ffn_up.weight"], w["ffn_down.weight"])
+                x = self._part("dense")(weights_of(DENSE), x)
                 continue
-            shared = self.feed_forward(
-                h, w["ffn_gate_shexp.weight"], w["ffn_up_shexp.weight"], w["ffn_down_shexp.weight"]
-            )
-            routed, load = self._experts(w, h.reshape(-1, s.hidden_dim))
+            bias = ready[f"blk.{layer}.exp_probs_b.bias"].detach()
+            rows, base, chosen, shares = self._part("before_experts")(weights_of(BEFORE_EXPERTS), bias, x)
+            matrices = weights_of(EXPERTS)
+            out, load = experts.routed_experts(rows, chosen, matrices, self.product, self._part("gated"))
             loads.append(load)
-            x = x + shared + routed.view_as(x)
-        x = rms_norm(x, ready["output_norm.weight"], s.norm_epsilon)
-        return x.reshape(-1, s.hidden_dim), torch.stack(loads) if loads else None
+            x = self._part("weighed")(out, shares, base)
+        return rms_norm(x, ready["output_norm.weight"], s.norm_epsilon), torch.stack(loads) if loads else None
 
     def logits(self, weights, tokens, rounded=False):
         """(B * T, vocabulary), for comparison."""
@@ -103,34 +118,41 @@ class Model:
         """Mean cross-entropy in nats of targets that are not negative (plus z-loss), and the experts' load."""
         ready = self.prepared(weights, rounded)
         rows, load = self.hidden(ready, tokens)
-        return ChunkedLoss.apply(rows, ready["token_embd.weight"], targets.reshape(-1), z_loss), load
+        score = self._score_rows if torch.is_grad_enabled() else score_rows
+        return ChunkedLoss.apply(rows, ready["token_embd.weight"], targets.reshape(-1), z_loss, score), load
 
-    def _experts(self, w, rows):
-        s = self.shape
-        scores = torch.sigmoid(rows.float() @ w["ffn_gate_inp.weight"].t())
-        bias = w["exp_probs_b.bias"].detach()
-        chosen, weights = experts.route(scores, bias, s.experts_per_token, s.expert_weights_scale)
-        matrices = (w["ffn_gate_exps.weight"], w["ffn_up_exps.weight"], w["ffn_down_exps.weight"])
-        return experts.routed_experts(rows, chosen, weights, matrices, self.product)
-
-    def _attention(self, w, x, cosine, sine):
+    def _attention(self, weights, x, cosine, sine):
+        norm, query_a, query_norm, query_b, latent_a, latent_norm, key_b, value_b, output = weights
         s = self.shape
         batch, length, _ = x.shape
-        h = rms_norm(x, w["attn_norm.weight"], s.norm_epsilon)
-        query = rms_norm(h @ w["attn_q_a.weight"].t(), w["attn_q_a_norm.weight"], s.norm_epsilon)
-        query = (query @ w["attn_q_b.weight"].t()).view(batch, length, s.head_count, s.head_dim)
-        latent = h @ w["attn_kv_a_mqa.weight"].t()
-        normed = rms_norm(latent[..., : s.latent_rank], w["attn_kv_a_norm.weight"], s.norm_epsilon)
+        h = rms_norm(x, norm, s.norm_epsilon)
+        query = rms_norm(h @ query_a.t(), query_norm, s.norm_epsilon)
+        query = (query @ query_b.t()).view(batch, length, s.head_count, s.head_dim)
+        latent = h @ latent_a.t()
+        normed = rms_norm(latent[..., : s.latent_rank], latent_norm, s.norm_epsilon)
         rotated_key = rotate(latent[..., s.latent_rank :].unsqueeze(2), cosine, sine)
-        key_b = w["attn_k_b.weight"].permute(1, 0, 2).reshape(s.latent_rank, s.head_count * s.nope_dim)
+        key_b = key_b.permute(1, 0, 2).reshape(s.latent_rank, s.head_count * s.nope_dim)
         key = (normed @ key_b).view(batch, length, s.head_count, s.nope_dim)
-        value = normed @ w["attn_v_b.weight"].reshape(s.head_count * s.value_dim, s.latent_rank).t()
+        value = normed @ value_b.reshape(s.head_count * s.value_dim, s.latent_rank).t()
         value = value.view(batch, length, s.head_count, s.value_dim)
         query = torch.cat((query[..., : s.nope_dim], rotate(query[..., s.nope_dim :], cosine, sine)), dim=-1)
         key = torch.cat((key, rotated_key.expand(-1, -1, s.head_count, -1)), dim=-1)
         mixed = causal_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         mixed = mixed.transpose(1, 2).reshape(batch, length, s.head_count * s.value_dim)
-        return mixed @ w["attn_output.weight"].t()
+        return x + mixed @ output.t()
+
+    def _dense(self, weights, x):
+        norm, gate, up, down = weights
+        return x + _feed_forward(rms_norm(x, norm, self.shape.norm_epsilon), gate, up, down)
+
+    def _before_experts(self, weights, bias, x):
+        """x (N, d): the rows that experts read, what their sum is added to, who is chosen and with which share."""
+        norm, gate, up, down, router = weights
+        s = self.shape
+        rows = rms_norm(x, norm, s.norm_epsilon)
+        scores = torch.sigmoid(rows.float() @ router.t())
+        chosen, shares = experts.route(scores, bias, s.experts_per_token, s.expert_weights_scale)
+        return rows, x + _feed_forward(rows, gate, up, down), chosen, shares
 
     def _rotation(self, length):
         if length not in self._angles:
@@ -173,11 +195,22 @@ def _feed_forward(x, gate, up, down):
     return (F.silu(x @ gate.t()) * (x @ up.t())) @ down.t()
 
 
+def score_rows(logits, goal, weight, z_loss):
+    """(weighed sum of cross-entropy, gradient of that and of the z-loss by the logits in their type)."""
+    wide = logits.float()
+    partition = wide.logsumexp(dim=1)
+    loss = ((partition - wide.gather(1, goal).squeeze(1)) * weight).sum()
+    gradient = (wide - partition.unsqueeze(1)).exp() * (weight * (1 + 2 * z_loss * partition)).unsqueeze(1)
+    is_goal = torch.arange(wide.shape[1], device=wide.device).unsqueeze(0) == goal
+    gradient = gradient - torch.where(is_goal, weight.unsqueeze(1), torch.zeros_like(weight).unsqueeze(1))
+    return loss, gradient.to(logits.dtype)
+
+
 class ChunkedLoss(torch.autograd.Function):
     """Mean of cross-entropy + z_loss * log-partition^2; logits of a few rows at a time, gradients made at once."""
 
     @staticmethod
-    def forward(ctx, rows, embedding, targets, z_loss):
+    def forward(ctx, rows, embedding, targets, z_loss, score):
         counted = targets >= 0
         share = 1.0 / counted.sum().clamp_min(1).float()
         total = torch.zeros((), device=rows.device)
@@ -185,19 +218,12 @@ class ChunkedLoss(torch.autograd.Function):
         d_embedding = torch.zeros(embedding.shape, device=rows.device)
         for begin in range(0, rows.shape[0], HEAD_ROWS):
             part = slice(begin, begin + HEAD_ROWS)
-            logits = (rows[part] @ embedding.t()).float()
             goal = targets[part].clamp_min(0).unsqueeze(1)
-            weight = counted[part].float() * share
-            partition = logits.logsumexp(dim=1)
-            total += ((partition - logits.gather(1, goal).squeeze(1)) * weight).sum()
-            if not ctx.needs_input_grad[0]:
-                continue
-            gradient = (logits - partition.unsqueeze(1)).exp_()
-            gradient *= (weight * (1 + 2 * z_loss * partition)).unsqueeze(1)
-            gradient.scatter_add_(1, goal, -weight.unsqueeze(1))
-            gradient = gradient.to(rows.dtype)
-            d_rows[part] = gradient @ embedding
-            d_embedding += gradient.t() @ rows[part]
+            loss, gradient = score(rows[part] @ embedding.t(), goal, counted[part].float() * share, z_loss)
+            total += loss
+            if ctx.needs_input_grad[0]:
+                d_rows[part] = gradient @ embedding
+                d_embedding += gradient.t() @ rows[part]
         ctx.save_for_backward(d_rows, d_embedding)
         ctx.embedding_type = embedding.dtype
         return total
@@ -205,4 +231,4 @@ class ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         d_rows, d_embedding = ctx.saved_tensors
-        return d_rows * upstream.to(d_rows.dtype), (d_embedding * upstream).to(ctx.embedding_type), None, None
+        return d_rows * upstream.to(d_rows.dtype), (d_embedding * upstream).to(ctx.embedding_type), None, None, None

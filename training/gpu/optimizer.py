@@ -32,52 +32,50 @@ class Optimizer:
     def __init__(self, parameters, moments):
         self.moments = moments
         self.steps = 0
-        self._by_shape = collections.defaultdict(list)  # (short side, long side) -> places of matrices
+        self._by_shape = collections.defaultdict(list)  # (short side, long side) -> groups whose matrices go together
         self._others = []
         offset = 0
         for parameter in parameters:
-            size = parameter.rows * parameter.columns
             if parameter.kind == "matrix":
-                sides = tuple(sorted((parameter.rows, parameter.columns)))
-                is_tall = parameter.rows > parameter.columns
-                places = [(offset + i * size, is_tall) for i in range(parameter.count)]
-                self._by_shape[sides] += places
+                self._add_matrices(parameter, offset)
             elif parameter.kind != "routing_bias":
                 self._others.append((offset, parameter.elements, parameter.kind))
             offset += parameter.elements
 
+    def _add_matrices(self, parameter, offset):
+        """A group is a list of (offset, count, rows, columns)."""
+        sides = tuple(sorted((parameter.rows, parameter.columns)))
+        size = sides[0] * sides[1]
+        groups = self._by_shape[sides]
+        if not groups or sum(count for _, count, *_ in groups[-1]) + parameter.count > STACK_ELEMENTS_MAX // size:
+            groups.append([])
+        groups[-1].append((offset, parameter.count, parameter.rows, parameter.columns))
+
     def update(self, weights, gradients, matrix_rate, adam_rate, gradient_scale):
         """`gradient_scale` may be a tensor: nothing here waits for the device."""
         self.steps += 1
-        for sides, places in self._by_shape.items():
-            size = sides[0] * sides[1]
-            at_once = max(1, STACK_ELEMENTS_MAX // size)
-            for begin in range(0, len(places), at_once):
-                self._muon(weights, gradients, sides, places[begin : begin + at_once], matrix_rate, gradient_scale)
+        for sides, groups in self._by_shape.items():
+            for group in groups:
+                self._muon(weights, gradients, sides, group, matrix_rate, gradient_scale)
         for offset, size, kind in self._others:
             self._adam(weights, gradients, slice(offset, offset + size), kind, adam_rate, gradient_scale)
 
-    def _muon(self, weights, gradients, sides, places, rate, gradient_scale):
-        size = sides[0] * sides[1]
+    def _muon(self, weights, gradients, sides, group, rate, gradient_scale):
+        def matrices(flat):
+            for offset, count, rows, columns in group:
+                part = flat[offset : offset + count * rows * columns].view(count, rows, columns)
+                yield part.transpose(1, 2) if rows > columns else part
 
-        def stacked(flat):
-            parts = []
-            for offset, is_tall in places:
-                part = flat[offset : offset + size]
-                parts.append(part.view(sides[1], sides[0]).t() if is_tall else part.view(sides))
-            return torch.stack(parts)
-
-        gradient = stacked(gradients) * gradient_scale
-        momentum = stacked(self.moments[0]).mul_(MOMENTUM).add_(gradient)
+        gradient = torch.cat(list(matrices(gradients))) * gradient_scale
+        momentum = torch.cat(list(matrices(self.moments[0]))).mul_(MOMENTUM).add_(gradient)
         update = orthogonalised(gradient + MOMENTUM * momentum)
         scale = rate * UPDATE_RMS * sides[1] ** 0.5
-        for i, (offset, is_tall) in enumerate(places):
-            part = slice(offset, offset + size)
-            flat_update, flat_momentum = update[i], momentum[i]
-            if is_tall:
-                flat_update, flat_momentum = flat_update.t(), flat_momentum.t()
-            self.moments[0][part] = flat_momentum.reshape(-1)
-            weights[part] = weights[part] * (1 - rate * WEIGHT_DECAY) - scale * flat_update.reshape(-1)
+        begin = 0
+        for kept, weight in zip(matrices(self.moments[0]), matrices(weights)):
+            part = slice(begin, begin + len(weight))
+            kept.copy_(momentum[part])
+            weight.mul_(1 - rate * WEIGHT_DECAY).sub_(update[part], alpha=scale)
+            begin += len(weight)
 
     def _adam(self, weights, gradients, part, kind, rate, gradient_scale):
         if kind == "router":

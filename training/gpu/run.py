@@ -139,21 +139,19 @@ def train_here(arguments):
     from shape import PRESETS  # pylint: disable=import-outside-toplevel
 
     data = Path(arguments.data)
-    while not any((path.parent / "train-000.bin").exists() for path in data.glob("*/w*/shards.json")):
-        time.sleep(1)
+    while not (data / "tokenizer.txt").exists():
+        time.sleep(0.5)
     choice_file = data / "choice.json"
     choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
     shape = PRESETS[arguments.shape or choice.get("shape", "h2")]
     shape = dataclasses.replace(shape, vocab_size=shards.vocab_size(data / "tokenizer.txt"))
-    minutes = arguments.minutes
-    if arguments.until:
-        minutes = (arguments.until - time.time()) / 60
     options = train.Options(
-        data=arguments.data, out=arguments.out, minutes=minutes, tokens=arguments.tokens, rate=arguments.rate,
-        adam_rate=arguments.adam_rate, step_tokens=arguments.step_tokens, micro_tokens=arguments.micro_tokens,
-        short=arguments.windows[0], long=arguments.windows[1],
+        data=arguments.data, out=arguments.out, minutes=arguments.minutes, until=arguments.until,
+        tokens=arguments.tokens, rate=arguments.rate, adam_rate=arguments.adam_rate,
+        step_tokens=arguments.step_tokens, micro_tokens=arguments.micro_tokens, short=arguments.windows[0],
+        long=arguments.windows[1], heldout_seconds=arguments.heldout_seconds,
     )  # fmt: skip
-    train.main(options, shape, arguments.resume, choice.get("compiled", False))
+    train.main(options, shape, arguments.resume, arguments.compile or choice.get("compiled", False))
 
 
 def poll(arguments):
@@ -232,8 +230,10 @@ def parse():
     runs = (data, out, windows, ("--shape", {"default": ""}), ("--minutes", {"type": float, "default": 22.0}),
             ("--until", {"type": float, "default": 0.0, "help": "seconds since 1970, instead of minutes"}),
             ("--tokens", {"type": float, "default": 0.0}), ("--rate", {"type": float, "default": 0.01}),
-            ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 262144}),
-            ("--micro-tokens", {"type": int, "default": 65536}), ("--resume", {"default": None}))  # fmt: skip
+            ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 131072}),
+            ("--micro-tokens", {"type": int, "default": 65536}), ("--resume", {"default": None}),
+            ("--heldout-seconds", {"type": float, "default": 120.0}),
+            ("--compile", {"action": "store_true", "help": "whatever the probe chose"}))  # fmt: skip
     add("start", start, *runs)
     add("train", train_here, *runs)
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))

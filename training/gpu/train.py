@@ -16,10 +16,10 @@ from model import Model, views
 from shape import layout
 from state import State, write_checkpoint
 
-# As training/trainer/schedule.h: shares of the run.
+# Shares of the run, as training/trainer/schedule.h has them but for the decay: in a run of minutes a long one is worth more.
 WARM_UP_SHARE = 0.02
 LONG_WINDOWS_BEGIN = 0.60
-DECAY_BEGIN = 0.80
+DECAY_BEGIN = 0.65
 ROUNDING_BEGIN = 0.88
 Z_LOSS = 1e-4
 GRADIENT_NORM_MAX = 1.0
@@ -32,8 +32,9 @@ class Options:
     data: str
     out: str
     minutes: float = 22.0
+    until: float = 0.0  # seconds since 1970: instead of minutes
     tokens: float = 0.0  # 0: as many as the minutes give
-    step_tokens: int = 262144
+    step_tokens: int = 131072
     micro_tokens: int = 65536  # of one forward and backward pass
     short: int = 1024  # window until LONG_WINDOWS_BEGIN
     long: int = 2048
@@ -116,6 +117,24 @@ class Trainer:
         self.state.tokens += passes * micro_windows * windows.length
         return loss_sum, load_sum
 
+    def warm_up(self):
+        """Passes of both lengths on random tokens, which leave nothing behind: compiling takes longer than many steps."""
+        for length in (self.options.short, self.options.long):
+            windows = max(1, self.options.micro_tokens // length)
+            tokens = self._to_device(torch.randint(0, self.state.shape.vocab_size, (windows, length)))
+            loss, _ = self.model.loss(self.weights, tokens, tokens, False, Z_LOSS)
+            loss.backward()
+            self.log(f"warm at {length} tokens: loss {float(loss):.3f}")
+        self.gradients.zero_()
+
+    def wait_for_windows(self):
+        while True:
+            try:
+                return self.source(0.0)
+            except FileNotFoundError:
+                self.windows.clear()
+                time.sleep(0.5)
+
     def _to_device(self, tensor):
         if self.model.device.type == "cuda":
             return tensor.pin_memory().to(self.model.device, non_blocking=True)
@@ -158,6 +177,8 @@ class Trainer:
         """Steps until the limits or SIGTERM. Leaves stable.pt (before the decay), state.pt and checkpoint.bin."""
         out = Path(self.options.out)
         started, before = time.monotonic(), self.state.seconds
+        if self.options.until:
+            self.options.minutes = (self.options.until - time.time() + before) / 60
         last = {"log": started, "state": started, "heldout": started}
         logged_tokens, losses = self.state.tokens, []
         progress = self.progress()
@@ -271,4 +292,7 @@ def main(options, shape, resume, is_compiled):
     stop_on_signal(trainer)
     flops = state.shape.flops_per_token(options.short)
     print_log(f"{state.weights.numel() / 1e6:.1f}M weights, {flops / 1e6:.0f} MFLOP per token")
+    if is_compiled:
+        trainer.warm_up()
+    trainer.wait_for_windows()
     trainer.run()
