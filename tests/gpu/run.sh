@@ -61,7 +61,8 @@ field build "$(quoted "$build")"
 field device "$(quoted "$device")"
 field date "$(quoted "$(date -u +%FT%TZ)")"
 
-check kernels 180 "$tests" "[cuda]~[program]"
+check kernels 180 "$tests" "[cuda]~[program]~[expert_offload]"
+check offload 120 "$tests" "[expert_offload]"
 check parity 180 "$tests" "[parity]"
 grep '^parity' "$results/parity.log" || true
 check models 240 "$tests" "[program]"

@@ -65,12 +65,23 @@ TEST_CASE("experts on the host give the same bits, in graphs and without",
     check_same_bits({.layer_count = 2}, {});
     check_same_bits({.layer_count = 2}, {.device = 0, .has_graphs = false});
     check_same_bits({.architecture = "qwen3moe", .layer_count = 2}, {});
-    check_same_bits({.dtype = compute::Dtype::f16, .layer_count = 2}, {});
-    check_same_bits({.dtype = compute::Dtype::bf16, .layer_count = 2}, {});
     check_same_bits({.layer_count = 2}, {.device = 0, .is_exact = true});
     // Types with all four planes, and with none but quants and scales of another size.
     check_same_bits({.dtype = compute::Dtype::q6_k, .hidden_dim = 256, .layer_count = 2}, {});
     check_same_bits({.dtype = compute::Dtype::q5_k, .hidden_dim = 256, .layer_count = 2}, {});
+}
+
+TEST_CASE("experts of halves do not go to the host", "[cuda][expert_offload]") {
+    for (const auto dtype : {compute::Dtype::f16, compute::Dtype::bf16}) {
+        const auto model = test::tiny_model({.dtype = dtype, .layer_count = 2});
+        const auto backend = make_cuda_backend({});
+        REQUIRE(backend);
+        const auto weights =
+            (*backend)->upload_partly(model->weights(), host_experts_of(*model, 3));
+        REQUIRE_FALSE(weights);
+        CHECK(weights.error().code == ErrorCode::unsupported);
+        CHECK(weights.error().text.find("quantised") != std::string::npos);
+    }
 }
 
 Tokens text_of(const std::shared_ptr<const model::Model>& model,
