@@ -23,7 +23,10 @@ DECAY_BEGIN = 0.65
 ROUNDING_BEGIN = 0.88
 Z_LOSS = 1e-4
 GRADIENT_NORM_MAX = 1.0
+# Routers learn in large steps at first: at a fifth of this rate layers sent all tokens to two experts for 500 steps.
+BIAS_RATE_FIRST = 5e-3
 BIAS_RATE = 1e-3
+BIAS_SETTLES_FROM = 0.30
 BIAS_FIXED_FROM = 0.90
 
 
@@ -84,7 +87,9 @@ class Trainer:
 
     def source(self, progress):
         """The windows to draw from; what is not there (yet) is replaced by what is."""
-        kinds = ("decay", "train") if progress >= DECAY_BEGIN else ("train",)
+        # The decay shards are a seventh of all tokens: every second step leaves them for the others.
+        takes_decay = progress >= DECAY_BEGIN and self.state.steps % 2 == 0
+        kinds = ("decay", "train") if takes_decay else ("train",)
         lengths = (self.options.short, self.options.long)
         for kind, length in itertools.product(kinds, lengths[::-1] if progress >= LONG_WINDOWS_BEGIN else lengths):
             key = f"{kind}-{length}"
@@ -124,7 +129,7 @@ class Trainer:
             tokens = self._to_device(torch.randint(0, self.state.shape.vocab_size, (windows, length)))
             loss, _ = self.model.loss(self.weights, tokens, tokens, False, Z_LOSS)
             loss.backward()
-            self.log(f"warm at {length} tokens: loss {float(loss):.3f}")
+            self.log(f"warm at {length} tokens: loss {float(loss.detach()):.3f}")
         self.gradients.zero_()
 
     def wait_for_windows(self):
@@ -151,7 +156,8 @@ class Trainer:
             self.state.weights, self.gradients, self.options.rate * factor, self.options.adam_rate * factor, scale
         )
         if progress < BIAS_FIXED_FROM and self.biases:
-            optimizer.update_routing_bias(self.biases, load, BIAS_RATE)
+            rate = BIAS_RATE_FIRST if progress < BIAS_SETTLES_FROM else BIAS_RATE
+            optimizer.update_routing_bias(self.biases, load, rate)
 
     def heldout(self, windows_max=8):
         """{language: nats per token} of a few windows of each held-out shard, as they are now."""
