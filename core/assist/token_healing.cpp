@@ -33,19 +33,16 @@ class TokenHealing::Guide final : public engine::TokenGuide {
             static_cast<std::size_t>(compute::mask_words(healing_.tokenizer_.vocab_size())));
         const std::string_view text = text_;
         for (const TokenId token : healing_.order_.starting_with(text)) {
-            allow(token);
+            compute::allow(mask_.data(), token);
         }
         for (std::size_t size = 1; size < text.size(); ++size) {
             for (const TokenId token : healing_.order_.starting_with(text.substr(0, size))) {
                 if (healing_.tokenizer_.token_bytes(token).size() != size) break;
-                allow(token);
+                compute::allow(mask_.data(), token);
             }
         }
         // A vocabulary without this byte: the answer goes as it goes.
         if (std::ranges::count(mask_, 0U) == std::ssize(mask_)) mask_.clear();
-    }
-    void allow(TokenId token) {
-        mask_[static_cast<std::size_t>(token) / 32] |= 1U << (static_cast<unsigned>(token) % 32U);
     }
 
     const TokenHealing& healing_;

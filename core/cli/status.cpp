@@ -25,6 +25,8 @@ void print_json(const lsp::HearthStatus& status) {
     json["plugins"] = status.plugins;
     json["left_out"] = status.left_out;
     json["placement"] = status.placement;
+    json["steps"] = status.steps;
+    json["steps_abandoned"] = status.steps_abandoned;
     json["tokens_drafted"] = status.tokens_drafted;
     json["tokens_guessed_right"] = status.tokens_guessed_right;
     std::cout << json.dump() << "\n";
@@ -40,6 +42,8 @@ void print_text(const lsp::HearthStatus& status) {
               << "clients   " << status.clients << " (this one included)\n"
               << "requests  " << status.requests << " answered, " << status.running << " running, "
               << status.waiting << " waiting\n"
+              << "steps     " << status.steps << " of the engine, " << status.steps_abandoned
+              << " of them given up\n"
               << "drafts    " << status.tokens_drafted << " tokens tried, "
               << status.tokens_guessed_right << " of them right\n";
     for (const std::string& id : status.plugins) {

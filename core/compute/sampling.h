@@ -34,6 +34,9 @@ constexpr std::int64_t mask_words(std::int64_t vocab_size) {
 constexpr bool is_allowed(const std::uint32_t* mask, std::int64_t token) {
     return (mask[token / 32] >> (token % 32) & 1U) != 0;
 }
+constexpr void allow(std::uint32_t* mask, std::int64_t token) {
+    mask[token / 32] |= 1U << (token % 32);
+}
 /// What stands in for the logit of a token that may not be picked: finite, and nothing beside any
 /// other.
 inline constexpr float kForbiddenLogit = std::numeric_limits<float>::lowest();

@@ -186,6 +186,8 @@ class RunningDaemon final : public Daemon {
         const engine::EngineStatus engine = engine_->engine().status();
         out.running = engine.running;
         out.waiting = engine.waiting;
+        out.steps = static_cast<std::int64_t>(engine.steps);
+        out.steps_abandoned = static_cast<std::int64_t>(engine.steps_abandoned);
         out.tokens_drafted = static_cast<std::int64_t>(engine.tokens_drafted);
         out.tokens_guessed_right = static_cast<std::int64_t>(engine.tokens_guessed_right);
         out.left_out = backends_.left_out;

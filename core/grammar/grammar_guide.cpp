@@ -63,8 +63,7 @@ class MaskMaker {
         Mask mask(static_cast<std::size_t>(compute::mask_words(tokenizer_.vocab_size())));
         bool has_any = false;
         const auto allow = [&](TokenId token) {
-            const auto at = static_cast<std::size_t>(token);
-            mask[at / 32] |= 1U << (at % 32);
+            compute::allow(mask.data(), token);
             has_any = true;
         };
         way_.assign(1, state_);  // the state behind each byte of `last`

@@ -32,6 +32,8 @@ void describe(A& archive, HearthStatus& value) {
     archive("plugins", value.plugins);
     archive("left_out", value.left_out);
     archive("placement", value.placement);
+    archive("steps", value.steps);
+    archive("steps_abandoned", value.steps_abandoned);
     archive("tokens_drafted", value.tokens_drafted);
     archive("tokens_guessed_right", value.tokens_guessed_right);
 }

@@ -40,6 +40,8 @@ struct HearthStatus {
     std::vector<std::string> plugins;
     std::vector<std::string> left_out;  ///< plugins that were refused, a sentence each
     std::string placement;              ///< where the model lies, and the context it has room for
+    std::int64_t steps = 0;             ///< of the engine, since start ...
+    std::int64_t steps_abandoned = 0;   ///< ... and those given up, as nobody waited any more
     std::int64_t tokens_drafted = 0;    ///< guessed before the model said them, since start ...
     std::int64_t tokens_guessed_right = 0;  ///< ... and what it then said itself
 

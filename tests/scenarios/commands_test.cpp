@@ -63,6 +63,8 @@ TEST_CASE("status tells of the daemon that runs, stop ends it, and both know whe
                             "\"clients\":",
                             "\"requests\":",
                             "\"uptime_s\":",
+                            "\"steps\":",
+                            "\"steps_abandoned\":",
                             "\"tokens_drafted\":",
                             "\"tokens_guessed_right\":"}) {
         CAPTURE(json.out);
