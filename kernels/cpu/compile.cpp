@@ -82,12 +82,12 @@ class Compiler {
     }
 
     void add(const compute::AttentionGqa& op) {
-        push(make_attention_gqa(op, new_cache_place(), plan_.tokens_max));
+        push(make_attention_gqa(op, new_outer_place(), plan_.tokens_max));
     }
 
     void add(const compute::AttentionMla& op) {
-        push(make_attention_mla(
-            op, new_cache_place(), weight(op.k_up), weight(op.v_up), plan_.tokens_max));
+        if (latent_.work == nullptr) latent_ = {make_latent_work(op), new_outer_place()};
+        push(make_attention_mla(op, new_outer_place(), weight(op.k_up), weight(op.v_up), latent_));
     }
 
     void push(std::unique_ptr<TokenOp> op) {
@@ -128,8 +128,8 @@ class Compiler {
         out_.row_bytes.push_back(bytes);
         return {static_cast<BufferId>(out_.row_bytes.size() - 1), 0, bytes};
     }
-    /// Stands for the rows of a layer's cache.
-    Place new_cache_place() {
+    /// Stands for memory that is not the step's, as the rows of a layer's cache.
+    Place new_outer_place() {
         out_.row_bytes.push_back(0);
         return {static_cast<BufferId>(out_.row_bytes.size() - 1), 0, 1};
     }
@@ -156,6 +156,7 @@ class Compiler {
     CompiledPlan out_;
     std::vector<Rounded> rounded_;  ///< whose values still hold what was rounded
     std::vector<Angles> angles_;
+    SharedLatentWork latent_;  ///< once there is a layer that wants it
 };
 
 }  // namespace

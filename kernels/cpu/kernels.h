@@ -3,6 +3,7 @@
 // functions that the linker could keep in a copy compiled for a newer machine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hearth::cpu {
@@ -116,6 +117,36 @@ struct AttendCall {
     float* decoded;  ///< scratch of kAttendTokens * (key_dim + value_dim)
 };
 
+/// Keys and values as floats that one call of `mix` looks at.
+inline constexpr int kMixTokens = 32;
+/// Rows of `mix` lie in lanes: strides and softmax states are multiples of this.
+inline constexpr int kMixLanes = 16;
+
+/// One step of online softmax over keys and values as floats: `rows` queries against `count`
+/// tokens. Each row's result depends on its query, its state and the tokens it may see only; equal
+/// on every machine with vectors.
+struct MixCall {
+    const float* queries;  ///< (key_dim, rows): turned; 0 from `rows` to the next kMixLanes
+    std::int64_t query_stride;
+    std::int64_t rows;            ///< at most kAttendRows
+    const std::int32_t* visible;  ///< (rows) how many of the tokens each may see, from the first
+    const float* keys;            ///< (count, key_dim)
+    std::int64_t key_stride;
+    std::int64_t key_dim;
+    const float* values;  ///< (count, value_dim)
+    std::int64_t value_stride;
+    std::int64_t value_dim;
+    std::int64_t count;  ///< at most kMixTokens
+    float scale;
+    float* maxima;  ///< (rows up to kMixLanes) in and out; finite where nothing has been seen
+    float* sums;    ///< (rows up to kMixLanes) in and out
+    float* out;     ///< (rows, value_dim) in and out: sums of weighted values, not yet divided
+    std::int64_t out_stride;
+    /// What will be read next, `ahead_bytes` each, is asked for while the products are computed.
+    const std::byte* ahead[2] = {};
+    std::int64_t ahead_bytes = 0;
+};
+
 struct Kernels {
     const char* name;
     void (*dot[kWeightTypeCount])(const DotCall& call);
@@ -132,6 +163,10 @@ struct Kernels {
     void (*store_row[kCacheTypeCount])(const float* x, std::int64_t dim, void* out);
     /// For q8_0, key_column and value_column are multiples of 16.
     void (*attend[kCacheTypeCount])(const AttendCall& call);
+    /// Indexed by CacheType: `count` rows of `dim` columns to floats, (count, dim).
+    void (*decode_rows[kCacheTypeCount])(
+        const void* rows, std::int64_t row_bytes, std::int64_t dim, std::int64_t count, float* out);
+    void (*mix)(const MixCall& call);
 };
 
 extern const Kernels kScalarKernels;

@@ -70,18 +70,16 @@ void attend_sequence(const Step& step,
             state.visible[r] = std::clamp(state.positions[r] + 1 - from, 0, kAttendTokens);
         }
         const std::int32_t block = blocks[static_cast<std::size_t>(from / kAttendTokens)];
-        const std::byte* keys = step.kv.keys(columns.layer, block);
-        const bool are_keys = columns.values_are_keys;
         attend({state.queries,
                 columns.key_dim,
                 rows,
                 state.visible,
-                keys,
+                step.kv.keys(columns.layer, block),
                 step.kv.key_row_bytes(),
                 columns.key_offset,
                 columns.key_dim,
-                are_keys ? keys : step.kv.values(columns.layer, block),
-                are_keys ? step.kv.key_row_bytes() : step.kv.value_row_bytes(),
+                step.kv.values(columns.layer, block),
+                step.kv.value_row_bytes(),
                 columns.value_offset,
                 columns.value_dim,
                 std::min(kAttendTokens, last + 1 - from),

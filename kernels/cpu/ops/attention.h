@@ -1,6 +1,6 @@
-// What grouped-query and latent attention share: tiles of tokens of one sequence, and the walk over
-// that sequence's blocks. The cache is split by block, and the splits are taken in order, so that a
-// row's result depends on its query and its own past alone.
+// Tiles of tokens of one sequence and their rows in the cache, for all attention; and the walk of
+// grouped-query attention over a sequence's blocks. The cache is split by block, and the splits are
+// taken in order, so that a row's result depends on its query and its own past alone.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,6 @@ struct CacheColumns {
     std::int32_t layer;
     std::int64_t key_offset, key_dim;
     std::int64_t value_offset, value_dim;
-    bool values_are_keys;  ///< the value columns lie in the key row
 };
 
 /// Queries with the state of their softmax, in scratch.

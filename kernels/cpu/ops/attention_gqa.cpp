@@ -75,8 +75,7 @@ class AttendGqaOp final : public ParallelOp {
                          .key_offset = kv_head * op_.head_dim,
                          .key_dim = op_.head_dim,
                          .value_offset = kv_head * op_.value_dim,
-                         .value_dim = op_.value_dim,
-                         .values_are_keys = false},
+                         .value_dim = op_.value_dim},
                         tile.count * heads,
                         op_.scale,
                         state);

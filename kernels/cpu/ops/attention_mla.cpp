@@ -1,13 +1,16 @@
 // AttentionMla in its absorbed form: a head's query goes through k_up into the space of the
-// latents, attends to the cached rows themselves, and the weighted latent goes through v_up. Units
-// are (tile of tokens, group of heads) with up to kAttendRows queries over the same rows, so that a
-// cached row is converted once for all of them. Always absorbed: prefill and decode then round
-// alike.
+// latents, attends to the cached rows themselves, and the weighted latent goes through v_up. Up to
+// kAttendRows queries of a tile of tokens and some heads look at the same rows, so that a cached
+// row is converted once for all of them. Such a group is a unit, or, where groups are too few for
+// the threads (decode), each of its stretches of positions is one: the first to come absorb, and
+// the last to end merges. The numbers are the same. Bound by the products, but for few heads by
+// the bytes of the cache.
 #include <algorithm>
 #include <array>
 
 #include "kernels/cpu/ops/attention.h"
 #include "kernels/cpu/ops/dot_tile.h"
+#include "kernels/cpu/ops/latent_work.h"
 #include "kernels/cpu/ops/ops.h"
 
 namespace hearth::cpu {
@@ -33,173 +36,255 @@ class StoreLatentOp final : public TokenOp {
     std::int64_t dim_;
 };
 
-class AttendMlaOp final : public ParallelOp {
+struct Rows {
+    const float* first;
+    std::int64_t stride;
+    std::int64_t count;
+};
+
+/// k_up or v_up: some rows of it times up to kAttendRows rows of floats, rounded as it wants.
+class HeadProduct {
   public:
-    AttendMlaOp(const compute::AttentionMla& op,
-                const Place& cache,
+    explicit HeadProduct(const compute::Tensor& weight) : weight_(weight) {}
+
+    [[nodiscard]] std::int64_t scratch_bytes() const {
+        return Scratch::bytes<std::byte>(rounded_bytes()) +
+               Scratch::bytes<std::byte>(weight_.panel_bytes());
+    }
+
+    void run(const Step& step,
+             RowRange weight_rows,
+             const Rows& x,
+             Scratch scratch,
+             float* out,
+             std::int64_t out_stride) const {
+        auto* rounded = scratch.take<std::byte>(rounded_bytes());
+        auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
+        const auto quantise = step.kernels.quantise[static_cast<std::size_t>(weight_.format)];
+        std::array<const void*, kAttendRows> activations;
+        for (std::int64_t i = 0; i < x.count; ++i) {
+            const float* row = x.first + i * x.stride;
+            const void*& activation = activations[static_cast<std::size_t>(i)];
+            activation = row;
+            if (weight_.format == ActivationFormat::f32) continue;
+            std::byte* to = rounded + i * activation_stride(weight_.format, weight_.dim);
+            quantise(row, weight_.dim, to);
+            activation = to;
+        }
+        weight_.dot(step.kernels,
+                    weight_rows,
+                    {activations.data(), static_cast<std::size_t>(x.count)},
+                    out,
+                    out_stride,
+                    panels);
+    }
+
+  private:
+    [[nodiscard]] std::int64_t rounded_bytes() const {
+        return kAttendRows * activation_stride(weight_.format, weight_.dim);
+    }
+
+    WeightRows weight_;
+};
+
+/// The ways of a tile of tokens into the space of the latents and out of it, head by head.
+class LatentHeads {
+  public:
+    LatentHeads(const compute::AttentionMla& op,
                 const compute::Tensor& k_up,
-                const compute::Tensor& v_up,
-                std::int64_t tokens_max)
+                const compute::Tensor& v_up)
         : op_(op),
           q_(place_of(op.q)),
           out_(place_of(op.out)),
           k_up_(k_up),
-          v_up_(v_up),
-          key_dim_(op.latent_dim + op.rope_dim) {
-        tiles_.reserve(static_cast<std::size_t>(tokens_max));
-        reads(q_);
-        reads(cache);
-        writes(out_);
+          v_up_(v_up) {}
+
+    [[nodiscard]] const Place& q() const { return q_; }
+    [[nodiscard]] const Place& out() const { return out_; }
+    [[nodiscard]] std::int64_t key_dim() const { return op_.latent_dim + op_.rope_dim; }
+    [[nodiscard]] std::int64_t value_dim() const { return op_.latent_dim; }
+    [[nodiscard]] LatentColumns columns() const {
+        return {op_.layer, key_dim(), value_dim(), op_.scale};
     }
 
-    void prepare(const Step& step) override {
-        cut_tiles(step, kAttendRows, tiles_);
-        // For few tokens as many heads together as leaves every thread a unit.
-        constexpr std::int64_t kHeadsMax = 8;
-        std::int64_t longest = 1;
-        for (const TokenTile& tile : tiles_) {
-            longest = std::max(longest, tile.count);
-        }
-        const std::int64_t fair =
-            op_.heads * static_cast<std::int64_t>(tiles_.size()) / step.thread_count;
-        unit_heads_ = std::clamp<std::int64_t>(fair, 1, std::min(kHeadsMax, kAttendRows / longest));
-        head_groups_ = (op_.heads + unit_heads_ - 1) / unit_heads_;
+    [[nodiscard]] std::int64_t absorb_bytes() const {
+        return Scratch::bytes<float>(kAttendRows * op_.latent_dim) + k_up_.scratch_bytes();
     }
-    [[nodiscard]] std::int64_t unit_count(const Step&) const override {
-        return static_cast<std::int64_t>(tiles_.size()) * head_groups_;
-    }
-    [[nodiscard]] std::int64_t scratch_bytes() const override {
-        return QueryRows::bytes(key_dim_, op_.latent_dim) +
-               Scratch::bytes<std::byte>(rounded_bytes()) +
-               Scratch::bytes<std::byte>(panel_bytes());
-    }
+    [[nodiscard]] std::int64_t project_bytes() const { return v_up_.scratch_bytes(); }
 
-    void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
-        const TokenTile tile = tiles_[static_cast<std::size_t>(unit / head_groups_)];
-        const std::int64_t head = unit % head_groups_ * unit_heads_;
-        const std::int64_t heads = std::min(unit_heads_, op_.heads - head);
-        const QueryRows state(scratch, key_dim_, op_.latent_dim);
-        const Workspace work{scratch.take<std::byte>(rounded_bytes()),
-                             scratch.take<std::byte>(panel_bytes())};
-        // Row h * tile.count + t is head (head + h) of the tile's token t.
-        for (std::int64_t h = 0; h < heads; ++h) {
-            absorb(step, tile, head + h, work, state.queries + h * tile.count * key_dim_);
-            for (std::int64_t t = 0; t < tile.count; ++t) {
-                state.positions[h * tile.count + t] = step.position(tile.first + t);
-            }
-        }
-        attend_sequence(step,
-                        tile.first,
-                        {.layer = op_.layer,
-                         .key_offset = 0,
-                         .key_dim = key_dim_,
-                         .value_offset = 0,
-                         .value_dim = op_.latent_dim,
-                         .values_are_keys = true},
-                        tile.count * heads,
-                        op_.scale,
-                        state);
-        for (std::int64_t h = 0; h < heads; ++h) {
-            const float* latents = state.out + h * tile.count * op_.latent_dim;
-            dot(step,
-                v_up_,
-                {(head + h) * op_.value_dim, op_.value_dim},
-                {latents, op_.latent_dim, tile.count},
-                work,
-                {step.row<float>(out_, tile.first) + (head + h) * op_.value_dim,
-                 step.stride<float>(out_)});
-        }
-    }
-
-  private:
-    struct Inputs {
-        const float* rows;
-        std::int64_t stride;
-        std::int64_t count;
-    };
-    struct Outputs {
-        float* rows;
-        std::int64_t stride;
-    };
-
-    struct Workspace {
-        std::byte* rounded;
-        std::byte* panels;
-    };
-
-    [[nodiscard]] std::int64_t panel_bytes() const {
-        return std::max(k_up_.panel_bytes(), v_up_.panel_bytes());
-    }
-    [[nodiscard]] std::int64_t rounded_bytes() const {
-        return kAttendRows * std::max(activation_stride(k_up_.format, k_up_.dim),
-                                      activation_stride(v_up_.format, v_up_.dim));
-    }
-
-    /// The tile's queries of one head in the space of the cached rows.
+    /// A head's queries of the tile into the columns from `column` on.
     void absorb(const Step& step,
                 TokenTile tile,
                 std::int64_t head,
-                const Workspace& work,
-                float* queries) const {
+                Scratch scratch,
+                std::int64_t column,
+                const LatentQueries& queries) const {
+        auto* latents = scratch.take<float>(kAttendRows * op_.latent_dim);
         const std::int64_t stride = step.stride<float>(q_);
         const float* q = step.row<float>(q_, tile.first) + head * (op_.nope_dim + op_.rope_dim);
-        dot(step,
-            k_up_,
-            {head * op_.latent_dim, op_.latent_dim},
-            {q, stride, tile.count},
-            work,
-            {queries, key_dim_});
-        for (std::int64_t t = 0; t < tile.count; ++t) {
-            std::copy_n(q + t * stride + op_.nope_dim,
-                        op_.rope_dim,
-                        queries + t * key_dim_ + op_.latent_dim);
+        k_up_.run(step,
+                  {head * op_.latent_dim, op_.latent_dim},
+                  {q, stride, tile.count},
+                  scratch,
+                  latents,
+                  op_.latent_dim);
+        float* turned = queries.turned + column;
+        turn({latents, op_.latent_dim, tile.count}, op_.latent_dim, turned, queries.stride);
+        turn({q + op_.nope_dim, stride, tile.count},
+             op_.rope_dim,
+             turned + op_.latent_dim * queries.stride,
+             queries.stride);
+        if (column + tile.count < queries.rows) return;
+        // The lanes behind the last row are multiplied too.
+        for (std::int64_t i = 0; i < key_dim(); ++i) {
+            float* row = queries.turned + i * queries.stride;
+            std::fill(row + queries.rows, row + queries.stride, 0.0F);
         }
     }
 
-    static void dot(const Step& step,
-                    const WeightRows& weight,
-                    RowRange rows,
-                    Inputs inputs,
-                    const Workspace& work,
-                    Outputs outputs) {
-        const auto quantise = step.kernels.quantise[static_cast<std::size_t>(weight.format)];
-        const std::int64_t rounded_stride = activation_stride(weight.format, weight.dim);
-        std::array<const void*, kAttendRows> activations;
-        for (std::int64_t i = 0; i < inputs.count; ++i) {
-            const float* row = inputs.rows + i * inputs.stride;
-            const void*& activation = activations[static_cast<std::size_t>(i)];
-            activation = row;
-            if (weight.format == ActivationFormat::f32) continue;
-            std::byte* to = work.rounded + i * rounded_stride;
-            quantise(row, weight.dim, to);
-            activation = to;
+    /// The tile's mixed latents of a head to its columns of `out`.
+    void project(const Step& step,
+                 TokenTile tile,
+                 std::int64_t head,
+                 Scratch scratch,
+                 const float* latents) const {
+        v_up_.run(step,
+                  {head * op_.value_dim, op_.value_dim},
+                  {latents, op_.latent_dim, tile.count},
+                  scratch,
+                  step.row<float>(out_, tile.first) + head * op_.value_dim,
+                  step.stride<float>(out_));
+    }
+
+  private:
+    /// out[i * stride + r] = row r, column i.
+    static void turn(const Rows& rows, std::int64_t dim, float* out, std::int64_t stride) {
+        for (std::int64_t i = 0; i < dim; ++i) {
+            for (std::int64_t r = 0; r < rows.count; ++r) {
+                out[i * stride + r] = rows.first[r * rows.stride + i];
+            }
         }
-        weight.dot(step.kernels,
-                   rows,
-                   {activations.data(), static_cast<std::size_t>(inputs.count)},
-                   outputs.rows,
-                   outputs.stride,
-                   work.panels);
     }
 
     compute::AttentionMla op_;
     Place q_, out_;
-    WeightRows k_up_, v_up_;
-    std::int64_t key_dim_;
-    std::vector<TokenTile> tiles_;
-    std::int64_t unit_heads_ = 1;
-    std::int64_t head_groups_ = 1;
+    HeadProduct k_up_, v_up_;
+};
+
+class AttendMlaOp final : public ParallelOp {
+  public:
+    AttendMlaOp(const LatentHeads& heads, const Place& cache, const SharedLatentWork& work)
+        : heads_(heads),
+          work_(work.work) {
+        reads(heads_.q());
+        reads(cache);
+        writes(work.place);
+        writes(heads_.out());
+    }
+
+    void prepare(const Step& step) override { work_->cut(step); }
+    [[nodiscard]] std::int64_t unit_count(const Step&) const override {
+        return work_->is_split() ? work_->part_count() : work_->group_count();
+    }
+    [[nodiscard]] std::int64_t scratch_bytes() const override {
+        return Scratch::bytes<float>(kAttendRows * heads_.key_dim()) +
+               Scratch::bytes<std::int32_t>(kAttendRows) + MixScratch::bytes(heads_.key_dim()) +
+               2 * Scratch::bytes<float>(state_floats()) +
+               std::max(heads_.absorb_bytes(), heads_.project_bytes());
+    }
+
+    void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
+        if (work_->is_split()) return attend_part(step, work_->part(unit), scratch);
+        attend_group(step, work_->group(unit), scratch);
+    }
+
+  private:
+    [[nodiscard]] std::int64_t state_floats() const {
+        return MixState::floats(kAttendRows, heads_.value_dim());
+    }
+
+    void attend_part(const Step& step, const LatentWork::Part& part, Scratch scratch) const {
+        const LatentWork::Group& group = part.group;
+        const LatentQueries queries = work_->queries(group);
+        LatentWork::Progress& progress = work_->progress(group);
+        for (auto head = progress.take_head(); head < group.heads; head = progress.take_head()) {
+            const std::int64_t column = head * group.tile.count;
+            heads_.absorb(step, group.tile, group.head + head, scratch, column, queries);
+            progress.count_head();
+        }
+        progress.await_heads(group.heads);
+        const MixState state = work_->state(part.index);
+        state.clear(queries.rows);
+        const MixScratch memory(scratch, heads_.key_dim());
+        mix_stretch(step, queries, heads_.columns(), part.stretch, memory, state);
+        if (progress.count_part() == part.count) merge(step, part, scratch);
+    }
+
+    /// All parts of a group have been mixed.
+    void merge(const Step& step, const LatentWork::Part& part, Scratch scratch) const {
+        const TokenTile tile = part.group.tile;
+        const MixState state(scratch.take<float>(state_floats()), heads_.value_dim());
+        const std::int64_t rows = part.group.heads * tile.count;
+        state.clear(rows);
+        for (std::int64_t row = 0; row < rows; ++row) {
+            const std::int32_t position = step.position(tile.first + row % tile.count);
+            for (std::int32_t stretch = 0; stretch < stretch_count(position); ++stretch) {
+                state.merge(row, work_->state(part.index - part.stretch + stretch), row);
+            }
+        }
+        state.divide(rows);
+        project(step, part.group, scratch, state);
+    }
+
+    void attend_group(const Step& step, const LatentWork::Group& group, Scratch scratch) const {
+        const TokenTile tile = group.tile;
+        auto* positions = scratch.take<std::int32_t>(kAttendRows);
+        const LatentQueries queries{scratch.take<float>(kAttendRows * heads_.key_dim()),
+                                    kAttendRows,
+                                    group.heads * tile.count,
+                                    tile.first,
+                                    positions};
+        for (std::int64_t h = 0; h < group.heads; ++h) {
+            heads_.absorb(step, tile, group.head + h, scratch, h * tile.count, queries);
+        }
+        for (std::int64_t row = 0; row < queries.rows; ++row) {
+            positions[row] = step.position(tile.first + row % tile.count);
+        }
+        const MixScratch memory(scratch, heads_.key_dim());
+        const MixState state(scratch.take<float>(state_floats()), heads_.value_dim());
+        const MixState part(scratch.take<float>(state_floats()), heads_.value_dim());
+        mix_sequence(step, queries, heads_.columns(), memory, state, part);
+        project(step, group, scratch, state);
+    }
+
+    void project(const Step& step,
+                 const LatentWork::Group& group,
+                 Scratch scratch,
+                 const MixState& state) const {
+        for (std::int64_t h = 0; h < group.heads; ++h) {
+            const float* latents = state.out + h * group.tile.count * heads_.value_dim();
+            heads_.project(step, group.tile, group.head + h, scratch, latents);
+        }
+    }
+
+    LatentHeads heads_;
+    std::shared_ptr<LatentWork> work_;
 };
 
 }  // namespace
+
+std::shared_ptr<LatentWork> make_latent_work(const compute::AttentionMla& op) {
+    return std::make_shared<LatentWork>(
+        LatentWork::Shape{op.heads, op.latent_dim + op.rope_dim, op.latent_dim});
+}
 
 AttentionOps make_attention_mla(const compute::AttentionMla& op,
                                 const Place& cache,
                                 const compute::Tensor& k_up,
                                 const compute::Tensor& v_up,
-                                std::int64_t tokens_max) {
+                                const SharedLatentWork& work) {
     return {std::make_unique<StoreLatentOp>(op, cache),
-            std::make_unique<AttendMlaOp>(op, cache, k_up, v_up, tokens_max)};
+            std::make_unique<AttendMlaOp>(LatentHeads(op, k_up, v_up), cache, work)};
 }
 
 }  // namespace hearth::cpu

@@ -82,10 +82,17 @@ struct AttentionOps {
 AttentionOps make_attention_gqa(const compute::AttentionGqa& op,
                                 const Place& cache,
                                 std::int64_t tokens_max);
+/// What the layers of latent attention, which are all alike, share; `place` stands for it.
+class LatentWork;
+struct SharedLatentWork {
+    std::shared_ptr<LatentWork> work;
+    Place place;
+};
+std::shared_ptr<LatentWork> make_latent_work(const compute::AttentionMla& op);
 AttentionOps make_attention_mla(const compute::AttentionMla& op,
                                 const Place& cache,
                                 const compute::Tensor& k_up,
                                 const compute::Tensor& v_up,
-                                std::int64_t tokens_max);
+                                const SharedLatentWork& work);
 
 }  // namespace hearth::cpu

@@ -11,6 +11,7 @@
 #include "kernels/cpu/simd/vec_avx2.h"
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
+#include "kernels/cpu/simd/vector_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -168,6 +169,8 @@ extern const Kernels kAvx2Kernels = {
     add_scaled,
     {store_f16, store_q8_0},
     {attend<F16Columns>, attend<Q80Columns>},
+    {decode_rows<F16Columns>, decode_rows<Q80Columns>},
+    mix,
 };
 
 }  // namespace hearth::cpu

@@ -13,6 +13,7 @@
 #include "kernels/cpu/simd/vec_avx512.h"
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
+#include "kernels/cpu/simd/vector_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -192,6 +193,8 @@ extern const Kernels kAvx512Kernels = {
     add_scaled,
     {store_f16, store_q8_0},
     {attend<F16Columns>, attend<Q80Columns>},
+    {decode_rows<F16Columns>, decode_rows<Q80Columns>},
+    mix,
 };
 
 }  // namespace hearth::cpu

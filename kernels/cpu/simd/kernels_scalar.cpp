@@ -6,6 +6,7 @@
 #include "kernels/cpu/simd/vec_scalar.h"
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
+#include "kernels/cpu/simd/vector_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -101,6 +102,8 @@ extern const Kernels kScalarKernels = {
     add_scaled,
     {store_f16, store_q8_0},
     {attend<F16Columns>, attend<Q80Columns>},
+    {decode_rows<F16Columns>, decode_rows<Q80Columns>},
+    mix,
 };
 
 }  // namespace hearth::cpu

@@ -56,6 +56,9 @@ inline void store_int8(std::int8_t* p, Vec x) {
 inline Vec add(Vec a, Vec b) {
     return {_mm256_add_ps(a.v, b.v)};
 }
+inline Vec sub(Vec a, Vec b) {
+    return {_mm256_sub_ps(a.v, b.v)};
+}
 inline Vec mul(Vec a, Vec b) {
     return {_mm256_mul_ps(a.v, b.v)};
 }
@@ -74,6 +77,11 @@ inline Vec abs(Vec a) {
 /// a * b + c.
 inline Vec fma(Vec a, Vec b, Vec c) {
     return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
+/// Loaded once: g++ else loads what several products take with each of them.
+inline Vec in_register(Vec a) {
+    asm("" : "+x"(a.v));
+    return a;
 }
 inline float sum_of(Vec a) {
     return sum_of_lanes(a.v);

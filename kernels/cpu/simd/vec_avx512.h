@@ -53,6 +53,9 @@ inline void store_int8(std::int8_t* p, Vec x) {
 inline Vec add(Vec a, Vec b) {
     return {_mm512_add_ps(a.v, b.v)};
 }
+inline Vec sub(Vec a, Vec b) {
+    return {_mm512_sub_ps(a.v, b.v)};
+}
 inline Vec mul(Vec a, Vec b) {
     return {_mm512_mul_ps(a.v, b.v)};
 }
@@ -71,6 +74,9 @@ inline Vec abs(Vec a) {
 /// a * b + c.
 inline Vec fma(Vec a, Vec b, Vec c) {
     return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+inline Vec in_register(Vec a) {
+    return a;
 }
 inline __m256 upper_half(__m512 a) {
     return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));

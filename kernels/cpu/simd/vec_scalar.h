@@ -51,6 +51,9 @@ inline void store_int8(std::int8_t* p, Vec x) {
 inline Vec add(Vec a, Vec b) {
     return {a.v + b.v};
 }
+inline Vec sub(Vec a, Vec b) {
+    return {a.v - b.v};
+}
 inline Vec mul(Vec a, Vec b) {
     return {a.v * b.v};
 }
@@ -72,6 +75,9 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 }
 inline Vec exp(Vec a) {
     return {std::exp(a.v)};
+}
+inline Vec in_register(Vec a) {
+    return a;
 }
 inline float sum_of(Vec a) {
     return a.v;

@@ -320,23 +320,12 @@ void attend(const AttendCall& call) {
     decoded.keys = call.decoded;
     decoded.key_row_bytes = call.key_dim * float_bytes;
     decoded.key_column = 0;
-    const std::int64_t offset = call.value_column - call.key_column;
-    if (call.values == call.keys && offset >= 0 && offset + call.value_dim <= call.key_dim) {
-        decoded.values = decoded.keys;
-        decoded.value_row_bytes = decoded.key_row_bytes;
-        decoded.value_column = offset;
-    } else {
-        float* values = call.decoded + call.count * call.key_dim;
-        decode_columns<Columns>(call.values,
-                                call.value_row_bytes,
-                                call.value_column,
-                                call.value_dim,
-                                call.count,
-                                values);
-        decoded.values = values;
-        decoded.value_row_bytes = call.value_dim * float_bytes;
-        decoded.value_column = 0;
-    }
+    float* values = call.decoded + call.count * call.key_dim;
+    decode_columns<Columns>(
+        call.values, call.value_row_bytes, call.value_column, call.value_dim, call.count, values);
+    decoded.values = values;
+    decoded.value_row_bytes = call.value_dim * float_bytes;
+    decoded.value_column = 0;
     attend_all<FloatColumns>(decoded);
 }
 

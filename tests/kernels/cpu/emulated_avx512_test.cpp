@@ -12,6 +12,7 @@
 
 #include "tests/kernels/cpu/dot_check.h"
 #include "tests/kernels/cpu/float_check.h"
+#include "tests/kernels/cpu/mix_check.h"
 
 namespace hearth::cpu {
 namespace {
@@ -35,6 +36,8 @@ TEST_CASE("emulated AVX-512 float kernels agree with plain loops", "[cpu][avx512
     test::check_store_f16(kEmulatedAvx512Kernels);
     test::check_store_q8_0(kEmulatedAvx512Kernels);
     test::check_attend(kEmulatedAvx512Kernels);
+    test::check_mix(kEmulatedAvx512Kernels);
+    test::check_decode_rows(kEmulatedAvx512Kernels);
 }
 
 TEST_CASE("AVX2 and AVX-512 give the same bits for quantised weights", "[cpu][dot][avx512]") {
@@ -47,6 +50,18 @@ TEST_CASE("AVX2 and AVX-512 give the same bits for quantised weights", "[cpu][do
         const auto avx512 = test::run_dot(kEmulatedAvx512Kernels, c, c.rows);
         INFO(compute::traits(dtype).name);
         CHECK(std::memcmp(avx2.data(), avx512.data(), avx2.size() * sizeof(float)) == 0);
+    }
+}
+
+TEST_CASE("AVX2 and AVX-512 give the same bits for latent attention", "[cpu][attention][avx512]") {
+    if (!is_supported(Isa::avx2)) return;
+    std::mt19937 random(33);
+    for (const test::MixCase& c : test::kMixCases) {
+        const test::MixInputs in = test::mix_inputs(c, random);
+        const auto avx2 = test::run_mix(kAvx2Kernels, c, in, 0, c.rows);
+        const auto avx512 = test::run_mix(kEmulatedAvx512Kernels, c, in, 0, c.rows);
+        INFO("rows " << c.rows << " key_dim " << c.key_dim);
+        CHECK(test::is_same_mix(avx2, avx512.data()));
     }
 }
 

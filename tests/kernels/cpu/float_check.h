@@ -142,7 +142,6 @@ inline void check_store_q8_0(const Kernels& kernels) {
 struct AttendCase {
     std::int64_t rows, key_dim, value_dim, tokens;
     std::int64_t key_column = 0, value_column = 0;
-    bool values_are_keys = false;  ///< the value columns lie in the key rows
 };
 
 /// Rows of a cache, and what they hold.
@@ -207,10 +206,9 @@ inline std::vector<double> plain_attention(const AttendCase& c,
         sum += weight;
     }
     std::vector<double> out(index_of(c.value_dim));
-    const CacheRows& values = c.values_are_keys ? in.keys : in.values;
     for (std::int64_t j = 0; j < visible; ++j) {
         for (std::int64_t i = 0; i < c.value_dim; ++i) {
-            out[index_of(i)] += weights[index_of(j)] / sum * values.at(j, c.value_column + i);
+            out[index_of(i)] += weights[index_of(j)] / sum * in.values.at(j, c.value_column + i);
         }
     }
     return out;
@@ -226,7 +224,6 @@ inline std::vector<float> run_attend(const Kernels& kernels,
     std::vector<float> sums(index_of(rows), 0.0F);
     std::vector<float> out(index_of(rows * c.value_dim), 0.0F);
     std::vector<float> decoded(index_of(kAttendTokens * (c.key_dim + c.value_dim)), kPoison);
-    const CacheRows& values = c.values_are_keys ? in.keys : in.values;
     const std::int64_t visible_max = c.tokens - c.rows + first + rows;
     for (std::int64_t from = 0; from < visible_max; from += kAttendTokens) {
         std::vector<std::int32_t> visible;
@@ -244,8 +241,8 @@ inline std::vector<float> run_attend(const Kernels& kernels,
              in.keys.row_bytes,
              c.key_column,
              c.key_dim,
-             values.bytes.data() + from * values.row_bytes,
-             values.row_bytes,
+             in.values.bytes.data() + from * in.values.row_bytes,
+             in.values.row_bytes,
              c.value_column,
              c.value_dim,
              std::min<std::int64_t>(kAttendTokens, visible_max - from),
@@ -264,16 +261,11 @@ inline std::vector<float> run_attend(const Kernels& kernels,
 
 inline void check_attend(const Kernels& kernels, CacheType type, const AttendCase& c) {
     static std::mt19937 random(25);
-    const AttendInputs in{
-        type,
-        random_values(c.rows * (c.key_dim + 5), random),
-        random_cache(type,
-                     c.tokens,
-                     std::max(c.key_column + c.key_dim,
-                              c.values_are_keys ? c.value_column + c.value_dim : 0),
-                     random),
-        random_cache(type, c.tokens, c.value_column + c.value_dim, random),
-        1.0F / std::sqrt(static_cast<float>(c.key_dim))};
+    const AttendInputs in{type,
+                          random_values(c.rows * (c.key_dim + 5), random),
+                          random_cache(type, c.tokens, c.key_column + c.key_dim, random),
+                          random_cache(type, c.tokens, c.value_column + c.value_dim, random),
+                          1.0F / std::sqrt(static_cast<float>(c.key_dim))};
     INFO(kernels.name << " type " << static_cast<int>(type) << " rows " << c.rows << " key_dim "
                       << c.key_dim << " tokens " << c.tokens);
     const std::vector<float> all = run_attend(kernels, c, in, 0, c.rows);
@@ -297,8 +289,8 @@ inline void check_attend(const Kernels& kernels) {
                                                        {5, 160, 128, 5, 20},
                                                        {8, 33, 7, 64, 0, 33},
                                                        {7, 128, 100, 50},
-                                                       {32, 40, 20, 51, 8, 24, true},
-                                                       {31, 48, 60, 47, 20, 4, true}}) {
+                                                       {32, 40, 20, 51, 8, 24},
+                                                       {31, 48, 60, 47, 20, 4}}) {
         check_attend(kernels, CacheType::f16, c);
     }
     // Heads of half a block and more, and the last columns of a row that is no whole block.
@@ -309,7 +301,7 @@ inline void check_attend(const Kernels& kernels) {
                                                        {5, 160, 128, 5, 16},
                                                        {8, 33, 7, 64},
                                                        {7, 576, 512, 50},
-                                                       {29, 96, 64, 33, 0, 0, true}}) {
+                                                       {29, 96, 64, 33}}) {
         check_attend(kernels, CacheType::q8_0, c);
     }
 }

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/kernels/cpu/float_check.h"
+#include "tests/kernels/cpu/mix_check.h"
 
 using namespace hearth::cpu;
 
@@ -32,5 +33,12 @@ TEST_CASE("cache rows are rounded to halves, or to blocks", "[cpu][kv_store]") {
 TEST_CASE("attention agrees with a plain softmax", "[cpu][attention]") {
     for (const Kernels* kernels : test::runnable_kernels()) {
         test::check_attend(*kernels);
+    }
+}
+
+TEST_CASE("attention over floats agrees with a plain softmax", "[cpu][attention]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        test::check_mix(*kernels);
+        test::check_decode_rows(*kernels);
     }
 }

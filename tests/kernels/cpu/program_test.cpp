@@ -198,6 +198,49 @@ TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program]
     }
 }
 
+/// Deep enough that a step of few tokens is split by positions. The last tokens one by one, in
+/// pieces and in company, on any number of threads, have the numbers of the whole in one step.
+TEST_CASE("latent attention at depth does not depend on how it is split",
+          "[cpu][program][contract]") {
+    constexpr std::size_t kDepth = 600;
+    const Dtype cache_type = GENERATE(Dtype::f16, Dtype::q8_0);
+    const auto model = test::tiny_model({.dtype = Dtype::q8_0, .hidden_dim = 64});
+    const std::int32_t vocab_size = model->config().vocab_size;
+    const ModelRunner::Limits limits{.tokens_max = 100,
+                                     .sequence_count = 2,
+                                     .sequence_tokens_max = 640,
+                                     .cache_type = cache_type};
+    const auto tokens = some_tokens(kDepth + 12, vocab_size, 17);
+    const auto from = [&](std::size_t at, std::size_t count) {
+        const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+        return std::vector<std::int32_t>(begin, begin + static_cast<std::ptrdiff_t>(count));
+    };
+    const auto one_thread = backend_of(1);
+    const auto whole = ModelRunner(model, *one_thread, limits).run_chunks(tokens, 100);
+    const auto expected =
+        std::vector<float>(whole.end() - static_cast<std::ptrdiff_t>(12) * vocab_size, whole.end());
+    for (const std::int32_t threads : {2, 3, 5}) {
+        const auto backend = backend_of(threads);
+        ModelRunner runner(model, *backend, limits);
+        for (std::size_t at = 0; at < kDepth; at += 100) {
+            runner.run({{.sequence = 0, .tokens = from(at, 100)}});
+        }
+        std::vector<float> found;
+        for (const std::size_t count : {1U, 3U, 1U, 5U, 2U}) {
+            const std::size_t at = kDepth + found.size() / static_cast<std::size_t>(vocab_size);
+            // A second sequence, which stays short, comes and goes.
+            std::vector<ModelRunner::Piece> pieces{{.sequence = 0, .tokens = from(at, count)}};
+            if (count != 3) pieces.push_back({.sequence = 1, .tokens = {7, 8}});
+            const auto rows = runner.run(pieces);
+            found.insert(found.end(),
+                         rows.begin(),
+                         rows.begin() + static_cast<std::ptrdiff_t>(count) * vocab_size);
+        }
+        INFO(threads << " threads");
+        CHECK(is_same(found, expected));
+    }
+}
+
 /// How far the logits of `name` with a cache in Q8_0 are from those with one in F16, row by row.
 std::vector<double> distances_of_cache(const std::string& name, compute::Backend& backend) {
     const auto model = test::logits_model(HEARTH_SOURCE_DIR, name);
