@@ -26,16 +26,14 @@ void decode(const Step& step,
     }
 }
 
-/// The blocks behind a call's, if there are as many.
+/// The blocks of positions from `from` on, of which all are in the block table.
 void look_ahead(
     const Step& step, std::int64_t token, std::int32_t layer, std::int32_t from, MixCall& call) {
     constexpr std::size_t kBlocks = kMixTokens / compute::kBlockTokens;
     static_assert(kBlocks == std::size(MixCall{}.ahead));
-    const std::span<const std::int32_t> blocks = step.block_table(token);
     const auto first = static_cast<std::size_t>(from / compute::kBlockTokens);
-    if (first + kBlocks > blocks.size()) return;
     for (std::size_t i = 0; i < kBlocks; ++i) {
-        call.ahead[i] = step.kv.keys(layer, blocks[first + i]);
+        call.ahead[i] = step.kv.keys(layer, step.block_table(token)[first + i]);
     }
     call.ahead_bytes = compute::kBlockTokens * step.kv.key_row_bytes();
 }
@@ -111,7 +109,11 @@ void mix_stretch(const Step& step,
                      state.sums,
                      state.out,
                      columns.value_dim};
-        look_ahead(step, queries.first_token, columns.layer, from + kMixTokens, call);
+        // Another thread may take the next stretch.
+        const std::int32_t next = from + kMixTokens;
+        if (next + kMixTokens <= end) {
+            look_ahead(step, queries.first_token, columns.layer, next, call);
+        }
         step.kernels.mix(call);
     }
 }

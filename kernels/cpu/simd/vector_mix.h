@@ -84,13 +84,17 @@ template <int kVecs>
 inline void score_rows(const MixCall& call, std::int64_t row, Ahead& ahead, MixWeights& out) {
     constexpr int kTokens = kVecs == 1 ? 8 : 6;
     std::int64_t j = 0;
-    for (; j + kTokens <= call.count; j += kTokens) {
+    const auto left = [&] { return call.count - j; };
+    for (; left() >= kTokens && (left() == kTokens || left() != 8); j += kTokens) {
         score_tile<kVecs, kTokens>(call, row, j, ahead, out);
     }
-    for (; j + 2 <= call.count; j += 2) {
+    for (; left() >= 4; j += 4) {
+        score_tile<kVecs, 4>(call, row, j, ahead, out);
+    }
+    for (; left() >= 2; j += 2) {
         score_tile<kVecs, 2>(call, row, j, ahead, out);
     }
-    if (j < call.count) score_tile<kVecs, 1>(call, row, j, ahead, out);
+    if (left() == 1) score_tile<kVecs, 1>(call, row, j, ahead, out);
 }
 
 /// What a row may not see.
