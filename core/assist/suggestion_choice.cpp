@@ -19,10 +19,10 @@ struct CopyWeights {
     double line_below = 1.07;    // where the line below is the same
     double length = -0.53;       // per doubling of one more than the text's length
 };
-// As they stand, a model is taken at its word: its line is as likely as the product of its tokens.
+// A model's line is likelier than the product of its tokens says: others would be right as well.
 struct ModelWeights {
-    double base = 0.0;
-    double log_odds = 1.0;  // per unit of what the model says itself
+    double base = 0.60;
+    double log_odds = 1.04;  // per unit of what the model says itself
 };
 constexpr CopyWeights kCopy;
 constexpr ModelWeights kModel;

@@ -216,7 +216,7 @@ TEST_CASE("an unlikely suggestion is not shown", "[assist][completion_gate]") {
         return text + gate.finish(FinishReason::stop_token);
     };
     CHECK(shown(0.9F, 0.6F) == "abcd");
-    CHECK(shown(0.9F, 0.5F).empty());
+    CHECK(shown(0.9F, 0.3F).empty());
     CHECK(shown(0.0F, 1.0F).empty());
 }
 
@@ -302,7 +302,7 @@ TEST_CASE("a model that has lost is not read on", "[assist][completion_gate]") {
     CHECK(answer.is_enough);
     CHECK(answer.text == "copied();");
     CompletionGate alone({.before = "", .after = "", .probability_min = 0.3});
-    const GateAnswer nothing = alone.feed("count", 0.2F);
+    const GateAnswer nothing = alone.feed("count", 0.1F);
     CHECK(nothing.is_enough);
     CHECK(nothing.text.empty());
 }
