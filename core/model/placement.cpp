@@ -49,7 +49,7 @@ class Counter {
         }
         set_context(request_.context_tokens > 0 ? request_.context_tokens
                                                 : std::min(kContextTokensMin, context_max_));
-        if (room() < 0 && !layers_.empty() && request_.costs.can_leave_experts) move_experts_out();
+        if (room() < 0 && may_move_experts()) move_experts_out();
         placement_.missing_bytes = std::max<std::int64_t>(0, -room());
         if (room() > 0 && placement_.host_bytes == 0) {
             if (request_.context_tokens == 0) grow_context();
@@ -78,6 +78,18 @@ class Counter {
             layer.slot_bytes += aligned(bytes / layer.expert_count);
         }
         layers_.push_back(layer);
+    }
+
+    [[nodiscard]] bool may_move_experts() const {
+        const auto is_half = [&](WeightId id) {
+            const compute::Dtype dtype = weight(id).dtype;
+            return dtype == compute::Dtype::f16 || dtype == compute::Dtype::bf16;
+        };
+        const auto has_halves = [&](const ExpertLayer& layer) {
+            return std::ranges::any_of(layer.weights, is_half);
+        };
+        return request_.costs.can_leave_experts && !layers_.empty() &&
+               (request_.costs.can_leave_halves || std::ranges::none_of(layers_, has_halves));
     }
 
     [[nodiscard]] std::int64_t workspace_bytes() const {
@@ -213,7 +225,8 @@ DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
                 .reserve_bytes = std::int64_t{256} << 20,
                 .step_bytes = std::int64_t{130} << 20,
                 .expanded_bytes = std::int64_t{32} << 20,
-                .logit_rows = 64};
+                .logit_rows = 64,
+                .can_leave_halves = false};
     }
     return {.alignment_bytes = 64,
             .cache_type = backend == "reference" ? compute::Dtype::f32 : cache_type,
