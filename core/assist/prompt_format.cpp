@@ -9,6 +9,7 @@ namespace hearth::assist {
 using plugin_host::GenerateTask;
 using plugin_host::Part;
 using plugin_host::PartKind;
+using tokenizer::InfillMark;
 using tokenizer::TokenId;
 
 /// Collects a prompt; the first failure sticks.
@@ -55,6 +56,15 @@ std::string with_newline(std::string_view text) {
     std::string line(text);
     if (!line.empty() && line.back() != '\n') line += '\n';
     return line;
+}
+
+/// How many of the tokens stand before the last line.
+std::size_t line_begin(const tokenizer::Tokenizer& tokenizer, std::span<const TokenId> tokens) {
+    std::size_t count = tokens.size();
+    while (count > 0 && !tokenizer.token_bytes(tokens[count - 1]).ends_with('\n')) {
+        --count;
+    }
+    return count;
 }
 
 std::string joined(std::span<const Part> parts, PartKind kind) {
@@ -122,7 +132,7 @@ PromptFormat::PromptFormat(const tokenizer::Tokenizer& tokenizer)
       explain_(tokenizer.find("<|explain|>")),
       fix_(tokenizer.find("<|fix|>")),
       bug_(tokenizer.find("<|bug|>")) {
-    if (special_.continues_prefix) healing_.emplace(tokenizer);
+    if (special_.infill_mark != InfillMark::cursor) healing_.emplace(tokenizer);
     const auto choose = [&](Chat chat, std::string_view begin, std::string_view end) {
         if (chat_ != Chat::none) return;
         turn_begin_ = tokenizer.find(begin);
@@ -170,15 +180,18 @@ Result<Tokens> PromptFormat::infill(const InfillParts& parts) const {
     Writer out(tokenizer_);
     if (special_.adds_begin_of_text) out.special(special_.begin_of_text);
     write_context(out, parts);
-    if (chat_ == Chat::own) {
-        out.special(special_.fim_suffix).tokens(parts.suffix);
-        out.special(special_.fim_prefix).tokens(parts.prefix);
-    } else {
+    if (chat_ != Chat::own) {
         out.special(special_.fim_prefix).tokens(parts.prefix);
         out.special(special_.fim_suffix).tokens(parts.suffix);
+        return out.special(special_.fim_middle).finish();
     }
-    if (special_.continues_prefix) return out.finish();
-    return out.special(special_.fim_middle).finish();
+    const std::size_t line = special_.infill_mark == InfillMark::line
+                                 ? line_begin(tokenizer_, parts.prefix)
+                                 : parts.prefix.size();
+    out.special(special_.fim_suffix).tokens(parts.suffix);
+    out.special(special_.fim_prefix).tokens(parts.prefix.first(line));
+    if (special_.infill_mark != InfillMark::none) out.special(special_.fim_middle);
+    return out.tokens(parts.prefix.subspan(line)).finish();
 }
 
 void PromptFormat::open_turn(Writer& out) const {

@@ -41,8 +41,8 @@ class PromptFormat {
     [[nodiscard]] bool can_infill() const;
     [[nodiscard]] bool can(plugin_host::GenerateTask task) const;
 
-    /// Null for models that are told where the middle begins: they have learnt from texts that were
-    /// cut at any character.
+    /// Null for models with the mark at the cursor: they have learnt from texts that were cut at
+    /// any character.
     [[nodiscard]] const TokenHealing* healing() const { return healing_ ? &*healing_ : nullptr; }
 
     /// Stable text first: context, then suffix and prefix in the model's order.

@@ -78,7 +78,10 @@ Roles find_roles(const formats::GgufFile& file, const Vocabulary& vocabulary) {
     const SpecialTokens& special = roles.special;
     roles.special.adds_begin_of_text =
         special.begin_of_text.has_value() && file.find_bool("tokenizer.ggml.add_bos_token") == true;
-    roles.special.continues_prefix = file.find_bool("hearth.continues_prefix") == true;
+    if (const std::string* mark = file.find_string("hearth.infill_mark")) {
+        if (*mark == "line") roles.special.infill_mark = InfillMark::line;
+        if (*mark == "none") roles.special.infill_mark = InfillMark::none;
+    }
     const auto add = [&roles](std::optional<TokenId> id) {
         auto& tokens = roles.end_tokens;
         if (id && std::find(tokens.begin(), tokens.end(), *id) == tokens.end())
@@ -87,7 +90,7 @@ Roles find_roles(const formats::GgufFile& file, const Vocabulary& vocabulary) {
     add(special.end_of_text);
     add(special.end_of_turn);
     add(finder.find({"eom_token_id"}, {"<|eom_id|>"}));
-    if (special.continues_prefix) add(special.fim_middle);
+    if (special.infill_mark != InfillMark::cursor) add(special.fim_middle);
     add(special.fim_pad);
     add(special.repo_name);
     add(special.file_sep);

@@ -17,6 +17,13 @@ namespace hearth::tokenizer {
 
 using TokenId = std::int32_t;
 
+/// Where an infill prompt has fim_middle.
+enum class InfillMark {
+    cursor,  ///< behind the prefix: as most models have learnt it
+    line,    ///< before the cursor's line: tokens near the cursor stay those of whole words
+    none,    ///< nowhere: the model goes on behind the prefix
+};
+
 /// The special tokens that hearth asks for by role. Empty where the vocabulary has none.
 struct SpecialTokens {
     std::optional<TokenId> begin_of_text;
@@ -24,8 +31,7 @@ struct SpecialTokens {
     std::optional<TokenId> end_of_turn;
     std::optional<TokenId> fim_prefix, fim_suffix, fim_middle, fim_pad;
     std::optional<TokenId> repo_name, file_sep;
-    /// The model fills in by going on behind the prefix, without fim_middle.
-    bool continues_prefix = false;
+    InfillMark infill_mark = InfillMark::cursor;
     bool adds_begin_of_text = false;  ///< the model expects begin_of_text at position 0
 };
 

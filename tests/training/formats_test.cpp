@@ -39,7 +39,12 @@ TEST_CASE_METHOD(FormatsFixture,
     CHECK(text(formats_.infill(head, parts, InfillOrder::prefix_first, 512)) ==
           "<|file_sep|>src/a.c\n<|fim_prefix|>int <|fim_suffix|>;\n<|fim_middle|>a<|endoftext|>");
     CHECK(text(formats_.infill(head, parts, InfillOrder::suffix_first, 512)) ==
-          "<|file_sep|>src/a.c\n<|fim_suffix|>;\n<|fim_prefix|>int <|fim_middle|>a<|endoftext|>");
+          "<|file_sep|>src/a.c\n<|fim_suffix|>;\n<|fim_prefix|><|fim_middle|>int a<|endoftext|>");
+    const InfillParts two_lines{.prefix = "b;\n int ", .middle = "a", .suffix = ";\n"};
+    CHECK(text(formats_.infill({}, two_lines, InfillOrder::suffix_first, 512)) ==
+          "<|fim_suffix|>;\n<|fim_prefix|>b;\n<|fim_middle|> int a<|endoftext|>");
+    CHECK(text(formats_.infill({}, two_lines, InfillOrder::suffix_first_unmarked, 512)) ==
+          "<|fim_suffix|>;\n<|fim_prefix|>b;\n int a<|endoftext|>");
     CHECK(text(formats_.repository_name("zlib")) == "<|repo_name|>zlib");
     CHECK(text(formats_.neighbour("b.h", "int b;\n")) == "<|file_sep|>b.h\nint b;\n");
     CHECK(text(formats_.continuation(head, "x;\n", true, 512)) ==
@@ -65,7 +70,7 @@ TEST_CASE_METHOD(FormatsFixture,
                                         {.prefix = prefix, .middle = "", .suffix = "rest"},
                                         InfillOrder::suffix_first,
                                         512);
-        tokens.resize(tokens.size() - 2);  // the middle's mark and the end
+        tokens.pop_back();  // the end
         return tokens;
     };
     const Tokens shorter = prompt("retur");

@@ -73,11 +73,11 @@ class FolderTest(unittest.TestCase):
         self.folder = Path(folder.name)
         write_tokenizer(self.folder / "tokenizer.txt")
 
-    def export(self, state, out):
+    def export(self, state, out, *more):
         states.write_checkpoint(state.shape, state.weights, self.folder / "checkpoint.bin", 7, 1000, 2.5)
         run(
             BIN / "hearth-train", "export", "--checkpoint", self.folder, "--tokenizer", self.folder / "tokenizer.txt",
-            "--out", out, "--matrices", "F32", "--embedding", "F32", "--window", "64",
+            "--out", out, "--matrices", "F32", "--embedding", "F32", "--window", "64", *more,
         )  # fmt: skip
 
 
@@ -115,6 +115,17 @@ class EngineTest(FolderTest):
         for name, values in tensors.items():
             rounded = rounding.round_q4_0(weights[name][0]).reshape(-1)
             self.assertTrue(torch.equal(rounded, torch.from_numpy(values)), name)
+
+    def test_a_model_file_is_where_the_gpu_goes_on(self):
+        state = random_state(shapes.toy_of(VOCAB))
+        self.export(state, self.folder / "model.gguf", "--experts", "F32")
+        run(BIN / "hearth-train", "import", "--model", self.folder / "model.gguf", "--out", self.folder / "start")
+        again = states.State.load(self.folder / "start" / "checkpoint.bin", CPU)
+        self.assertEqual((again.shape, again.steps), (state.shape, 0))
+        self.assertTrue(torch.equal(again.weights, state.weights))
+        (self.folder / "start" / "checkpoint.bin").write_bytes(bytes(1000))
+        with self.assertRaisesRegex(ValueError, "hearth-train import"):
+            states.State.load(self.folder / "start" / "checkpoint.bin", CPU)
 
     def test_a_checkpoint_of_the_gpu_is_where_the_cpu_goes_on(self):
         shape = shapes.toy_of(VOCAB)
@@ -201,17 +212,19 @@ class ModelTest(unittest.TestCase):
         embedding = torch.randn(9, 6, dtype=torch.float64, requires_grad=True)
         targets = torch.tensor([1, 2, -1, 4, 5, 8, 0, -1, 3, 3])
 
+        worth = torch.tensor([1, 3, 0, 1, 1, 3, 3, 0, 1, 1]) / 14
+
         def plain(a, b):
             logits = a @ b.t()
-            counted = targets >= 0
-            partition = logits[counted].logsumexp(1)
-            loss = (partition - logits[counted].gather(1, targets[counted, None])[:, 0]).mean()
-            return loss + 0.01 * partition.square().mean()
+            partition = logits.logsumexp(1)
+            loss = partition - logits.gather(1, targets.clamp_min(0)[:, None])[:, 0] + 0.01 * partition.square()
+            return (loss * worth).sum()
 
         right = torch.autograd.grad(plain(rows, embedding), (rows, embedding))
         model.HEAD_ROWS, before = 4, model.HEAD_ROWS
         self.addCleanup(setattr, model, "HEAD_ROWS", before)
-        found = torch.autograd.grad(model.ChunkedLoss.apply(rows, embedding, targets, 0.01, model.score_rows), (rows, embedding))
+        loss = model.ChunkedLoss.apply(rows, embedding, targets, worth, 0.01, model.score_rows)
+        found = torch.autograd.grad(loss, (rows, embedding))
         for ours, theirs in zip(found, right):
             self.assertLess(float((ours - theirs).norm() / theirs.norm()), 1e-5)
 
@@ -323,18 +336,24 @@ class WindowsTest(FolderTest):
         self.assertTrue(torch.equal(windows.draw(6), again.draw(6)))
 
     def test_targets_follow_their_tokens_and_padding_is_none(self):
-        pad = shards.padding_id(self.folder / "tokenizer.txt")
+        pad = shards.special_ids(self.folder / "tokenizer.txt")["<|fim_pad|>"]
         self.assertEqual(pad, 256 + SPECIALS.index("fim_pad"))
         self.assertEqual(shards.vocab_size(self.folder / "tokenizer.txt"), VOCAB)
         tokens = torch.tensor([[5, 6, pad, 7]])
         self.assertEqual(shards.targets_of(tokens, pad).tolist(), [[6, -1, 7, -1]])
+
+    def test_answers_lie_between_their_mark_and_the_next_end(self):
+        tokens = torch.tensor([[5, 8, 6, 7, 9, 5, 8, 8, 9], [5, 9, 6, 8, 6, 6, 6, 6, 6]])
+        answers = [[0, 1, 1, 1, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1, 1, 1, 1]]
+        self.assertEqual(shards.is_answer(tokens, 8, 9).long().tolist(), answers)
 
 
 class RunTest(FolderTest):
     def options(self, **changes):
         values = {
             "data": str(self.folder), "out": str(self.folder), "minutes": 0.0, "tokens": 60_000, "step_tokens": 512,
-            "micro_tokens": 256, "short": 32, "long": 64, "padding": 260, "log_seconds": 0.5,
+            "micro_tokens": 256, "short": 32, "long": 64, "log_seconds": 0.5,
+            "specials": shards.special_ids(self.folder / "tokenizer.txt"),
         }  # fmt: skip
         return train.Options(**{**values, **changes})
 
@@ -386,6 +405,22 @@ class RunTest(FolderTest):
         threading.Timer(0.5, setattr, (trainer, "is_stopped", True)).start()
         trainer.run()
         self.assertIn("stopped", self.lines[-1])
+
+    def test_what_is_worth_more_pulls_harder(self):
+        state = states.State(shapes.toy_of(VOCAB), CPU)
+        whole = model.Model(state.shape, CPU, torch.float32)
+        weights = model.views(state.shape, state.weights)
+        tokens = torch.randint(0, 256, (2, 32))
+        targets = shards.targets_of(tokens, 260)
+
+        def loss(worth):
+            return float(whole.loss(weights, tokens, targets, False, 0.0, worth)[0])
+
+        first = torch.zeros(2, 32)
+        first[0] = 1.0
+        both = loss(None)
+        self.assertAlmostEqual(loss(torch.full((2, 32), 3.0)), both, places=5)
+        self.assertAlmostEqual(loss(1.0 + 2.0 * first), (3 * loss(first) + loss(1.0 - first)) / 4, places=4)
 
     def test_gradients_that_are_no_numbers_change_nothing(self):
         state = states.State(shapes.toy_of(VOCAB), CPU)
@@ -465,10 +500,11 @@ class SequenceTest(FolderTest):
         run(BIN / "hearth", "logits", "--model", back / "model.gguf", "--backend", "reference", "--tokens", "1,2,3",
             "--out", self.folder / "logits")  # fmt: skip
         self.assertEqual((self.folder / "logits").stat().st_size, 3 * 4 * VOCAB)
-        command("state", "--out", out, "--folder", back)
-        run("sh", "-c", f"cd {back} && ./join-stable-bf16.pt.sh")
-        again = states.State.load(back / "stable-bf16.pt", CPU)
-        self.assertEqual((again.steps, again.shape.vocab_size), (0, VOCAB))
+        command("carry", "--out", out, "--folder", back)
+        run("sh", "-c", f"cd {back} && ./join-full.gguf.sh")
+        command("train", "--data", data, "--out", self.folder / "second", "--windows", "128,256", "--micro-tokens", 512,
+                "--step-tokens", 512, "--minutes", 0, "--tokens", 1000, "--from-model", back / "full.gguf")
+        self.assertTrue((self.folder / "second" / "checkpoint.bin").is_file())
 
 
 if __name__ == "__main__":

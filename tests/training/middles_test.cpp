@@ -93,10 +93,10 @@ TEST_CASE("the kinds of middle come in their shares", "[training][middles]") {
     for (int i = 0; i < 10000; ++i) {
         ++counts[pick_middle_kind(random)];
     }
-    CHECK(counts[MiddleKind::line_tail] == Approx(4000).margin(200));
-    CHECK(counts[MiddleKind::lines] == Approx(2500).margin(200));
-    CHECK(counts[MiddleKind::characters] == Approx(1500).margin(200));
-    CHECK(counts[MiddleKind::syntactic] == Approx(2000).margin(200));
+    CHECK(counts[MiddleKind::line_tail] == Approx(3500).margin(200));
+    CHECK(counts[MiddleKind::lines] == Approx(3500).margin(200));
+    CHECK(counts[MiddleKind::characters] == Approx(800).margin(200));
+    CHECK(counts[MiddleKind::syntactic] == Approx(2200).margin(200));
 }
 
 TEST_CASE("brackets are matched past strings and comments", "[training][middles]") {

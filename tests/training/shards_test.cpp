@@ -55,9 +55,28 @@ TEST_CASE_METHOD(ShardsFixture, "the windows of a file cover all of it", "[train
         CHECK(piece.first_token <= covered);  // a token is a byte here
         if (piece.first_token > 0) CHECK(files_[0].text[piece.first_token - 1] == '\n');
         // The path line takes a few tokens of the window.
-        covered = piece.first_token + kWindow - formats_.path_line("a.c").size();
+        covered = piece.first_token + piece.tokens_max - formats_.path_line("a.c").size();
     }
     CHECK(covered + 48 >= files_[0].text.size());
+}
+
+TEST_CASE_METHOD(ShardsFixture, "most pieces of a long file are short", "[training][shards]") {
+    files_[0].text = code_text(2000);
+    CodePieces pieces(files_, formats_, 1024);
+    std::size_t tokens = 0;
+    std::size_t whole = 0;
+    std::size_t count = 0;
+    for (const CodePiece& piece : pieces.cut(false)) {
+        CHECK(piece.tokens_max <= 1024);
+        tokens += piece.tokens_max;
+        whole += piece.tokens_max == 1024 ? 1024U : 0U;
+        ++count;
+    }
+    CHECK(static_cast<double>(whole) / static_cast<double>(tokens) == Approx(0.35).margin(0.05));
+    CHECK(tokens / count < 450);
+    for (const CodePiece& piece : pieces.cut(true)) {
+        CHECK(piece.tokens_max == 1024);
+    }
 }
 
 TEST_CASE_METHOD(ShardsFixture,
@@ -86,6 +105,7 @@ TEST_CASE_METHOD(ShardsFixture,
     Random random(4);
     int holes = 0;
     int suffix_first = 0;
+    int unmarked = 0;
     for (int i = 0; i < 2000; ++i) {
         const Tokens tokens = pieces.render(piece, random);
         REQUIRE(tokens.size() <= kWindow);
@@ -95,12 +115,19 @@ TEST_CASE_METHOD(ShardsFixture,
         const std::size_t suffix = sample.find("<|fim_suffix|>");
         if (prefix == std::string::npos) continue;
         ++holes;
-        suffix_first += suffix < prefix ? 1 : 0;
         CHECK(sample.ends_with("<|endoftext|>"));
+        const std::size_t middle = sample.find("<|fim_middle|>");
+        unmarked += middle == std::string::npos ? 1 : 0;
+        if (prefix < suffix) continue;
+        ++suffix_first;
+        // The mark stands at the beginning of a line, whatever is cut off.
+        if (middle == std::string::npos) continue;
+        CHECK((sample[middle - 1] == '\n' || sample.substr(0, middle).ends_with("<|fim_prefix|>")));
     }
-    CHECK(holes > 1200);
-    CHECK(holes < 1500);
-    CHECK(suffix_first == Approx(holes * 0.4).margin(80));
+    CHECK(holes > 1500);
+    CHECK(holes < 1800);
+    CHECK(suffix_first == Approx(holes * 0.8).margin(80));
+    CHECK(unmarked == Approx(holes * 0.2).margin(80));
 }
 
 TEST_CASE_METHOD(ShardsFixture,
@@ -115,7 +142,7 @@ TEST_CASE_METHOD(ShardsFixture,
     std::map<std::size_t, int> shown;
     int without_import = 0;
     for (int i = 0; i < 2000; ++i) {
-        const std::string sample = text(pieces.render({0, 0}, random));
+        const std::string sample = text(pieces.render({0, 0, 1024}, random));
         std::size_t files = 0;
         for (std::size_t at = sample.find("<|file_sep|>"); at != std::string::npos;
              at = sample.find("<|file_sep|>", at + 1)) {
@@ -141,9 +168,9 @@ TEST_CASE_METHOD(ShardsFixture,
                  "a file that ends in its window ends with its mark",
                  "[training][shards]") {
     CodePieces pieces(files_, formats_, kWindow);
-    CHECK(text(pieces.render_plain({1, 0}, kWindow)) ==
+    CHECK(text(pieces.render_plain({1, 0, kWindow}, kWindow)) ==
           "<|file_sep|>b.c\nint caf\xC3\xA9;\n<|endoftext|>");
-    CHECK(pieces.render_plain({0, 0}, kWindow).size() == kWindow);
+    CHECK(pieces.render_plain({0, 0, kWindow}, kWindow).size() == kWindow);
 }
 
 TEST_CASE("blocks hold whole samples, filled up to the window", "[training][shards]") {

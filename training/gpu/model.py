@@ -114,12 +114,16 @@ class Model:
             rows, _ = self.hidden(ready, tokens)
             return rows.float() @ ready["token_embd.weight"].float().t()
 
-    def loss(self, weights, tokens, targets, rounded, z_loss):
-        """Mean cross-entropy in nats of targets that are not negative (plus z-loss), and the experts' load."""
+    def loss(self, weights, tokens, targets, rounded, z_loss, worth=None):
+        """Mean cross-entropy in nats of targets that are not negative (plus z-loss), weighed by `worth` (as targets;
+        None: all alike), and the experts' load."""
         ready = self.prepared(weights, rounded)
         rows, load = self.hidden(ready, tokens)
         score = self._score_rows if torch.is_grad_enabled() else score_rows
-        return ChunkedLoss.apply(rows, ready["token_embd.weight"], targets.reshape(-1), z_loss, score), load
+        targets = targets.reshape(-1)
+        worth = (targets >= 0).float() if worth is None else worth.reshape(-1) * (targets >= 0)
+        worth = worth / worth.sum().clamp_min(1)
+        return ChunkedLoss.apply(rows, ready["token_embd.weight"], targets, worth, z_loss, score), load
 
     def _attention(self, weights, x, cosine, sine):
         norm, query_a, query_norm, query_b, latent_a, latent_norm, key_b, value_b, output = weights
@@ -207,19 +211,17 @@ def score_rows(logits, goal, weight, z_loss):
 
 
 class ChunkedLoss(torch.autograd.Function):
-    """Mean of cross-entropy + z_loss * log-partition^2; logits of a few rows at a time, gradients made at once."""
+    """Sum of worth * (cross-entropy + z_loss * log-partition^2); logits of a few rows at a time, gradients at once."""
 
     @staticmethod
-    def forward(ctx, rows, embedding, targets, z_loss, score):
-        counted = targets >= 0
-        share = 1.0 / counted.sum().clamp_min(1).float()
+    def forward(ctx, rows, embedding, targets, worth, z_loss, score):
         total = torch.zeros((), device=rows.device)
         d_rows = torch.empty_like(rows)
         d_embedding = torch.zeros(embedding.shape, device=rows.device)
         for begin in range(0, rows.shape[0], HEAD_ROWS):
             part = slice(begin, begin + HEAD_ROWS)
             goal = targets[part].clamp_min(0).unsqueeze(1)
-            loss, gradient = score(rows[part] @ embedding.t(), goal, counted[part].float() * share, z_loss)
+            loss, gradient = score(rows[part] @ embedding.t(), goal, worth[part], z_loss)
             total += loss
             if ctx.needs_input_grad[0]:
                 d_rows[part] = gradient @ embedding
@@ -231,4 +233,5 @@ class ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):
         d_rows, d_embedding = ctx.saved_tensors
-        return d_rows * upstream.to(d_rows.dtype), (d_embedding * upstream).to(ctx.embedding_type), None, None, None
+        embedding_gradient = (d_embedding * upstream).to(ctx.embedding_type)
+        return d_rows * upstream.to(d_rows.dtype), embedding_gradient, None, None, None, None

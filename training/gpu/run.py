@@ -141,6 +141,10 @@ def train_here(arguments):
     data = Path(arguments.data)
     while not (data / "tokenizer.txt").exists():
         time.sleep(0.5)
+    if arguments.from_model:
+        start_at = Path(arguments.out) / "start"
+        subprocess.run([data / "hearth-train", "import", "--model", arguments.from_model, "--out", start_at], check=True)
+        arguments.resume = start_at / "checkpoint.bin"
     choice_file = data / "choice.json"
     choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
     shape = PRESETS[arguments.shape or choice.get("shape", "h2")]
@@ -174,13 +178,15 @@ def _runs(pid):
 
 
 def export(arguments):
-    """Writes OUT/model.gguf by hearth-train, and its parts, the log and the choice into FOLDER."""
+    """Writes OUT/model.gguf and OUT/full.gguf by hearth-train, and the first's parts, the log and the choice into FOLDER."""
     out, data, folder = Path(arguments.out), Path(arguments.data), Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = out / "model.gguf"
     command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt",
-               "--out", model, "--window", arguments.windows[1], "--name", "hearth default"]  # fmt: skip
-    subprocess.run([str(word) for word in command], check=True)
+               "--window", arguments.windows[1], "--name", "hearth default", "--out"]  # fmt: skip
+    subprocess.run([str(word) for word in (*command, model)], check=True)
+    halves = [word for what in ("experts", "matrices", "embedding") for word in (f"--{what}", "F16")]
+    subprocess.run([str(word) for word in (*command, out / "full.gguf", *halves)], check=True)
     count = parts.split(model, folder)
     for path in (out / "log", data / "choice.json"):
         if path.exists():
@@ -188,20 +194,12 @@ def export(arguments):
     print(f"{model.stat().st_size / 1e6:.2f} MB in {count} parts in {folder}")
 
 
-def carry_state(arguments):
-    """Writes parts of the stable phase's weights in bfloat16 into FOLDER: --first and --count pick which."""
-    import torch  # pylint: disable=import-outside-toplevel
-
-    out = Path(arguments.out)
-    small = out / "stable-bf16.pt"
-    if not small.exists():
-        state = torch.load(out / "stable.pt", map_location="cpu")
-        kept = {"shape": state["shape"], "weights": state["weights"].bfloat16()}
-        torch.save(kept, f"{small}.part")
-        os.replace(f"{small}.part", small)
+def carry(arguments):
+    """Writes parts of OUT/full.gguf, the weights as halves, into FOLDER: --first and --count pick which."""
+    path = Path(arguments.out) / "full.gguf"
     Path(arguments.folder).mkdir(parents=True, exist_ok=True)
-    count = parts.split(small, arguments.folder, first=arguments.first, count=arguments.count)
-    print(f"{small.stat().st_size / 1e6:.1f} MB in {count} parts")
+    count = parts.split(path, arguments.folder, first=arguments.first, count=arguments.count)
+    print(f"{path.stat().st_size / 1e6:.1f} MB in {count} parts")
 
 
 def parse():
@@ -232,13 +230,14 @@ def parse():
             ("--tokens", {"type": float, "default": 0.0}), ("--rate", {"type": float, "default": 0.01}),
             ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 131072}),
             ("--micro-tokens", {"type": int, "default": 65536}), ("--resume", {"default": None}),
+            ("--from-model", {"help": "a GGUF file of this trainer whose weights to start from"}),
             ("--heldout-seconds", {"type": float, "default": 120.0}),
             ("--compile", {"action": "store_true", "help": "whatever the probe chose"}))  # fmt: skip
     add("start", start, *runs)
     add("train", train_here, *runs)
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
     add("export", export, data, out, windows, folder)
-    add("state", carry_state, out, folder, ("--first", {"type": int, "default": 0}),
+    add("carry", carry, out, folder, ("--first", {"type": int, "default": 0}),
         ("--count", {"type": int, "default": 3}))  # fmt: skip
     return parser.parse_args()
 

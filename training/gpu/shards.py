@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy
 import torch
 
-PADDING = "<|fim_pad|>"
-
 
 class Windows:
     """The windows of one kind ("train" or "decay") and length."""
@@ -73,12 +71,21 @@ def targets_of(tokens, padding):
     return targets.masked_fill(targets == padding, -1)
 
 
-def padding_id(tokenizer_path):
-    """The id of <|fim_pad|> in a tokenizer file (training/README.md, "Tokenizer file")."""
+def is_answer(tokens, begins, ends):
+    """Which targets (the token that follows each) are of an answer: behind a `begins`, up to the next `ends`."""
+    places = torch.arange(1, tokens.shape[1] + 1).expand_as(tokens)
+    begun = torch.where(tokens == begins, places, torch.zeros_like(places)).cummax(dim=1).values
+    ended = torch.where(tokens == ends, places, torch.zeros_like(places)).cummax(dim=1).values
+    return begun > ended
+
+
+def special_ids(tokenizer_path):
+    """{name: id} of a tokenizer file (training/README.md, "Tokenizer file")."""
     lines = Path(tokenizer_path).read_text(encoding="utf-8").splitlines()
     place = next(i for i, line in enumerate(lines) if line.startswith("specials "))
     names = lines[place + 1 :]
-    return vocab_size(tokenizer_path) - len(names) + names.index(PADDING)
+    first = vocab_size(tokenizer_path) - len(names)
+    return {name: first + index for index, name in enumerate(names)}
 
 
 def vocab_size(tokenizer_path):

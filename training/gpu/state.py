@@ -3,12 +3,18 @@
 import os
 import struct
 
+import numpy
 import torch
 
 from model import initial_weights
 from shape import Shape, layout
 
 _MAGIC = 0x32306B7063687268  # "hrhcpk02" as bytes; training/trainer/checkpoint.cpp reads it
+_WIDTHS = (
+    "vocab_size", "hidden_dim", "layer_count", "dense_layer_count", "head_count", "nope_dim", "rope_dim", "value_dim",
+    "query_rank", "latent_rank", "dense_ffn_dim", "expert_ffn_dim", "expert_count", "experts_per_token",
+)  # fmt: skip
+_REALS = ("expert_weights_scale", "norm_epsilon", "rope_base")
 
 
 class State:
@@ -32,7 +38,9 @@ class State:
 
     @staticmethod
     def load(path, device):
-        """What `save` wrote, or weights alone in a smaller type: then moments and counters start anew."""
+        """What `save` wrote, or weights alone (in a smaller type, or a checkpoint.bin): moments and counters start anew."""
+        if str(path).endswith(".bin"):
+            return State(*read_checkpoint(path, device))
         values = torch.load(path, map_location=device)
         state = State(Shape(**values.pop("shape")), device, values.pop("weights").float())
         vars(state).update(values)
@@ -41,17 +49,27 @@ class State:
 
 def write_checkpoint(shape, weights, path, steps=0, tokens=0, seconds=0.0):
     """Weights alone, as training/trainer's checkpoint.bin without moments: enough to export and to start from."""
-    s = shape
-    widths = (
-        s.vocab_size, s.hidden_dim, s.layer_count, s.dense_layer_count, s.head_count, s.nope_dim, s.rope_dim,
-        s.value_dim, s.query_rank, s.latent_rank, s.dense_ffn_dim, s.expert_ffn_dim, s.expert_count,
-        s.experts_per_token,
-    )  # fmt: skip
+    widths = (getattr(shape, name) for name in _WIDTHS)
+    reals = (getattr(shape, name) for name in _REALS)
     elements = sum(parameter.elements for parameter in layout(shape))
     assert weights.numel() == elements
     with open(f"{path}.part", "wb") as file:
         file.write(struct.pack("<Q14Q", _MAGIC, *widths))
-        file.write(struct.pack("<fffI", s.expert_weights_scale, s.norm_epsilon, s.rope_base, s.shared_expert_count))
+        file.write(struct.pack("<fffI", *reals, shape.shared_expert_count))
         file.write(struct.pack("<QQQQdQ", steps, tokens, 0, 0, seconds, elements))
         weights.detach().float().cpu().numpy().astype("<f4").tofile(file)
     os.replace(f"{path}.part", path)
+
+
+def read_checkpoint(path, device):
+    """(shape, device, weights) of a checkpoint.bin without moments."""
+    with open(path, "rb") as file:
+        magic, *widths = struct.unpack("<Q14Q", file.read(8 * 15))
+        *reals, shared = struct.unpack("<fffI", file.read(16))
+        elements = struct.unpack("<QQQQdQ", file.read(48))[-1]
+        weights = numpy.fromfile(file, dtype="<f4")
+    reals = [float(str(numpy.float32(real))) for real in reals]  # 1e-6 as it was written
+    shape = Shape(**dict(zip(_WIDTHS, widths)), **dict(zip(_REALS, reals)), shared_expert_count=shared)
+    if magic != _MAGIC or weights.size != elements or elements != sum(each.elements for each in layout(shape)):
+        raise ValueError(f"{path} is no checkpoint of weights alone; make one with hearth-train import")
+    return shape, device, torch.from_numpy(weights)

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,6 +28,8 @@ BIAS_RATE_FIRST = 5e-3
 BIAS_RATE = 1e-3
 BIAS_SETTLES_FROM = 0.30
 BIAS_FIXED_FROM = 0.90
+# A token of an answer (a middle, a sentence, a fixed line) counts as so many others: what is asked for is a thirtieth of all.
+ANSWER_WORTH = 3.0
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Options:
     long: int = 2048
     rate: float = 0.01
     adam_rate: float = 0.004
-    padding: int = -1
+    specials: dict = field(default_factory=dict)  # {name: id}; empty: of the tokenizer in `data`
     log_seconds: float = 10.0
     state_seconds: float = 240.0
     heldout_seconds: float = 120.0
@@ -87,8 +89,8 @@ class Trainer:
 
     def source(self, progress):
         """The windows to draw from; what is not there (yet) is replaced by what is."""
-        # The decay shards are a seventh of all tokens: every second step leaves them for the others.
-        takes_decay = progress >= DECAY_BEGIN and self.state.steps % 2 == 0
+        # One step in four keeps to plain code.
+        takes_decay = progress >= DECAY_BEGIN and self.state.steps % 4 != 0
         kinds = ("decay", "train") if takes_decay else ("train",)
         lengths = (self.options.short, self.options.long)
         for kind, length in itertools.product(kinds, lengths[::-1] if progress >= LONG_WINDOWS_BEGIN else lengths):
@@ -109,9 +111,9 @@ class Trainer:
         load_sum = 0
         for _ in range(passes):
             tokens = windows.draw(micro_windows)
-            targets = shards.targets_of(tokens, self.options.padding)
-            tokens, targets = (self._to_device(each) for each in (tokens, targets))
-            loss, load = self.model.loss(self.weights, tokens, targets, progress >= ROUNDING_BEGIN, Z_LOSS)
+            targets, worth = self._targets(tokens), self._worth(tokens)
+            tokens, targets, worth = (self._to_device(each) for each in (tokens, targets, worth))
+            loss, load = self.model.loss(self.weights, tokens, targets, progress >= ROUNDING_BEGIN, Z_LOSS, worth)
             (loss / passes).backward()
             loss_sum += loss.detach() / passes
             load_sum = load_sum + load
@@ -139,6 +141,14 @@ class Trainer:
             except FileNotFoundError:
                 self.windows.clear()
                 time.sleep(0.5)
+
+    def _targets(self, tokens):
+        return shards.targets_of(tokens, self.options.specials["<|fim_pad|>"])
+
+    def _worth(self, tokens):
+        ids = self.options.specials
+        answers = shards.is_answer(tokens, ids["<|fim_middle|>"], ids["<|endoftext|>"])
+        return 1.0 + (ANSWER_WORTH - 1.0) * answers.float()
 
     def _to_device(self, tensor):
         if self.model.device.type == "cuda":
@@ -171,8 +181,7 @@ class Trainer:
             total = 0.0
             with torch.no_grad():
                 for row in rows.split(max(1, self.options.micro_tokens // self.options.long)):
-                    targets = shards.targets_of(row, self.options.padding)
-                    row, targets = self._to_device(row), self._to_device(targets)
+                    row, targets = self._to_device(row), self._to_device(self._targets(row))
                     is_rounded = self.progress() >= ROUNDING_BEGIN
                     loss, _ = self.model.loss(self.weights, row, targets, is_rounded, 0.0)
                     total += float(loss) * len(row) / len(rows)
@@ -249,7 +258,11 @@ def probe(shape, device, compute, seconds, log, length=1024, micro_tokens=65536,
         if compiled:
             model.compile()
         state = State(shape, device)
-        options = Options(data="", out="", minutes=1e9, micro_tokens=micro_tokens, step_tokens=2 * micro_tokens)
+        names = ("<|fim_pad|>", "<|fim_middle|>", "<|endoftext|>")
+        options = Options(
+            data="", out="", minutes=1e9, micro_tokens=micro_tokens, step_tokens=2 * micro_tokens,
+            specials=dict.fromkeys(names, -1),
+        )  # fmt: skip
         trainer = Trainer(options, model, state, log)
         trainer.source = lambda progress: ("probe", _RandomWindows(shape.vocab_size, length))
         float(trainer.step(0.5)[0])  # warms up, and compiles
@@ -292,8 +305,8 @@ def main(options, shape, resume, is_compiled):
     model = Model(state.shape, device, compute, print_log)
     if is_compiled:
         model.compile()
-    if options.padding < 0:
-        options.padding = shards.padding_id(Path(options.data) / "tokenizer.txt")
+    if not options.specials:
+        options.specials = shards.special_ids(Path(options.data) / "tokenizer.txt")
     trainer = Trainer(options, model, state, print_log)
     stop_on_signal(trainer)
     flops = state.shape.flops_per_token(options.short)

@@ -1,6 +1,7 @@
 #include "training/samples/code_pieces.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_set>
 
 #include "training/samples/middles.h"
@@ -9,8 +10,11 @@
 namespace hearth::training {
 namespace {
 
-constexpr double kHoleShare = 0.70;
-constexpr double kSuffixFirstShare = 0.40;
+constexpr double kHoleShare = 0.85;
+constexpr double kPrefixFirstShare = 0.20;
+constexpr double kUnmarkedShare = 0.20;  // of all holes
+// Of a training file's pieces, one after the other; 0 is a whole window.
+constexpr std::array<std::uint32_t, 7> kPieceTokens = {0, 192, 256, 320, 256, 384, 512};
 constexpr double kNeighbourShare = 0.20;
 constexpr double kNeighboursShare = 0.30;  // in long windows
 constexpr std::size_t kLongWindow = 1024;  // which have room for several
@@ -19,7 +23,7 @@ constexpr std::size_t kNeighbourCandidates = 8;
 constexpr double kDroppedImportsShare = 0.05;
 constexpr double kEmptySuffixShare = 0.10;
 constexpr double kCutPrefixShare = 0.10;
-constexpr std::size_t kOverlapTokens = 40;  // a window less this is where the next one starts
+constexpr std::size_t kOverlapTokens = 40;  // a piece less this is where the next one starts
 constexpr std::size_t kHeadTokens = 24;     // about what a path line and the special tokens take
 constexpr std::size_t kSearchTokens = 120;  // how far back a line start is looked for
 constexpr std::size_t kTailTokensMin = 48;  // a shorter rest of a file is no sample of its own
@@ -56,6 +60,13 @@ std::size_t shared_names(const std::unordered_set<std::string_view>& words, std:
     return shared.size();
 }
 
+InfillOrder pick_order(Random& random) {
+    if (random.chance(kPrefixFirstShare)) return InfillOrder::prefix_first;
+    return random.chance(kUnmarkedShare / (1 - kPrefixFirstShare))
+               ? InfillOrder::suffix_first_unmarked
+               : InfillOrder::suffix_first;
+}
+
 }  // namespace
 
 CodePieces::CodePieces(const std::vector<CorpusFile>& files,
@@ -83,11 +94,12 @@ CodePieces::CodePieces(const std::vector<CorpusFile>& files,
     }
 }
 
-std::size_t CodePieces::next_start(std::uint32_t file_index, std::size_t start) const {
-    const std::string& text = (*files_)[file_index].text;
-    const std::vector<std::uint32_t>& offsets = offsets_[file_index];
-    const std::size_t aim = start + window_ - kOverlapTokens;
-    for (std::size_t i = aim; i + kSearchTokens > aim && i > start; --i) {
+std::size_t CodePieces::next_start(const CodePiece& piece) const {
+    const std::string& text = (*files_)[piece.file_index].text;
+    const std::vector<std::uint32_t>& offsets = offsets_[piece.file_index];
+    const std::size_t aim = piece.first_token + piece.tokens_max - kOverlapTokens;
+    const std::size_t search = std::min<std::size_t>(kSearchTokens, piece.tokens_max / 4);
+    for (std::size_t i = aim; i + search > aim && i > piece.first_token; --i) {
         if (i < offsets.size() && text[offsets[i] - 1] == '\n') return i;
     }
     return aim;
@@ -98,16 +110,23 @@ std::vector<CodePiece> CodePieces::cut(bool is_heldout) const {
     for (std::uint32_t i = 0; i < files_->size(); ++i) {
         if ((*files_)[i].is_heldout != is_heldout) continue;
         std::size_t start = 0;
-        do {
-            pieces.push_back({i, static_cast<std::uint32_t>(start)});
-            start = next_start(i, start);
-        } while (start + kTailTokensMin < tokens_[i].size());
+        // Where in the row of lengths a file begins depends on the file: small files have one.
+        for (std::size_t number = i; start == 0 || start + kTailTokensMin < tokens_[i].size();
+             ++number) {
+            const std::uint32_t length =
+                is_heldout ? 0 : kPieceTokens[number % kPieceTokens.size()];
+            const auto window = static_cast<std::uint32_t>(window_);
+            const std::uint32_t tokens_max = length == 0 ? window : std::min(length, window);
+            pieces.push_back({i, static_cast<std::uint32_t>(start), tokens_max});
+            start = next_start(pieces.back());
+        }
     }
     return pieces;
 }
 
 std::size_t CodePieces::text_tokens(const CodePiece& piece) const {
-    return std::min(tokens_[piece.file_index].size() - piece.first_token, window_);
+    return std::min<std::size_t>(tokens_[piece.file_index].size() - piece.first_token,
+                                 piece.tokens_max);
 }
 
 CodePieces::Window CodePieces::text_of(const CodePiece& piece, std::size_t tokens_max) const {
@@ -120,14 +139,16 @@ CodePieces::Window CodePieces::text_of(const CodePiece& piece, std::size_t token
     return {std::string_view(text).substr(begin, end - begin), end == text.size()};
 }
 
-std::string_view CodePieces::pick_snippet(const CorpusFile& neighbour,
+std::string_view CodePieces::pick_snippet(const CodePiece& piece,
+                                          const CorpusFile& neighbour,
                                           std::string_view text,
                                           Random& random) const {
     std::unordered_set<std::string_view> names;
     for (const Span span : identifiers_of(text)) {
         if (span.size() > 2 && !is_keyword(part(text, span))) names.insert(part(text, span));
     }
-    const std::size_t bytes_max = window_ < kLongWindow ? kSnippetBytesMax : kLongSnippetBytesMax;
+    const std::size_t bytes_max =
+        piece.tokens_max < kLongWindow ? kSnippetBytesMax : kLongSnippetBytesMax;
     // Of a few places in the neighbour, the one that speaks most of the same things.
     const std::vector<Span> lines = lines_of(neighbour.text);
     std::string_view best;
@@ -165,7 +186,7 @@ std::vector<std::uint32_t> CodePieces::pick_neighbours(const CodePiece& piece,
     std::stable_partition(others.begin(), others.end(), [&](std::uint32_t other) {
         return text.find(stem_of((*files_)[other].path)) == std::string_view::npos;
     });
-    const std::size_t count = window_ < kLongWindow ? 1 : 1 + random.below(kNeighboursMax);
+    const std::size_t count = piece.tokens_max < kLongWindow ? 1 : 1 + random.below(kNeighboursMax);
     if (others.size() > count)
         others.erase(others.begin(), others.end() - static_cast<std::ptrdiff_t>(count));
     return others;
@@ -174,7 +195,7 @@ std::vector<std::uint32_t> CodePieces::pick_neighbours(const CodePiece& piece,
 Tokens CodePieces::head_of(const CodePiece& piece, std::string_view text, Random& random) {
     const CorpusFile& file = (*files_)[piece.file_index];
     Tokens path_line = formats_->path_line(file.path);
-    if (!random.chance(window_ < kLongWindow ? kNeighbourShare : kNeighboursShare))
+    if (!random.chance(piece.tokens_max < kLongWindow ? kNeighbourShare : kNeighboursShare))
         return path_line;
     const std::vector<std::uint32_t> others = pick_neighbours(piece, text, random);
     if (others.empty()) return path_line;
@@ -182,15 +203,18 @@ Tokens CodePieces::head_of(const CodePiece& piece, std::string_view text, Random
     for (const std::uint32_t other : others) {
         const CorpusFile& neighbour = (*files_)[other];
         const Tokens tokens =
-            formats_->neighbour(neighbour.path, pick_snippet(neighbour, text, random));
+            formats_->neighbour(neighbour.path, pick_snippet(piece, neighbour, text, random));
         head.insert(head.end(), tokens.begin(), tokens.end());
     }
-    head.resize(std::min(head.size(), window_ / 2));
+    head.resize(std::min<std::size_t>(head.size(), piece.tokens_max / 2));
     head.insert(head.end(), path_line.begin(), path_line.end());
     return head;
 }
 
-Tokens CodePieces::render_hole(const Tokens& head, const Window& window, Random& random) {
+Tokens CodePieces::render_hole(const Tokens& head,
+                               const Window& window,
+                               std::size_t tokens_max,
+                               Random& random) {
     const std::optional<Span> middle = pick_middle(window.text, pick_middle_kind(random), random);
     if (!middle) return {};
     InfillParts parts{.prefix = window.text.substr(0, middle->begin),
@@ -210,21 +234,19 @@ Tokens CodePieces::render_hole(const Tokens& head, const Window& window, Random&
         }
         parts.prefix = kept;
     }
-    const InfillOrder order =
-        random.chance(kSuffixFirstShare) ? InfillOrder::suffix_first : InfillOrder::prefix_first;
-    return formats_->infill(head, parts, order, window_);
+    return formats_->infill(head, parts, pick_order(random), tokens_max);
 }
 
 Tokens CodePieces::render(const CodePiece& piece, Random& random) {
-    const std::string_view near = text_of(piece, window_).text;
-    const Tokens head = head_of(piece, near, random);
-    const std::size_t room = window_ > head.size() ? window_ - head.size() : 0;
+    const std::size_t tokens_max = piece.tokens_max;
+    const Tokens head = head_of(piece, text_of(piece, tokens_max).text, random);
+    const std::size_t room = tokens_max > head.size() ? tokens_max - head.size() : 0;
     if (random.chance(kHoleShare) && room > kHeadTokens) {
-        Tokens tokens = render_hole(head, text_of(piece, room + kSpareTokens), random);
+        Tokens tokens = render_hole(head, text_of(piece, room + kSpareTokens), tokens_max, random);
         if (!tokens.empty()) return tokens;
     }
     const Window window = text_of(piece, room);
-    return formats_->continuation(head, window.text, window.is_file_end, window_);
+    return formats_->continuation(head, window.text, window.is_file_end, tokens_max);
 }
 
 Tokens CodePieces::render_plain(const CodePiece& piece, std::size_t tokens_max) {

@@ -16,20 +16,22 @@ namespace hearth::training {
 struct CodePiece {
     std::uint32_t file_index = 0;
     std::uint32_t first_token = 0;  ///< of the file's tokens
+    std::uint32_t tokens_max = 0;   ///< of the sample
 };
 
 class CodePieces {
   public:
-    /// Encodes all files. `files` and `formats` outlive this; `window` is the length of a sample in
-    /// tokens.
+    /// Encodes all files. `files` and `formats` outlive this; `window` is the most tokens of a
+    /// sample.
     CodePieces(const std::vector<CorpusFile>& files, SampleFormats& formats, std::size_t window);
 
-    /// The windows of all files of one split; the next one starts at a line before the end of the
-    /// one before, so that every token is in some sample.
+    /// The pieces of all files of one split; the next one starts at a line before the end of the
+    /// one before, so that every token is in some sample. Held-out pieces are whole windows; of
+    /// training ones most are short, since a sample has one hole, however long it is.
     [[nodiscard]] std::vector<CodePiece> cut(bool is_heldout) const;
 
-    /// A sample of at most `window` tokens: 70 % with a hole, 20 % with a neighbouring file before
-    /// it; from 1024 tokens on 30 % with one to three.
+    /// A sample: 85 % with a hole, 20 % with a neighbouring file before it; of whole windows from
+    /// 1024 tokens on 30 % with one to three.
     [[nodiscard]] Tokens render(const CodePiece& piece, Random& random);
     /// The text from left to right, at most `tokens_max` tokens.
     [[nodiscard]] Tokens render_plain(const CodePiece& piece, std::size_t tokens_max);
@@ -43,15 +45,19 @@ class CodePieces {
     };
 
     [[nodiscard]] Window text_of(const CodePiece& piece, std::size_t tokens_max) const;
-    [[nodiscard]] std::size_t next_start(std::uint32_t file_index, std::size_t start) const;
+    [[nodiscard]] std::size_t next_start(const CodePiece& piece) const;
     Tokens head_of(const CodePiece& piece, std::string_view text, Random& random);
     std::vector<std::uint32_t> pick_neighbours(const CodePiece& piece,
                                                std::string_view text,
                                                Random& random) const;
-    std::string_view pick_snippet(const CorpusFile& neighbour,
+    std::string_view pick_snippet(const CodePiece& piece,
+                                  const CorpusFile& neighbour,
                                   std::string_view text,
                                   Random& random) const;
-    Tokens render_hole(const Tokens& head, const Window& window, Random& random);
+    Tokens render_hole(const Tokens& head,
+                       const Window& window,
+                       std::size_t tokens_max,
+                       Random& random);
 
     const std::vector<CorpusFile>* files_;
     SampleFormats* formats_;

@@ -9,7 +9,8 @@
 namespace hearth::training {
 namespace {
 
-constexpr std::size_t kLinesAround = 9;
+constexpr std::size_t kLinesAroundMin = 4;
+constexpr std::size_t kLinesAroundMax = 9;
 constexpr std::size_t kLineBytesMin = 8;
 constexpr std::size_t kLineBytesMax = 120;
 constexpr std::size_t kWindowBytesMax = 1400;
@@ -322,9 +323,11 @@ std::optional<FixPair> make_fix_pair(std::string_view text, Mutation mutation, R
         const std::string_view line = part(text, lines[index]);
         if (!is_code_line(line)) continue;
         // The line stands anywhere in its window, not always in the middle.
-        const std::size_t above = std::min(index, kLinesAround / 2 + random.below(kLinesAround));
+        const std::size_t around =
+            kLinesAroundMin + random.below(kLinesAroundMax - kLinesAroundMin + 1);
+        const std::size_t above = std::min(index, around / 2 + random.below(around));
         const std::size_t first = index - above;
-        const std::size_t last = std::min(first + 2 * kLinesAround, lines.size() - 1);
+        const std::size_t last = std::min(first + 2 * around, lines.size() - 1);
         if (last < index || lines[last].end - lines[first].begin > kWindowBytesMax) continue;
         const std::size_t end = std::min(lines[last].end + 1, text.size());
         const std::size_t after = std::min(lines[index].end + 1, end);
@@ -346,7 +349,7 @@ std::optional<FixPair> make_fix_pair(std::string_view text, Mutation mutation, R
 }
 
 Mutation pick_mutation(Random& random) {
-    if (random.chance(0.10)) return Mutation::none;
+    if (random.chance(0.20)) return Mutation::none;
     return static_cast<Mutation>(random.below(kMutationCount));
 }
 

@@ -1,4 +1,4 @@
-// Small bugs made on purpose: one line of a window of about twenty is changed the way people err.
+// Small bugs made on purpose: one line of a window is changed the way people err.
 #pragma once
 
 #include <array>
@@ -45,11 +45,11 @@ struct FixPair {
     std::string bad_line;
 };
 
-/// A window of about twenty lines of `text` with that bug in one of them; nothing if a few tries
-/// found no place.
+/// A window of 9 to 19 lines of `text` with that bug in one of them; nothing if a few tries found
+/// no place.
 std::optional<FixPair> make_fix_pair(std::string_view text, Mutation mutation, Random& random);
 
-/// 10 % none, the others equally often.
+/// 20 % none, the others equally often.
 Mutation pick_mutation(Random& random);
 
 }  // namespace hearth::training

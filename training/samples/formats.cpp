@@ -61,10 +61,14 @@ Tokens SampleFormats::infill(const Tokens& head,
                              const InfillParts& parts,
                              InfillOrder order,
                              std::size_t tokens_max) {
-    Tokens prefix = encoder_->encode(parts.prefix);
+    const bool is_prefix_first = order == InfillOrder::prefix_first;
+    // Of a prefix of one line: npos + 1, which is 0.
+    const std::size_t line = is_prefix_first ? parts.prefix.size() : parts.prefix.rfind('\n') + 1;
+    Tokens prefix = encoder_->encode(parts.prefix.substr(0, line));
     Tokens suffix = encoder_->encode(parts.suffix);
-    const Tokens middle = encoder_->encode(parts.middle);
-    const std::size_t fixed = head.size() + middle.size() + 4;
+    const Tokens middle = encoder_->encode(std::string(parts.prefix.substr(line)) += parts.middle);
+    const bool is_marked = order != InfillOrder::suffix_first_unmarked;
+    const std::size_t fixed = head.size() + middle.size() + (is_marked ? 4 : 3);
     if (fixed > tokens_max) return {};
     const std::size_t room = tokens_max - fixed;
     if (prefix.size() + suffix.size() > room) {
@@ -74,7 +78,7 @@ Tokens SampleFormats::infill(const Tokens& head,
         prefix.erase(prefix.begin(), prefix.end() - static_cast<std::ptrdiff_t>(room));
     }
     Tokens tokens = head;
-    if (order == InfillOrder::prefix_first) {
+    if (is_prefix_first) {
         tokens.push_back(fim_prefix_);
         append(tokens, prefix);
         tokens.push_back(fim_suffix_);
@@ -85,7 +89,7 @@ Tokens SampleFormats::infill(const Tokens& head,
         tokens.push_back(fim_prefix_);
         append(tokens, prefix);
     }
-    tokens.push_back(fim_middle_);
+    if (is_marked) tokens.push_back(fim_middle_);
     append(tokens, middle);
     tokens.push_back(end_of_text_);
     return tokens;

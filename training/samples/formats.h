@@ -1,5 +1,5 @@
-// The token sequences that the model learns, as training/README.md defines them. Each part of a
-// sample is encoded by itself, so that the model sees words cut where a cursor cuts them.
+// The token sequences that the model learns, as training/README.md defines them. What stands
+// between two special tokens is encoded by itself.
 #pragma once
 
 #include <string_view>
@@ -19,8 +19,9 @@ struct InfillParts {
 };
 
 enum class InfillOrder {
-    prefix_first,  ///< PSM
-    suffix_first,  ///< SPM: a key typed in an editor appends to the prompt
+    prefix_first,           ///< PSM, the mark of the middle behind the suffix
+    suffix_first,           ///< SPM: a key typed in an editor appends to the prompt
+    suffix_first_unmarked,  ///< the same without the mark
 };
 
 struct FixParts {
@@ -43,8 +44,10 @@ class SampleFormats {
     /// <|file_sep|>path\nsnippet
     [[nodiscard]] Tokens neighbour(std::string_view path, std::string_view snippet);
 
-    /// head, the parts in `order`, <|endoftext|>. More than `tokens_max` tokens: the end of the
-    /// suffix is left out, then the start of the prefix. Empty if that does not suffice.
+    /// head, the parts in `order`, <|endoftext|>. Suffix first, the mark stands before the line in
+    /// which the middle begins, and line and middle are encoded as one text. More than `tokens_max`
+    /// tokens: the end of the suffix is left out, then the start of the prefix. Empty if that does
+    /// not suffice.
     [[nodiscard]] Tokens infill(const Tokens& head,
                                 const InfillParts& parts,
                                 InfillOrder order,

@@ -29,9 +29,9 @@ using namespace hearth;            // NOLINT(google-build-using-namespace): a pr
 using namespace hearth::training;  // NOLINT(google-build-using-namespace)
 
 constexpr std::size_t kShardTokens = 2U << 20U;
-constexpr double kDecayShare = 0.15;    // of all training tokens
-constexpr double kExplainShare = 0.15;  // of the decay phase
-constexpr double kFixShare = 0.15;
+constexpr double kDecayShare = 0.30;    // of all training tokens
+constexpr double kExplainShare = 0.10;  // of the decay phase
+constexpr double kFixShare = 0.30;
 constexpr std::size_t kExplainTokensMax = 320;
 constexpr std::size_t kHeldoutTokensMax = std::size_t{400} * 512;  // per language
 

@@ -22,7 +22,8 @@ std::optional<Span> line_tail(std::string_view text, Random& random) {
 std::optional<Span> whole_lines(std::string_view text, Random& random) {
     const std::vector<Span> lines = lines_of(text);
     const std::size_t first = random.below(lines.size());
-    const std::size_t last = std::min(first + random.below(5), lines.size() - 1);
+    const std::size_t more = random.chance(0.5) ? 0 : random.below(5);
+    const std::size_t last = std::min(first + more, lines.size() - 1);
     const std::size_t blanks = indentation(part(text, lines[first]));
     if (blanks == lines[first].size()) return std::nullopt;
     // An editor has usually indented the new line already.
@@ -80,9 +81,9 @@ std::optional<Span> try_middle(std::string_view text, MiddleKind kind, Random& r
 
 MiddleKind pick_middle_kind(Random& random) {
     const std::size_t percent = random.below(100);
-    if (percent < 40) return MiddleKind::line_tail;
-    if (percent < 65) return MiddleKind::lines;
-    if (percent < 80) return MiddleKind::characters;
+    if (percent < 35) return MiddleKind::line_tail;
+    if (percent < 70) return MiddleKind::lines;
+    if (percent < 78) return MiddleKind::characters;
     return MiddleKind::syntactic;
 }
 

@@ -34,8 +34,10 @@ constexpr const char* kUsage =
   --from FILE.gguf      start from the weights of a model file, with fresh moments
 hearth-train export --checkpoint DIR --tokenizer FILE --out FILE.gguf [options]
   --name, --description TEXT    for the file's metadata
-  --infill continue|middle      how readers ask it to fill in (middle): behind the prefix, or told
-  --matrices, --embedding TYPE  Q6_K (default), Q8_0 or F32
+  --infill-mark line|none|cursor            where readers put <|fim_middle|> (line)
+  --experts, --matrices, --embedding TYPE   Q4_0, Q6_K and Q6_K (defaults); F16 and F32 round nothing
+hearth-train import --model FILE.gguf --out DIR
+  its weights as DIR/checkpoint.bin, to go on from with training/gpu
 hearth-train tokenizer --model FILE.gguf --out FILE
   the tokenizer of a model file, to cut new shards for it
 hearth-train evaluate (--checkpoint DIR | --model FILE.gguf) --data DIR --tokenizer FILE
@@ -190,17 +192,28 @@ Result<void> export_model(Arguments arguments) {
     options.name = arguments.text("name", options.name);
     options.description = arguments.text("description");
     options.context_length = static_cast<std::uint32_t>(arguments.whole("window", 512));
+    HEARTH_TRY(options.expert_dtype, parse_type(arguments.text("experts", "Q4_0")));
     HEARTH_TRY(options.matrix_dtype, parse_type(arguments.text("matrices", "Q6_K")));
     HEARTH_TRY(options.embedding_dtype, parse_type(arguments.text("embedding", "Q6_K")));
-    const std::string infill = arguments.text("infill", "middle");
-    options.continues_prefix = infill == "continue";
+    options.infill_mark = arguments.text("infill-mark", options.infill_mark);
     const std::string out = arguments.text("out");
     HEARTH_CHECK(arguments.finish());
-    if (infill != "continue" && infill != "middle")
+    const std::string& mark = options.infill_mark;
+    if (mark != "line" && mark != "none" && mark != "cursor")
         return fail(ErrorCode::invalid_argument,
-                    "--infill wants continue or middle, found '" + infill + "'",
+                    "--infill-mark wants line, none or cursor, found '" + mark + "'",
                     "trainer");
     return write_model(state.shape, state.weights, tokenizer, options, out);
+}
+
+Result<void> import_model(Arguments arguments) {
+    HEARTH_TRY(TrainState state, load_model(arguments.text("model")));
+    const std::string folder = arguments.text("out");
+    HEARTH_CHECK(arguments.finish());
+    state.moments = {};  // weights alone
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    return save_checkpoint(state, folder + "/checkpoint.bin");
 }
 
 Result<void> write_tokenizer(Arguments arguments) {
@@ -268,6 +281,7 @@ Result<void> run_command(int count, char** values, Log& log) {
     HEARTH_TRY(Arguments arguments, Arguments::parse(count, values));
     if (command == "run") return run(std::move(arguments), log);
     if (command == "export") return export_model(std::move(arguments));
+    if (command == "import") return import_model(std::move(arguments));
     if (command == "tokenizer") return write_tokenizer(std::move(arguments));
     if (command == "evaluate") return evaluate_model(std::move(arguments), log);
     return fail(ErrorCode::invalid_argument,

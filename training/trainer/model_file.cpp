@@ -24,7 +24,7 @@ Dtype stored_dtype(const Parameter& parameter, const ModelFileOptions& options) 
     };
     Dtype wanted = options.matrix_dtype;
     if (parameter.is_routed_expert) {
-        wanted = Dtype::q4_0;
+        wanted = options.expert_dtype;
     } else if (parameter.kind == ParameterKind::embedding) {
         wanted = options.embedding_dtype;
     } else if (parameter.kind != ParameterKind::matrix) {
@@ -182,7 +182,7 @@ Result<void> write_model(const ModelShape& shape,
     writer.add_string("general.description", options.description);
     writer.add_string("general.license", "apache-2.0");
     writer.add_u32("general.quantization_version", 2);
-    if (options.continues_prefix) writer.add_bool("hearth.continues_prefix", true);
+    writer.add_string("hearth.infill_mark", options.infill_mark);
     add_shape(shape, options.context_length, writer);
     HEARTH_CHECK(add_tokenizer(tokenizer, writer));
     const ParameterLayout layout(shape);

@@ -16,18 +16,19 @@ struct ModelFileOptions {
     std::string name = "hearth default";
     std::string description;
     std::uint32_t context_length = 512;  // the window that was trained
-    /// Readers ask it to go on behind the prefix instead of telling it where the middle begins:
-    /// what little training teaches first.
-    bool continues_prefix = false;
-    /// Type of matrices that are neither routed experts (Q4_0) nor router and norms (F32), where
-    /// their rows allow it; else Q8_0, else F32.
+    /// Where readers put <|fim_middle|>: "line" (before the cursor's line, as in the samples),
+    /// "none" (what little training teaches first) or "cursor".
+    std::string infill_mark = "line";
+    /// Types of routed experts, and of matrices that are neither these nor router and norms (F32),
+    /// where their rows allow it; else Q8_0, else F32.
+    compute::Dtype expert_dtype = compute::Dtype::q4_0;
     compute::Dtype matrix_dtype = compute::Dtype::q6_k;
     compute::Dtype embedding_dtype = compute::Dtype::q6_k;
 };
 
-/// Routed experts are rounded as `round_experts` does: after training with rounding the file holds
-/// the values that were trained.
-/// Errors: invalid_argument (the tokenizer has another vocabulary, a special token is missing); io.
+/// In Q4_0 routed experts are rounded as `round_experts` does: after training with rounding the
+/// file holds the values that were trained. Errors: invalid_argument (the tokenizer has another
+/// vocabulary, a special token is missing); io.
 Result<void> write_model(const ModelShape& shape,
                          std::span<const float> weights,
                          const training::TokenizerFile& tokenizer,

@@ -45,7 +45,7 @@ class FakeTokenizer final : public tokenizer::Tokenizer {
         if (special_.end_of_text) ends_.push_back(*special_.end_of_text);
     }
 
-    void set_continues_prefix() { special_.continues_prefix = true; }
+    void set_infill_mark(tokenizer::InfillMark mark) { special_.infill_mark = mark; }
 
     static std::shared_ptr<const FakeTokenizer> own() {
         return std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>",

@@ -17,6 +17,7 @@ using plugin_host::GenerateTask;
 using plugin_host::Part;
 using plugin_host::PartKind;
 using test::FakeTokenizer;
+using tokenizer::InfillMark;
 
 const std::vector<std::string> kQwen = {"<|endoftext|>",
                                         "<|fim_prefix|>",
@@ -31,14 +32,16 @@ const std::vector<std::string> kCodeLlama = {"<s>", "<PRE>", "<SUF>", "<MID>"};
 const std::vector<std::string> kDeepSeek = {
     "<s>", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"};
 
-std::string infill(const FakeTokenizer& tokenizer, const std::vector<std::string>& context) {
+std::string infill(const FakeTokenizer& tokenizer,
+                   const std::vector<std::string>& context,
+                   std::string_view before = "P") {
     const PromptFormat format(tokenizer);
     REQUIRE(format.can_infill());
     std::vector<Tokens> pieces;
     for (const std::string& piece : context) {
         pieces.push_back(*tokenizer.encode(piece));
     }
-    const Tokens prefix = *tokenizer.encode("P");
+    const Tokens prefix = *tokenizer.encode(before);
     const Tokens suffix = *tokenizer.encode("S");
     const auto tokens = format.infill({.repository = "demo",
                                        .path = "src/a.c",
@@ -57,7 +60,7 @@ TEST_CASE("hearth's own model reads the suffix first", "[assist][prompt_format]"
           "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P[<|fim_middle|>]");
 }
 
-TEST_CASE("a model that goes on behind the prefix is not told where the middle begins",
+TEST_CASE("the mark of the middle stands where the model has learnt it",
           "[assist][prompt_format]") {
     FakeTokenizer tokenizer({"<|endoftext|>",
                              "<|fim_prefix|>",
@@ -69,9 +72,22 @@ TEST_CASE("a model that goes on behind the prefix is not told where the middle b
                              "<|fix|>",
                              "<|bug|>"});
     CHECK(PromptFormat(tokenizer).healing() == nullptr);
-    tokenizer.set_continues_prefix();
+    tokenizer.set_infill_mark(InfillMark::none);
     CHECK(infill(tokenizer, {}) == "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P");
     CHECK(PromptFormat(tokenizer).healing() != nullptr);
+
+    tokenizer.set_infill_mark(InfillMark::line);
+    CHECK(PromptFormat(tokenizer).healing() != nullptr);
+    const std::pair<const char*, const char*> cases[] = {
+        {"P", "[<|fim_middle|>]P"},
+        {"", "[<|fim_middle|>]"},
+        {"a;\n\n  P", "a;\n\n[<|fim_middle|>]  P"},
+        {"a;\n", "a;\n[<|fim_middle|>]"},
+    };
+    for (const auto& [prefix, expected] : cases) {
+        CHECK(infill(tokenizer, {}, prefix) ==
+              std::string("[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]") + expected);
+    }
 }
 
 TEST_CASE("other models read the prefix first, each in its own words", "[assist][prompt_format]") {
