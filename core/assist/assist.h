@@ -81,6 +81,10 @@ using OnPiece = std::function<void(std::string_view piece)>;
 struct AssistLimits {
     std::int32_t prompt_tokens_max =
         2048;  ///< a completion's prompt; the model's context may lower it
+    /// The prompt of the first completions in a file, where the longer one would take more than
+    /// `cold_prompt_budget` to compute.
+    std::int32_t short_prompt_tokens_max = 320;
+    Duration cold_prompt_budget = std::chrono::milliseconds(200);
     std::int32_t completion_tokens_max = 64;
     std::int32_t explain_tokens_max = 256;
     std::int32_t fix_tokens_max = 128;

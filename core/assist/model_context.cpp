@@ -184,7 +184,7 @@ CallStatus ModelContext::pump(const Generation& generation, std::uint32_t item, 
     }
     AnswerStream::Outcome outcome = stream.outcome();
     // Where we did not wait for the engine's count.
-    outcome.usage.prompt_tokens = generation.prompt_tokens;
+    if (!outcome.usage.is_short) outcome.usage.prompt_tokens = generation.prompt_tokens;
     if (outcome.usage.total_ms == 0.0) {
         outcome.usage.total_ms = to_ms(access_->door.now() - generation.submitted);
     }
@@ -284,8 +284,10 @@ CallStatus ModelContext::infill(const DocumentView& document,
         note_copy();
         return line_ends.emit(0, certain.text) ? CallStatus::ok : CallStatus::cancelled;
     }
-    auto prompt = make_prompt(document, std::min(limits.prompt_tokens_max, room));
+    const std::int32_t prompt_max = std::min(limits.prompt_tokens_max, room);
+    auto prompt = make_prompt(document, prompt_max);
     if (!prompt) return refuse(CallStatus::failed, std::move(prompt).error());
+    const auto short_prompt = make_prompt(document, limits.short_prompt_tokens_max);
     if (is_cancelled()) return CallStatus::cancelled;
 
     const float temperature =
@@ -297,6 +299,11 @@ CallStatus ModelContext::infill(const DocumentView& document,
     for (std::uint32_t seed = 0; seed < count; ++seed) {
         engine::Request request;
         request.prompt = prompt->tokens;
+        if (short_prompt && short_prompt->tokens.size() < prompt->tokens.size() &&
+            short_prompt->healed == prompt->healed) {
+            request.short_prompt = short_prompt->tokens;
+            request.cold_budget = limits.cold_prompt_budget;
+        }
         if (const TokenHealing* healing = access_->format.healing()) {
             request.guide = healing->guide(prompt->healed);
         }

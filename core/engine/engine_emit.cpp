@@ -77,6 +77,7 @@ void EngineLoop::finish(const Sequence& sequence, FinishReason reason) {
     ended->usage.total_ms = to_ms(clock_.now() - ended->submitted_at);
     if (!ended->admitted_at) ended->usage.queue_ms = ended->usage.total_ms;
     tell(*ended, FinishedEvent{reason, ended->usage});
+    if (!ended->cold_prompt.empty()) warm_up(std::move(ended->cold_prompt));
 }
 
 void EngineLoop::give_up(const Sequence& sequence, const Error& error) {
@@ -86,7 +87,7 @@ void EngineLoop::give_up(const Sequence& sequence, const Error& error) {
 
 /// Takes the sequence out of everything, so that whoever hears of its end finds it ended.
 std::unique_ptr<Sequence> EngineLoop::retire(const Sequence& sequence, Rows rows) {
-    for (std::vector<Part>& parts : flights_) {
+    for (auto& [parts, launched_at] : flights_) {
         const auto part = std::ranges::find(parts, &sequence, &Part::sequence);
         if (part != parts.end()) part->sequence = nullptr;
     }

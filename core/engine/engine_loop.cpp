@@ -30,6 +30,12 @@ Result<void> check_sampling(const SamplingSettings& sampling) {
 
 }  // namespace
 
+void PrefillRate::note(std::int32_t tokens, Duration took) {
+    const double seconds = std::chrono::duration<double>(took).count();
+    if (tokens < kTokensMin || seconds <= 0.0) return;
+    tokens_per_second_ += kNewest * (tokens / seconds - tokens_per_second_);
+}
+
 EngineLoop::EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock)
     : limits_(limits),
       clock_(clock),
@@ -59,35 +65,34 @@ Result<void> EngineLoop::check(const Request& request) const {
     if (!request.sink) return refuse("a request needs a sink");
     if (request.prompt.empty()) return refuse("the prompt is empty");
     if (request.tokens_max < 1) return refuse("tokens_max has to be at least 1");
+    HEARTH_CHECK(check_prompt(request.prompt));
+    HEARTH_CHECK(check_prompt(request.short_prompt));
+    return check_sampling(request.sampling);
+}
+
+Result<void> EngineLoop::check_prompt(const std::vector<std::int32_t>& prompt) const {
     const std::size_t prompt_max = static_cast<std::size_t>(limits_.context_tokens_max) - 1;
-    if (request.prompt.size() > prompt_max) {
+    if (prompt.size() > prompt_max) {
         return fail(ErrorCode::too_large,
-                    "the prompt has " + std::to_string(request.prompt.size()) +
-                        " tokens; at most " + std::to_string(prompt_max) +
+                    "the prompt has " + std::to_string(prompt.size()) + " tokens; at most " +
+                        std::to_string(prompt_max) +
                         " fit into the context with one token of answer",
                     "engine");
     }
-    for (const std::int32_t token : request.prompt) {
+    for (const std::int32_t token : prompt) {
         if (token < 0 || token >= compiled_.vocab_size) {
             return refuse("token " + std::to_string(token) + " of the prompt is not one of the " +
                           std::to_string(compiled_.vocab_size) + " of the vocabulary");
         }
     }
-    return check_sampling(request.sampling);
+    return {};
 }
 
 Result<Ticket> EngineLoop::submit(Request request) {
     HEARTH_CHECK(check(request));
     auto sequence = std::make_unique<Sequence>();
-    sequence->tokens = std::move(request.prompt);
-    sequence->usage.prompt_tokens = sequence->token_count();
-    sequence->tokens.reserve(
-        std::min(sequence->tokens.size() + static_cast<std::size_t>(request.tokens_max),
-                 static_cast<std::size_t>(limits_.context_tokens_max)));
-    sequence->length_max =
-        std::min(limits_.context_tokens_max - request.tokens_max, sequence->token_count()) +
-        request.tokens_max;
     sequence->request = std::move(request);
+    set_prompt(*sequence, std::move(sequence->request.prompt));
     sequence->submitted_at = clock_.now();
     Ticket ticket;
     {
@@ -113,6 +118,16 @@ Result<Ticket> EngineLoop::submit(Request request) {
     }
     arrived_.notify_one();
     return ticket;
+}
+
+void EngineLoop::set_prompt(Sequence& sequence, std::vector<std::int32_t> prompt) const {
+    const std::int32_t answer = sequence.request.tokens_max;
+    sequence.tokens = std::move(prompt);
+    sequence.usage.prompt_tokens = sequence.token_count();
+    sequence.tokens.reserve(std::min(sequence.tokens.size() + static_cast<std::size_t>(answer),
+                                     static_cast<std::size_t>(limits_.context_tokens_max)));
+    sequence.length_max =
+        std::min(limits_.context_tokens_max - answer, sequence.token_count()) + answer;
 }
 
 void EngineLoop::cancel(Ticket ticket) {
@@ -144,6 +159,7 @@ bool EngineLoop::take_arrivals() {
         arrived_.wait(mutex_);
     }
     for (auto& sequence : arrivals_) {
+        shorten_if_cold(*sequence);
         scheduler_.enqueue(std::move(sequence));
     }
     arrivals_.clear();
@@ -219,6 +235,28 @@ void EngineLoop::note_admissions() {
         sequence->usage.cached_tokens = sequence->table.computed_tokens;
         counts_.tokens_cached += static_cast<std::uint64_t>(sequence->table.computed_tokens);
     }
+}
+
+void EngineLoop::shorten_if_cold(Sequence& sequence) {
+    Request& request = sequence.request;
+    if (request.short_prompt.empty()) return;
+    const std::int32_t cold = sequence.token_count() - cache_.match_prefix(sequence.tokens);
+    if (cold <= prefill_rate_.tokens_in(request.cold_budget)) return;
+    sequence.usage.is_short = true;
+    sequence.cold_prompt = std::move(sequence.tokens);
+    set_prompt(sequence, std::move(request.short_prompt));
+}
+
+/// Computes a prompt for whoever asks next; the one before it is no longer of interest.
+void EngineLoop::warm_up(std::vector<std::int32_t> prompt) {
+    cancel(warming_);
+    Request request;
+    request.prompt = std::move(prompt);
+    request.tokens_max = 1;
+    request.priority = Priority::background;
+    request.sink = [](const Event&) { return SinkAnswer::enough; };
+    // Where there is no place for it, it is left out.
+    if (const Result<Ticket> ticket = submit(std::move(request))) warming_ = *ticket;
 }
 
 void EngineLoop::finish_all(FinishReason reason) {

@@ -26,6 +26,22 @@
 
 namespace hearth::engine {
 
+/// How fast prompts are computed, as measured.   Thread: engine.
+class PrefillRate {
+  public:
+    /// A step with fewer tokens says little.
+    static constexpr std::int32_t kTokensMin = 64;
+
+    void note(std::int32_t tokens, Duration took);
+    [[nodiscard]] double tokens_in(Duration budget) const {
+        return tokens_per_second_ * std::chrono::duration<double>(budget).count();
+    }
+
+  private:
+    static constexpr double kNewest = 0.3;  ///< its part of the mean
+    double tokens_per_second_ = 1500.0;     ///< before the first step: two cores, a small model
+};
+
 /// What the backend made of the model. The program goes before the weights it was compiled with.
 struct Compiled {
     std::shared_ptr<const model::Model> model;
@@ -79,7 +95,13 @@ class EngineLoop final : public Engine {
         std::int32_t pick_count = 0;
     };
 
+    struct Flight {
+        std::vector<Part> parts;
+        TimePoint launched_at;
+    };
+
     [[nodiscard]] Result<void> check(const Request& request) const;
+    [[nodiscard]] Result<void> check_prompt(const std::vector<std::int32_t>& prompt) const;
     void run();
     bool take_arrivals();
     void step();
@@ -90,6 +112,9 @@ class EngineLoop final : public Engine {
     [[nodiscard]] bool is_gated() const;
     void drop_ended();
     void note_admissions();
+    void set_prompt(Sequence& sequence, std::vector<std::int32_t> prompt) const;
+    void shorten_if_cold(Sequence& sequence);
+    void warm_up(std::vector<std::int32_t> prompt);
     compute::StepBatch fill_batch(std::span<const Share> batch);
     Result<compute::StepOutput> run_program(std::span<const Share> batch);
     [[nodiscard]] const compute::StepWatch* watch_long_step(std::span<const Share> batch);
@@ -123,7 +148,10 @@ class EngineLoop final : public Engine {
     std::vector<compute::SequenceView> views_;
     std::vector<compute::PickOrder> orders_;
     std::vector<const Sequence*> ended_;
-    std::deque<std::vector<Part>> flights_;  ///< launched and not yet collected, oldest first
+    std::deque<Flight> flights_;  ///< launched and not yet collected, oldest first
+    TimePoint collected_at_;      ///< the step before the oldest of them
+    PrefillRate prefill_rate_;
+    Ticket warming_;  ///< the newest prompt that is computed for later
 
     // Guarded by mutex_. Room for all arrivals is taken once.
     mutable Mutex mutex_;

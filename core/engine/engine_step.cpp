@@ -37,7 +37,10 @@ std::int32_t token_at(const Sequence& sequence, std::int32_t position) {
 void EngineLoop::run_and_emit(std::span<const Share> batch) {
     if (batch.empty()) return;
     ++counts_.steps;
+    const TimePoint started = clock_.now();
     const Result<compute::StepOutput> output = run_program(batch);
+    if (output)
+        prefill_rate_.note(static_cast<std::int32_t>(tokens_.size()), clock_.now() - started);
     if (!output && output.error().code == ErrorCode::cancelled) return abandon(batch);
     if (!output) {
         for (const Share& share : batch) {
@@ -76,7 +79,7 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
             orders_.back().position += i;
         }
     }
-    flights_.push_back(std::move(parts));
+    flights_.push_back({std::move(parts), clock_.now()});
     const Result<void> launched =
         refuse_when_memory_is_short([&] { return queue.launch(step, orders_, *compiled_.kv); });
     if (!launched) {
@@ -86,7 +89,7 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
         }
         return;
     }
-    for (const Part& part : flights_.back()) {
+    for (const Part& part : flights_.back().parts) {
         part.sequence->rows_in_flight += part.token_count;
         if (part.pick_count == 0) continue;
         ++part.sequence->picks_in_flight;
@@ -95,11 +98,18 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
 }
 
 void EngineLoop::collect(compute::StepQueue& queue) {
-    const std::vector<Part> parts = std::move(flights_.front());
+    const auto [parts, launched_at] = std::move(flights_.front());
     flights_.pop_front();
     // Ends that are told below strike out the parts of steps launched later, not of this copy: each
     // sequence has one part in it.
     const Result<std::span<const Pick>> picks = queue.collect();
+    std::int32_t tokens = 0;
+    for (const Part& part : parts) {
+        tokens += part.token_count;
+    }
+    const TimePoint begun = std::max(launched_at, collected_at_);
+    collected_at_ = clock_.now();
+    prefill_rate_.note(tokens, collected_at_ - begun);
     for (const Part& part : parts) {
         if (part.sequence == nullptr) continue;
         Sequence& sequence = *part.sequence;

@@ -41,6 +41,7 @@ struct Usage {
     double queue_ms = 0.0;              ///< from submit to admission
     double first_token_ms = 0.0;        ///< from submit to the first token; 0 without one
     double total_ms = 0.0;              ///< from submit to the end
+    bool is_short = false;              ///< the short prompt was taken; the counts are of it
 };
 
 struct TokenEvent {
@@ -83,6 +84,11 @@ class TokenGuide {
 
 struct Request {
     std::vector<std::int32_t> prompt;
+    /// Taken instead where computing what is not cached of `prompt` would last longer than
+    /// `cold_budget`. Then `prompt` is computed behind the answer, with what nobody else needs, so
+    /// that a later request finds it. Empty: there is none.
+    std::vector<std::int32_t> short_prompt = {};
+    Duration cold_budget = {};
     SamplingSettings sampling;
     std::shared_ptr<TokenGuide> guide = nullptr;  ///< null: any token may come
     std::vector<std::int32_t> stop_tokens;

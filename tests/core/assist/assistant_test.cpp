@@ -118,6 +118,26 @@ std::vector<std::string> texts(const Result<CompletionAnswer>& answer) {
     return out;
 }
 
+TEST_CASE("a long prompt has a short one for a cold cache, with the same end",
+          "[assist][assistant]") {
+    Room room(says("b"));
+    const std::string line = "    call(with, some, arguments);\n";
+    std::string text;
+    while (text.size() < 3 * AssistLimits().prompt_tokens_max) {
+        text += line;
+    }
+    CHECK(room.complete(query_at("void g() {\n" + text + "int a = f(^);\n" + text)).has_value());
+    CHECK(room.complete(query_at("int a = f(^);\n")).has_value());
+    const std::vector<engine::Request> requests = room.engine.requests();
+    CHECK(std::ssize(requests[0].prompt) > 4 * AssistLimits().short_prompt_tokens_max);
+    CHECK(requests[0].cold_budget == AssistLimits().cold_prompt_budget);
+    const std::vector<std::int32_t>& shorter = requests[0].short_prompt;
+    CHECK(std::ssize(shorter) <= AssistLimits().short_prompt_tokens_max);
+    CHECK(room.tokenizer->show(shorter).find(line + "int a = f([<|fim_middle|>]") !=
+          std::string::npos);
+    CHECK(requests[1].short_prompt.empty());
+}
+
 TEST_CASE("a completion goes through plugin, prompt, engine and gate", "[assist][assistant]") {
     Room room(says("b, c);\n"));
     const auto answer = room.complete(query_at("int a = f(^);\nint d;\n"));
