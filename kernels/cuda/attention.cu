@@ -14,21 +14,21 @@ constexpr int kMergeThreads = 128;
 /// values into shared memory, once for all heads of the tile and the tokens that share it, and
 /// writes value_dim + 2 floats per row. Few tokens: bound by latency; long contexts: by memory.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks)
-    attend_split_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
+__global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks) attend_split_kernel(
+    AttentionArgs args, StepTables step, Tiles tiles, Staging staging, int staged_bytes) {
     wait_for_predecessor();
-    const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
+    const auto b = make_tile_block<W>(args, step, tiles, static_cast<std::size_t>(staged_bytes));
     const int split = static_cast<int>(blockIdx.z);
     const int splits = static_cast<int>(gridDim.z);
     if (split * kSplitTokens >= b.length) return;
+    const QueryValues<W> values(args, b);
     if (staging.stages > 0) stage_split(args, staging, b, split, b.staged);
-    Queries<W> queries;
-    queries.load(args, b);
+    const Queries<W> queries(values);
     const auto place_of = [&](int row) {
         const std::int64_t token = b.token_of(row);
         return (token * args.heads + b.head_of(row)) * splits + split;
     };
-    const int tile_row = first_row_of_lane();
+    const int tile_row = first_row_of_lane<W>();
     wait_copies<0>();
     __syncthreads();
     attend_tile(
@@ -56,10 +56,10 @@ __global__ void __launch_bounds__(W::kThreads, W::kSplitBlocks)
 /// a sequence share the first one's block. Reads the cache once per tile. Bound by the tensor cores
 /// where the tile is full.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks)
-    attend_walk_kernel(AttentionArgs args, StepTables step, Staging staging, int staged_bytes) {
+__global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks) attend_walk_kernel(
+    AttentionArgs args, StepTables step, Tiles tiles, Staging staging, int staged_bytes) {
     wait_for_predecessor();
-    const auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
+    const auto b = make_tile_block<W>(args, step, tiles, static_cast<std::size_t>(staged_bytes));
     if (b.rows == 0) return;
     float values[W::kPairs][2][4] = {};
     walk_splits(args, staging, b, 0, split_count(b.length), values);
@@ -79,7 +79,7 @@ __device__ __forceinline__ float merged_value(
             merge(value, factors, args.partial_values[(place + split) * args.value_dim + column]);
     }
     // A filled row sees nothing.
-    return count > 0 ? value / state.y : 0.0F;
+    return count > 0 ? value * (1.0F / state.y) : 0.0F;  // as store_values does
 }
 
 /// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
@@ -146,18 +146,17 @@ __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
     }
 }
 
-template <template <int> typename Width>
+/// Tiles of 16 rows; `Many`: where there are many of them.
+template <typename One, typename Many>
 Result<void> launch_width(
     const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
-    using One = Width<1>;
-    using Two = Width<kWalkTiles>;
     if (splits > 0) {
         return launch_tiles<One>(
             "attend_split", attend_split_kernel<One>, args, step, tokens, splits, queue);
     }
     if (has_many_tiles(args, tokens)) {
-        return launch_tiles<Two>(
-            "attend_walk", attend_walk_kernel<Two>, args, step, tokens, 0, queue);
+        return launch_tiles<Many>(
+            "attend_walk", attend_walk_kernel<Many>, args, step, tokens, 0, queue);
     }
     return launch_tiles<One>("attend_walk", attend_walk_kernel<One>, args, step, tokens, 0, queue);
 }
@@ -167,9 +166,13 @@ Result<void> launch_attention(
     AttentionArgs args, const StepTables& step, int tokens, int splits, Queue queue) {
     HEARTH_CHECK(name_device(args));
     const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
-    if (columns <= kNarrowDim) return launch_width<Narrow>(args, step, tokens, splits, queue);
-    if (columns <= kMiddleDim) return launch_width<Middle>(args, step, tokens, splits, queue);
-    return launch_width<Wide>(args, step, tokens, splits, queue);
+    if (columns <= kNarrowDim) {
+        return launch_width<Narrow<1>, Narrow<kWalkTiles>>(args, step, tokens, splits, queue);
+    }
+    if (columns <= kMiddleDim) {
+        return launch_width<Middle<1>, Middle<kWalkTiles>>(args, step, tokens, splits, queue);
+    }
+    return launch_width<Wide, Wide>(args, step, tokens, splits, queue);
 }
 
 }  // namespace

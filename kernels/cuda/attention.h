@@ -19,7 +19,8 @@ inline constexpr int kAttentionKeyDimMax = 576;
 inline constexpr int kAttentionValueDimMax = 512;
 
 struct AttentionArgs {
-    /// A head's query is `query_dim` columns of `query`, then `rest_dim` columns of `rest`.
+    /// A head's query is `query_dim` columns of `query`, then `rest_dim` columns of `rest`; where
+    /// there are any of `rest`, query_dim is even.
     FloatRows query, rest;
     int query_head_stride = 0, query_dim = 0;
     int rest_head_stride = 0, rest_dim = 0;

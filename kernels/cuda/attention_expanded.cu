@@ -16,10 +16,15 @@ struct Stretch {
 /// the first position it goes on with what the stretch before has left in `args.out` and `states`,
 /// and where it ends before the tile's last one it leaves as much. Bound by the tensor cores.
 template <typename W>
-__global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks) attend_stretch_kernel(
-    AttentionArgs args, StepTables step, Staging staging, int staged_bytes, Stretch stretch) {
+__global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks)
+    attend_stretch_kernel(AttentionArgs args,
+                          StepTables step,
+                          Tiles tiles,
+                          Staging staging,
+                          int staged_bytes,
+                          Stretch stretch) {
     wait_for_predecessor();
-    auto b = make_tile_block<W>(args, step, static_cast<std::size_t>(staged_bytes));
+    auto b = make_tile_block<W>(args, step, tiles, static_cast<std::size_t>(staged_bytes));
     const int first = stretch.first / kSplitTokens;
     const int splits = split_count(b.length);
     const int end = smaller(splits, first + split_count(stretch.count));

@@ -13,11 +13,10 @@ namespace hearth::cuda {
 // Widths, narrow to wide; the number of columns alone chooses, so that a row's bits do not depend
 // on how it is computed.
 template <int kTiles>
-using Narrow = TileWidth<2, 4, 2, kTiles>;  ///< up to 128 columns of keys and of values
+using Narrow = TileWidth<4, 2, 4, 2, kTiles>;  ///< up to 128 columns of keys and of values
 template <int kTiles>
-using Middle = TileWidth<4, 4, 4, kTiles>;  ///< up to 256
-template <int kTiles>
-using Wide = TileWidth<4, 9, 8, kTiles>;  ///< 576 of keys, 512 of values
+using Middle = TileWidth<4, 4, 4, 4, kTiles>;  ///< up to 256
+using Wide = TileWidth<16, 12, 3, 2, 1>;       ///< 576 of keys, 512 of values
 inline constexpr int kNarrowDim = 128;
 inline constexpr int kMiddleDim = 256;
 inline constexpr int kWalkTiles = 2;
@@ -55,6 +54,16 @@ Staging make_staging(const AttentionArgs& args, int stages_max) {
     return staging;
 }
 
+template <typename W>
+Tiles make_tiles(const AttentionArgs& args) {
+    Tiles tiles{.group = args.heads / args.kv_heads};
+    tiles.count = (tiles.group + W::kRows - 1) / W::kRows;
+    if (tiles.count > 1 || tiles.group > W::kRows / 2) return tiles;
+    tiles.tokens = W::kRows / tiles.group;
+    tiles.inverse = (1U << 16) / static_cast<unsigned>(tiles.group) + 1;
+    return tiles;
+}
+
 inline Result<int> attribute_of_device(cudaDeviceAttr name) {
     int device = 0;
     int value = 0;
@@ -79,7 +88,7 @@ inline Result<void> name_device(AttentionArgs& args) {
 /// behind the usual ones.
 template <typename W, typename... More>
 Result<void> launch_tiles(const char* name,
-                          void (*kernel)(AttentionArgs, StepTables, Staging, int, More...),
+                          void (*kernel)(AttentionArgs, StepTables, Tiles, Staging, int, More...),
                           const AttentionArgs& args,
                           const StepTables& step,
                           int tokens,
@@ -88,21 +97,21 @@ Result<void> launch_tiles(const char* name,
                           More... more) {
     const Staging staging = make_staging<W>(args, splits > 0 ? 1 : 2);
     const std::size_t bytes = staged_bytes<W>(staging);
-    const unsigned tiles =
-        static_cast<unsigned>(args.kv_heads) * blocks_for(args.heads / args.kv_heads, W::kRows);
-    return launch(
-        name,
-        kernel,
-        {.grid =
-             dim3(tiles, static_cast<unsigned>(tokens), static_cast<unsigned>(std::max(splits, 1))),
-         .block = dim3(W::kThreads),
-         .shared_bytes = bytes + W::kBytes},
-        queue,
-        args,
-        step,
-        staging,
-        static_cast<int>(bytes),
-        more...);
+    const Tiles tiles = make_tiles<W>(args);
+    return launch(name,
+                  kernel,
+                  {.grid = dim3(static_cast<unsigned>(args.kv_heads * tiles.count),
+                                static_cast<unsigned>(tokens),
+                                static_cast<unsigned>(std::max(splits, 1))),
+                   .block = dim3(W::kThreads),
+                   .shared_bytes = bytes + W::kBytes},
+                  queue,
+                  args,
+                  step,
+                  tiles,
+                  staging,
+                  static_cast<int>(bytes),
+                  more...);
 }
 
 /// Tiles of 32 rows where they are enough to keep the device busy, else of 16.

@@ -10,34 +10,48 @@
 namespace hearth::cuda {
 
 inline constexpr int kMmaRows = 16;
-inline constexpr int kMmaWarps = 4;                     ///< that work on 16 rows
-inline constexpr int kWarpRows = 4;                     ///< whose softmax a warp makes
 inline constexpr int kScoreKeys = 32;                   ///< that a warp scores in a round
 inline constexpr int kWeightStride = kSplitTokens + 8;  ///< halves; no two rows meet in a bank
 
 /// How a tile is shared out. A warp multiplies every `kColumnWarps`-th step of 16 columns of the
-/// queries, kSteps at most, by 32 keys, and has every fourth 16 columns of the values, kPairs at
-/// most.
-template <int kColumnWarpsOf, int kStepsOf, int kPairsOf, int kTilesOf>
+/// queries, kSteps at most, by 32 keys, and has every `kWarps`-th 16 columns of the values, kPairs
+/// at most. With many warps each has little code to fetch, which is what a short split waits for.
+template <int kWarpsOf, int kColumnWarpsOf, int kStepsOf, int kPairsOf, int kTilesOf>
 struct TileWidth {
+    static constexpr int kWarps = kWarpsOf;  ///< that work on 16 rows
     static constexpr int kColumnWarps = kColumnWarpsOf;
     static constexpr int kSteps = kStepsOf;
     static constexpr int kPairs = kPairsOf;
     static constexpr int kTiles = kTilesOf;
     static constexpr int kRows = kMmaRows * kTiles;
-    static constexpr int kThreads = kMmaWarps * kTiles * kWarpLanes;
-    static constexpr int kRoundKeys = kScoreKeys * kMmaWarps / kColumnWarps;
+    static constexpr int kThreads = kWarps * kTiles * kWarpLanes;
+    static constexpr int kWarpRows = kMmaRows / kWarps;  ///< whose softmax a warp makes
+    static constexpr int kRoundKeys = kScoreKeys * (kWarps / kColumnWarps);
     static constexpr int kRounds = kSplitTokens / kRoundKeys;
-    static constexpr int kPieceColumns = 16 * kMmaWarps * kPairs / 2;  ///< of values
+    static constexpr int kPieceColumns = 16 * kWarps * kPairs / 2;  ///< of values
+    static constexpr bool kIsWide = kWarps > 4;
 
     /// Blocks whose shared memory fits a multiprocessor of 228 KiB; their registers should too.
-    static constexpr int kSplitBlocks = kPairs <= 2 ? 4 : 2;
-    static constexpr int kWalkBlocks = kPairs <= 2 ? 2 : 1;
+    static constexpr int kSplitBlocks = kIsWide || kPairs > 2 ? 2 : 4;
+    static constexpr int kWalkBlocks = kIsWide || kPairs > 2 ? 1 : 2;
 
-    // Shared memory behind the staged rows.
+    // Shared memory behind the staged rows. Where there are many partial sums, the weights are
+    // written over them, so that a split fits a block of 99 KiB, and its pieces one of 64.
     static constexpr int kPartials = kTiles * kColumnWarps * kMmaRows * kRoundKeys;  ///< floats
     static constexpr int kWeights = kTiles * 2 * kMmaRows * kWeightStride;           ///< halves
-    static constexpr int kBytes = kPartials * 4 + kWeights * 2 + kRows * (8 + 8 + 4);
+    static constexpr int kWeightsOffset = kIsWide ? 0 : kPartials * 4;               ///< bytes
+    static constexpr int kStatesOffset = kIsWide ? kPartials * 4 : kPartials * 4 + kWeights * 2;
+    static constexpr int kBytes = kStatesOffset + kRows * (8 + 8 + 4);
+    static_assert(kWeightsOffset + kWeights * 2 <= kStatesOffset);
+};
+
+/// How the query heads of a key head are cut into tiles. Made on the host: a division takes the
+/// device longer than anything else that a block does once.
+struct Tiles {
+    int group = 1;         ///< query heads of a key head
+    int count = 1;         ///< tiles of a group
+    int tokens = 1;        ///< share a tile at most; 1 where a group has several tiles
+    unsigned inverse = 0;  ///< 2^16 / group + 1; 0: a tile has one token
 };
 
 /// How rows of the cache lie in shared memory, padded with zeros to 16 columns; counts of halves.
@@ -56,8 +70,9 @@ struct TileBlock {
     int token = 0;    ///< the first one
     int kv_head = 0;  ///< ... its query heads from `head` on, `heads` of each token
     int head = 0, heads = 0;
-    int rows = 0;    ///< 0: another block has this token
-    int length = 0;  ///< positions that the last token sees
+    unsigned inverse = 0;  ///< as in Tiles
+    int rows = 0;          ///< 0: another block has this token
+    int length = 0;        ///< positions that the last token sees
     std::int64_t block_elements = 0;
     const std::uint16_t* cache = nullptr;  ///< of the layer
     const std::int32_t* table = nullptr;   ///< null: the blocks follow each other ...
@@ -74,11 +89,15 @@ struct TileBlock {
         const int block = position / compute::kBlockTokens;
         return cache + (table == nullptr ? block - block_first : table[block]) * block_elements;
     }
+    /// row / heads
+    [[nodiscard]] __device__ __forceinline__ int index_of(int row) const {
+        return static_cast<int>(static_cast<unsigned>(row) * inverse >> 16);
+    }
     [[nodiscard]] __device__ __forceinline__ int token_of(int row) const {
-        return token + row / heads;
+        return token + index_of(row);
     }
     [[nodiscard]] __device__ __forceinline__ int head_of(int row) const {
-        return head + row % heads;
+        return head + row - index_of(row) * heads;
     }
 };
 
@@ -114,17 +133,20 @@ __device__ __forceinline__ int tokens_of_tile(const StepTables& step,
 template <typename W>
 __device__ __forceinline__ TileBlock<W> make_tile_block(const AttentionArgs& args,
                                                         const StepTables& step,
+                                                        const Tiles& tiles,
                                                         std::size_t staged_bytes) {
     TileBlock<W> b;
-    const int group = args.heads / args.kv_heads;
-    const int tiles = (group + W::kRows - 1) / W::kRows;
-    const int first = static_cast<int>(blockIdx.x) % tiles * W::kRows;
+    const int tile = static_cast<int>(blockIdx.x);
     b.token = static_cast<int>(blockIdx.y);
-    b.kv_head = static_cast<int>(blockIdx.x) / tiles;
-    b.head = b.kv_head * group + first;
-    b.heads = smaller(W::kRows, group - first);
-    const int tokens = tokens_of_tile(
-        step, b.token, static_cast<int>(gridDim.y), tiles > 1 ? 1 : W::kRows / group);
+    b.kv_head = tiles.count == 1 ? tile : tile / tiles.count;
+    const int first = (tile - b.kv_head * tiles.count) * W::kRows;
+    b.head = b.kv_head * tiles.group + first;
+    b.heads = smaller(W::kRows, tiles.group - first);
+    b.inverse = tiles.inverse;
+    const int tokens =
+        tiles.tokens == 1
+            ? 1
+            : tokens_of_tile(step, b.token, static_cast<int>(gridDim.y), tiles.tokens);
     b.rows = b.heads * tokens;
     b.length = tokens == 0 ? 0 : step.positions[b.token + tokens - 1] + 1;
     b.block_elements =
@@ -134,9 +156,10 @@ __device__ __forceinline__ TileBlock<W> make_tile_block(const AttentionArgs& arg
     b.table = step.block_tables + step.table_begin[b.token];
     auto* shared = static_cast<unsigned char*>(block_memory());
     b.staged = reinterpret_cast<std::uint16_t*>(shared);
-    b.partials = reinterpret_cast<float*>(shared + staged_bytes);
-    b.weights = reinterpret_cast<std::uint16_t*>(b.partials + W::kPartials);
-    b.states = reinterpret_cast<float2*>(b.weights + W::kWeights);
+    shared += staged_bytes;
+    b.partials = reinterpret_cast<float*>(shared);
+    b.weights = reinterpret_cast<std::uint16_t*>(shared + W::kWeightsOffset);
+    b.states = reinterpret_cast<float2*>(shared + W::kStatesOffset);
     b.factors = b.states + W::kRows;
     b.lengths = reinterpret_cast<int*>(b.factors + W::kRows);
     const int row = static_cast<int>(threadIdx.x);
@@ -182,7 +205,7 @@ __device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
     const int pieces_on = W::kThreads % pieces;
     int row = static_cast<int>(threadIdx.x) / pieces;
     int piece = static_cast<int>(threadIdx.x) % pieces;
-#pragma unroll(W::kTiles == 1 ? 4 : 1)
+#pragma unroll(W::kTiles == 1 && !W::kIsWide ? 4 : 1)
     while (row < rows) {
         const int position = first + row;
         const int from_column = column + 8 * piece;
@@ -195,6 +218,7 @@ __device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
         if (in_16_bytes) {
             copy_16(place, from);
         } else {
+#pragma unroll 1
             for (int i = 0; i < 8; ++i) {
                 place[i] = from != nullptr && from_column + i < source.dim ? from[i] : 0;
             }

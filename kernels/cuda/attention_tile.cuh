@@ -1,8 +1,8 @@
 // A tile of attention on the tensor cores. Its rows are query heads of one key head, of one token
 // or of neighbouring tokens of a sequence, so that a key is read once for all of them; 16 rows have
-// four warps. Keys and values are halves as they are. Queries and softmax weights are floats: each
-// is split into a high and a low half and multiplied twice, which keeps 22 bits of it. So the
-// result is that of float arithmetic up to about 1e-6, and no second kernel is needed where
+// four warps, or sixteen. Keys and values are halves as they are. Queries and softmax weights are
+// floats: each is split into a high and a low half and multiplied twice, which keeps 22 bits of it.
+// So the result is that of float arithmetic up to about 1e-6, and no second kernel is needed where
 // activations must stay exact. What a row gets depends on no other row of its tile.
 #pragma once
 
@@ -24,6 +24,50 @@ __device__ __forceinline__ HalfPair split_float(float value) {
     return {high, float_to_half(value - half_to_float(high))};
 }
 
+/// The first of a lane's two rows in its tile; the other is 8 further.
+template <typename W>
+__device__ __forceinline__ int first_row_of_lane() {
+    return warp_of_block() / W::kWarps * kMmaRows + warp_lane() / 4;
+}
+/// The first of 16 columns of the values that a lane's warp has, the `i`-th time.
+template <typename W>
+__device__ __forceinline__ int first_column(int i) {
+    return 16 * (warp_of_block() % W::kWarps + W::kWarps * i);
+}
+
+/// What this lane holds of the tile's queries. Read before keys are staged: both then wait for
+/// memory together.
+template <typename W>
+struct QueryValues {
+    float rows[2][W::kSteps][4];
+
+    __device__ __forceinline__ QueryValues(const AttentionArgs& args, const TileBlock<W>& b) {
+        const int first =
+            16 * (warp_of_block() % W::kWarps % W::kColumnWarps) + 2 * (warp_lane() % 4);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int row = first_row_of_lane<W>() + 8 * r;
+            const int columns = row < b.rows ? args.query_dim + args.rest_dim : 0;
+            const std::int64_t token = b.token_of(row);
+            const int head = b.head_of(row);
+            const float* query =
+                args.query.data + token * args.query.stride + head * args.query_head_stride;
+            const float* rest = args.rest.data + token * args.rest.stride +
+                                head * args.rest_head_stride - args.query_dim;
+#pragma unroll
+            for (int i = 0; i < W::kSteps; ++i) {
+#pragma unroll
+                for (int j = 0; j < 2; ++j) {
+                    const int column = first + 16 * W::kColumnWarps * i + 8 * j;
+                    const float* pair = (column < args.query_dim ? query : rest) + column;
+                    rows[r][i][2 * j] = column < columns ? pair[0] : 0.0F;
+                    rows[r][i][2 * j + 1] = column + 1 < columns ? pair[1] : 0.0F;
+                }
+            }
+        }
+    }
+};
+
 /// This warp's part of the tile's queries, as mma_halves wants `a`. Each row is multiplied by a
 /// power of two, so that its largest value is near the largest half: no query is too large or too
 /// small.
@@ -32,22 +76,13 @@ struct Queries {
     unsigned high[W::kSteps][4], low[W::kSteps][4];
     float back[2];  ///< takes the scores of rows g and g + 8 back
 
-    __device__ __forceinline__ void load(const AttentionArgs& args, const TileBlock<W>& b) {
-        const int tile_row = warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
-        const int first =
-            16 * (warp_of_block() % kMmaWarps % W::kColumnWarps) + 2 * (warp_lane() % 4);
+    __device__ __forceinline__ explicit Queries(const QueryValues<W>& values) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            float values[W::kSteps][4];
             float largest = 0.0F;
 #pragma unroll
-            for (int i = 0; i < W::kSteps; ++i) {
-#pragma unroll
-                for (int j = 0; j < 4; ++j) {
-                    const int column = first + 16 * W::kColumnWarps * i + 8 * (j / 2) + j % 2;
-                    values[i][j] = value(args, b, tile_row + 8 * r, column);
-                    largest = fmaxf(largest, fabsf(values[i][j]));
-                }
+            for (int i = 0; i < 4 * W::kSteps; ++i) {
+                largest = fmaxf(largest, fabsf(values.rows[r][i / 4][i % 4]));
             }
             largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 1));
             largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, 2));
@@ -60,26 +95,13 @@ struct Queries {
             for (int i = 0; i < W::kSteps; ++i) {
 #pragma unroll
                 for (int j = 0; j < 2; ++j) {
-                    const HalfPair even = split_float(values[i][2 * j] * up);
-                    const HalfPair odd = split_float(values[i][2 * j + 1] * up);
+                    const HalfPair even = split_float(values.rows[r][i][2 * j] * up);
+                    const HalfPair odd = split_float(values.rows[r][i][2 * j + 1] * up);
                     high[i][r + 2 * j] = pack_halves(even.high, odd.high);
                     low[i][r + 2 * j] = pack_halves(even.low, odd.low);
                 }
             }
         }
-    }
-
-    static __device__ __forceinline__ float value(const AttentionArgs& args,
-                                                  const TileBlock<W>& b,
-                                                  int row,
-                                                  int column) {
-        if (row >= b.rows || column >= args.query_dim + args.rest_dim) return 0.0F;
-        const bool is_rest = column >= args.query_dim;
-        const FloatRows& rows = is_rest ? args.rest : args.query;
-        const int head = b.head_of(row);
-        const int place = is_rest ? head * args.rest_head_stride + column - args.query_dim
-                                  : head * args.query_head_stride + column;
-        return rows.data[b.token_of(row) * rows.stride + place];
     }
 };
 
@@ -97,20 +119,20 @@ __device__ __forceinline__ void score_round(const TileBlock<W>& b,
                                             const Queries<W>& queries,
                                             const std::uint16_t* rows,
                                             int count) {
-    const int quarter = warp_of_block() % kMmaWarps;
-    const int column_warp = quarter % W::kColumnWarps;
-    const int first = kScoreKeys * (quarter / W::kColumnWarps);
-    const int tile = warp_of_block() / kMmaWarps;
+    const int warp = warp_of_block() % W::kWarps;
+    const int column_warp = warp % W::kColumnWarps;
+    const int first = kScoreKeys * (warp / W::kColumnWarps);
+    const int end = smaller(smaller(first + kScoreKeys, W::kRoundKeys), count);
+    const int tile = warp_of_block() / W::kWarps;
     const TilePlace place = columns_first(warp_lane());
-#pragma unroll
-    for (int key = first; key < first + kScoreKeys; key += 16) {
-        if (key >= count) continue;  // the same in the whole warp, as below
+#pragma unroll(W::kIsWide ? 1 : 2)
+    for (int key = first; key < end; key += 16) {
         float high[2][4] = {};
         float low[2][4] = {};
 #pragma unroll
         for (int i = 0; i < W::kSteps; ++i) {
             const int column = 16 * (column_warp + W::kColumnWarps * i);
-            if (column >= staging.key_columns) continue;
+            if (column >= staging.key_columns) continue;  // the same in the whole warp
             unsigned keys[4];
             load_matrices(keys,
                           rows + (key + place.row) * staging.key_stride + column + place.column);
@@ -136,13 +158,16 @@ __device__ __forceinline__ void score_round(const TileBlock<W>& b,
 }
 
 /// Scores of the rows whose softmax this warp makes: a lane has keys lane and lane + 32.
-using RowScores = float[kWarpRows][2];
+template <typename W>
+using RowScores = float[W::kWarpRows][2];
 
 template <typename W>
-__device__ __forceinline__ void gather_scores(const TileBlock<W>& b, int round, RowScores& scores) {
+__device__ __forceinline__ void gather_scores(const TileBlock<W>& b,
+                                              int round,
+                                              RowScores<W>& scores) {
 #pragma unroll
-    for (int r = 0; r < kWarpRows; ++r) {
-        const int row = warp_of_block() * kWarpRows + r;
+    for (int r = 0; r < W::kWarpRows; ++r) {
+        const int row = warp_of_block() * W::kWarpRows + r;
 #pragma unroll
         for (int j = 0; j < W::kRoundKeys / kWarpLanes; ++j) {
             const int key = warp_lane() + j * kWarpLanes;
@@ -160,11 +185,11 @@ __device__ __forceinline__ void gather_scores(const TileBlock<W>& b, int round, 
 /// lane, where the row sees a key of the split.
 template <typename W, typename OnRow>
 __device__ __forceinline__ void soften_split(
-    const TileBlock<W>& b, float scale, int first, RowScores& scores, OnRow on_row) {
+    const TileBlock<W>& b, float scale, int first, RowScores<W>& scores, OnRow on_row) {
     float2 mine{};
 #pragma unroll
-    for (int r = 0; r < kWarpRows; ++r) {
-        const int row = warp_of_block() * kWarpRows + r;
+    for (int r = 0; r < W::kWarpRows; ++r) {
+        const int row = warp_of_block() * W::kWarpRows + r;
         const int count = b.lengths[row] - first;
         std::uint16_t* weights =
             b.weights + (row / kMmaRows * 2 * kMmaRows + row % kMmaRows) * kWeightStride;
@@ -188,8 +213,8 @@ __device__ __forceinline__ void soften_split(
         sum = lane_sum(sum);
         if (warp_lane() == r) mine = make_float2(maximum, sum);
     }
-    if (warp_lane() >= kWarpRows) return;
-    const int row = warp_of_block() * kWarpRows + warp_lane();
+    if (warp_lane() >= W::kWarpRows) return;
+    const int row = warp_of_block() * W::kWarpRows + warp_lane();
     if (b.lengths[row] > first) on_row(row, mine);
 }
 
@@ -204,42 +229,44 @@ __device__ __forceinline__ void weigh_split(const TileBlock<W>& b,
                                             int column,
                                             int column_end,
                                             Take take) {
-    constexpr int kSteps = kSplitTokens / 16;
     const TilePlace place = rows_first(warp_lane());
     const std::uint16_t* weights =
-        b.weights + (warp_of_block() / kMmaWarps * 2 * kMmaRows + place.row) * kWeightStride +
+        b.weights + (warp_of_block() / W::kWarps * 2 * kMmaRows + place.row) * kWeightStride +
         place.column;
-    unsigned high[kSteps][4];
-    unsigned low[kSteps][4];
+    const auto is_mine = [&](int i) {  // the same in the whole warp
+        return first_column<W>(i) >= column && first_column<W>(i) < column_end;
+    };
+    float sums[W::kPairs][2][4] = {};
+    float low_sums[W::kPairs][2][4] = {};
+#pragma unroll(W::kIsWide ? 1 : kSplitTokens / 16)
+    for (int key = 0; key < count; key += 16) {
+        unsigned high[4];
+        unsigned low[4];
+        load_matrices(high, weights + key);
+        load_matrices(low, weights + kMmaRows * kWeightStride + key);
 #pragma unroll
-    for (int k = 0; k < kSteps; ++k) {
-        load_matrices(high[k], weights + 16 * k);
-        load_matrices(low[k], weights + kMmaRows * kWeightStride + 16 * k);
-    }
-#pragma unroll
-    for (int i = 0; i < W::kPairs; ++i) {
-        const int mine = 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
-        if (mine < column || mine >= column_end) continue;  // the same in the whole warp
-        float sums[2][4] = {};
-        float low_sums[2][4] = {};
-#pragma unroll
-        for (int k = 0; k < kSteps; ++k) {
-            if (16 * k >= count) continue;
+        for (int i = 0; i < W::kPairs; ++i) {
+            if (!is_mine(i)) continue;
             unsigned pair[4];
             load_matrices_transposed(
-                pair, values + (16 * k + place.row) * stride + mine - column + place.column);
+                pair,
+                values + (key + place.row) * stride + first_column<W>(i) - column + place.column);
 #pragma unroll
             for (int n = 0; n < 2; ++n) {
                 const unsigned eight[2] = {pair[2 * n], pair[2 * n + 1]};
-                mma_halves<Format::f16>(sums[n], high[k], eight);
-                mma_halves<Format::f16>(low_sums[n], low[k], eight);
+                mma_halves<Format::f16>(sums[i][n], high, eight);
+                mma_halves<Format::f16>(low_sums[i][n], low, eight);
             }
         }
+    }
+#pragma unroll
+    for (int i = 0; i < W::kPairs; ++i) {
+        if (!is_mine(i)) continue;
 #pragma unroll
         for (int n = 0; n < 8; ++n) {
-            sums[n / 4][n % 4] += low_sums[n / 4][n % 4];
+            sums[i][n / 4][n % 4] += low_sums[i][n / 4][n % 4];
         }
-        take(i, mine, sums);
+        take(i, first_column<W>(i), sums[i]);
     }
 }
 
@@ -250,34 +277,40 @@ __device__ __forceinline__ void await_copies() {
     __syncthreads();
 }
 
-/// weigh_split where the values are read in pieces: all keys, some of the columns.
+/// The weighted sums of a split's values, at once or in pieces: all keys, some of the columns.
 template <typename W, typename Take>
-__device__ __forceinline__ void weigh_pieces(const AttentionArgs& args,
+__device__ __forceinline__ void weigh_values(const AttentionArgs& args,
                                              const Staging& staging,
                                              const TileBlock<W>& b,
                                              int first,
                                              int count,
+                                             const std::uint16_t* stage,
                                              Take take) {
-    constexpr int kStride = W::kPieceColumns + 8;
-    for (int column = 0; column < args.value_dim; column += W::kPieceColumns) {
-        stage_rows(b,
-                   values_of(args, b.kv_head),
-                   staging.in_16_bytes,
-                   first,
-                   count,
-                   column,
-                   W::kPieceColumns,
-                   b.staged,
-                   kStride);
-        await_copies();
+    const bool in_pieces = staging.stages == 0;
+    const int columns = in_pieces ? W::kPieceColumns : args.value_dim;
+    const int stride = in_pieces ? W::kPieceColumns + 8 : staging.value_stride;
+#pragma unroll 1
+    for (int column = 0; column < args.value_dim; column += columns) {
+        if (in_pieces) {
+            stage_rows(b,
+                       values_of(args, b.kv_head),
+                       staging.in_16_bytes,
+                       first,
+                       count,
+                       column,
+                       columns,
+                       b.staged,
+                       stride);
+            await_copies();
+        }
         weigh_split(b,
-                    b.staged,
-                    kStride,
+                    in_pieces ? b.staged : stage + staging.value_offset,
+                    stride,
                     count,
                     column,
-                    smaller(args.value_dim, column + W::kPieceColumns),
+                    smaller(args.value_dim, column + columns),
                     take);
-        __syncthreads();
+        if (in_pieces) __syncthreads();
     }
 }
 
@@ -296,10 +329,11 @@ __device__ __forceinline__ void attend_tile(const AttentionArgs& args,
     const int first = split * kSplitTokens;
     const int count = smaller(kSplitTokens, b.length - first);
     const bool in_pieces = staging.stages == 0;
-    RowScores scores;
+    RowScores<W> scores = {};
 #pragma unroll
     for (int round = 0; round < W::kRounds; ++round) {
         const int key = round * W::kRoundKeys;
+        if (key >= count) break;
         if (in_pieces) {
             stage_rows(b,
                        keys_of(args, b.kv_head),
@@ -319,16 +353,11 @@ __device__ __forceinline__ void attend_tile(const AttentionArgs& args,
                     count - key);
         __syncthreads();
         gather_scores(b, round, scores);
-        if (round + 1 < W::kRounds) __syncthreads();
+        if (round + 1 < W::kRounds || W::kIsWide) __syncthreads();
     }
     soften_split(b, args.scale, first, scores, on_row);
     __syncthreads();
-    if (in_pieces) {
-        weigh_pieces(args, staging, b, first, count, take);
-    } else {
-        weigh_split(
-            b, stage + staging.value_offset, staging.value_stride, count, 0, args.value_dim, take);
-    }
+    weigh_values(args, staging, b, first, count, stage, take);
 }
 
 }  // namespace hearth::cuda

@@ -18,10 +18,6 @@ __device__ __forceinline__ float merge(float before, float2 factors, float split
     return __fmaf_rn(before, factors.x, split * factors.y);
 }
 
-/// The first of a lane's two rows in its tile; the other is 8 further.
-__device__ __forceinline__ int first_row_of_lane() {
-    return warp_of_block() / kMmaWarps * kMmaRows + warp_lane() / 4;
-}
 /// The `j`-th of the columns that a lane holds of 16 from `first` on.
 __device__ __forceinline__ int column_of_lane(int first, int j) {
     return first + 8 * (j / 2) + 2 * (warp_lane() % 4) + j % 2;
@@ -44,10 +40,6 @@ __device__ __forceinline__ float* out_row(const AttentionArgs& args,
     return args.out.data + b.token_of(row) * args.out.stride +
            std::int64_t{b.head_of(row)} * args.value_dim;
 }
-/// The first of 16 columns that a lane's warp has, the `i`-th time.
-__device__ __forceinline__ int first_column(int i) {
-    return 16 * (warp_of_block() % kMmaWarps + kMmaWarps * i);
-}
 
 /// Stores what walk_splits made of the rows, divided by their sums where `divides`.
 template <typename W>
@@ -57,19 +49,19 @@ __device__ __forceinline__ void store_values(const AttentionArgs& args,
                                              bool divides) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        const int row = first_row_of_lane() + 8 * r;
+        const int row = first_row_of_lane<W>() + 8 * r;
         if (row >= b.rows) continue;
         // A filled row sees nothing.
-        const float sum = divides && b.length > 0 ? b.states[row].y : 1.0F;
+        const float factor = divides && b.length > 0 ? 1.0F / b.states[row].y : 1.0F;
         float* out = out_row(args, b, row);
 #pragma unroll
         for (int i = 0; i < W::kPairs; ++i) {
-            float quotients[2][4];
+            float scaled[2][4];
 #pragma unroll
             for (int j = 0; j < 8; ++j) {
-                quotients[j / 4][j % 4] = values[i][j / 4][j % 4] / sum;
+                scaled[j / 4][j % 4] = values[i][j / 4][j % 4] * factor;
             }
-            store_row(out, args.value_dim, first_column(i), r, quotients);
+            store_row(out, args.value_dim, first_column<W>(i), r, scaled);
         }
     }
 }
@@ -81,14 +73,14 @@ __device__ __forceinline__ void load_values(const AttentionArgs& args,
                                             float (&values)[W::kPairs][2][4]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        const int row = first_row_of_lane() + 8 * r;
+        const int row = first_row_of_lane<W>() + 8 * r;
         if (row >= b.rows) continue;
         const float* out = out_row(args, b, row);
 #pragma unroll
         for (int i = 0; i < W::kPairs; ++i) {
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
-                const int column = column_of_lane(first_column(i), j);
+                const int column = column_of_lane(first_column<W>(i), j);
                 if (column < args.value_dim) values[i][j / 2][2 * r + j % 2] = out[column];
             }
         }
@@ -107,10 +99,10 @@ __device__ __forceinline__ void walk_splits(const AttentionArgs& args,
     const auto stage_of = [&](int split) {
         return b.staged + (staging.stages == 2 ? split % 2 : 0) * staging.stage_halves;
     };
+    const QueryValues<W> query_values(args, b);
     if (staging.stages > 0 && first < end) stage_split(args, staging, b, first, stage_of(first));
-    Queries<W> queries;
-    queries.load(args, b);
-    const int tile_row = first_row_of_lane();
+    const Queries<W> queries(query_values);
+    const int tile_row = first_row_of_lane<W>();
     for (int split = first; split < end; ++split) {
         if (staging.stages == 2) {
             if (split + 1 < end) stage_split(args, staging, b, split + 1, stage_of(split + 1));

@@ -246,6 +246,10 @@ ExpandedAttention AttentionCompiler::expanded_of(const compute::AttentionMla& op
 
 Result<void> AttentionCompiler::add(const compute::AttentionMla& op) {
     HEARTH_CHECK(check_dims(op.latent_dim + op.rope_dim, op.latent_dim));
+    if (op.latent_dim % 2 != 0) {
+        return refuse_attention("latents of " + std::to_string(op.latent_dim) +
+                                " columns, an odd number");
+    }
     store_rows(values_.floats(op.latent), {}, op.layer);
     push_absorb(op);
     auto values = std::make_shared<LatentValues>();

@@ -155,15 +155,22 @@ TEST_CASE("queries may be larger and smaller than a half can be", "[cuda][attent
 
 /// The reference makes its latent queries by k_up; here the weights are ones on a diagonal, so that
 /// the queries are the same.
-void check_latent(int heads, int latent_dim, int rope_dim) {
+struct LatentCase {
+    int heads, latent_dim, rope_dim;
+    std::vector<std::int32_t> positions = {61, 62, 63, 64, 65};
+    bool is_one_sequence = true;
+};
+
+void check_latent(const LatentCase& of) {
     std::mt19937 random(52);
+    const auto [heads, latent_dim, rope_dim, positions, is_one_sequence] = of;
     INFO(heads << " heads, latent " << latent_dim << ", rope " << rope_dim);
     const int key_dim = latent_dim + rope_dim;
     Caches caches(key_dim, 0, random);
-    const TestStep step({61, 62, 63, 64, 65}, true, caches.device->data(), kBlocks);
-    constexpr int kTokens = 5;
-    auto q = random_values(static_cast<std::size_t>(kTokens * heads * key_dim), random, 0.3F);
-    auto latent = random_halves(static_cast<std::size_t>(kTokens * key_dim), random);
+    const TestStep step(positions, is_one_sequence, caches.device->data(), kBlocks);
+    const auto tokens = static_cast<int>(positions.size());
+    auto q = random_values(static_cast<std::size_t>(tokens * heads * key_dim), random, 0.3F);
+    auto latent = random_halves(static_cast<std::size_t>(tokens * key_dim), random);
     std::vector<float> unit(static_cast<std::size_t>(heads * latent_dim * latent_dim));
     for (int h = 0; h < heads; ++h) {
         for (int i = 0; i < latent_dim; ++i) {
@@ -180,25 +187,25 @@ void check_latent(int heads, int latent_dim, int rope_dim) {
     op.nope_dim = op.latent_dim = op.value_dim = latent_dim;
     op.rope_dim = rope_dim;
     op.scale = 0.2F;
-    std::vector<float> expected(static_cast<std::size_t>(kTokens * heads * latent_dim));
+    std::vector<float> expected(static_cast<std::size_t>(tokens * heads * latent_dim));
     std::vector<float> row(static_cast<std::size_t>(latent_dim));
     std::vector<float> mixed(expected.size());
     reference::attention_mla(
         op,
-        {.q = {q.data(), kTokens, heads * key_dim, heads * key_dim},
-         .latent = {latent.data(), kTokens, key_dim, key_dim},
+        {.q = {q.data(), tokens, heads * key_dim, heads * key_dim},
+         .latent = {latent.data(), tokens, key_dim, key_dim},
          .k_up = ones,
          .v_up = ones},
         places_of(step),
         *caches.reference,
-        {expected.data(), kTokens, heads * latent_dim, heads * latent_dim},
+        {expected.data(), tokens, heads * latent_dim, heads * latent_dim},
         {.row = row, .hidden = {}, .latent = mixed, .scores = caches.reference->scores()});
     const DeviceArray<float> device_q(q);
     const DeviceArray<float> device_latent(latent);
     require(
         store_cache({.key = {device_latent.data(), key_dim}, .value = {}, .cache = caches.layer()},
                     step.device(),
-                    kTokens,
+                    tokens,
                     kStream));
     AttentionArgs args;
     args.query = {device_q.data(), heads * key_dim};
@@ -213,14 +220,20 @@ void check_latent(int heads, int latent_dim, int rope_dim) {
     args.value_dim = latent_dim;
     args.values_are_keys = true;
     args.scale = op.scale;
-    check_near(attend_all_ways(args, step.device(), kTokens), expected, kTolerance);
+    check_near(attend_all_ways(args, step.device(), tokens), expected, kTolerance);
 }
 
 TEST_CASE("latent queries attend as the reference does", "[cuda][attention]") {
-    check_latent(4, 32, 8);
-    check_latent(6, 150, 10);
-    check_latent(1, 512, 64);
-    check_latent(17, 512, 64);
+    check_latent({4, 32, 8});
+    check_latent({6, 150, 10});
+    check_latent({1, 512, 64});
+    check_latent({17, 512, 64});
+}
+
+TEST_CASE("wide latent rows attend at every length of a split", "[cuda][attention]") {
+    check_latent({16, 512, 64, {0, 9, 15, 16, 31, 32, 47, 130}, false});
+    check_latent({5, 302, 19, {40, 70}, false});
+    check_latent({3, 248, 16, {17, 18, 19, 20, 21, 22, 23}});
 }
 
 TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {
