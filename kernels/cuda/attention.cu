@@ -66,20 +66,66 @@ __global__ void __launch_bounds__(W::kThreads, W::kWalkBlocks) attend_walk_kerne
     store_values(args, b, values, true);
 }
 
-/// One column of a head, its splits merged in order.
-__device__ __forceinline__ float merged_value(
-    const AttentionArgs& args, std::int64_t token, int head, int length, int splits, int column) {
-    const int count = split_count(length);
-    const std::int64_t place = (token * args.heads + head) * splits;
-    float2 state = make_float2(-INFINITY, 0.0F);
+/// What a split of a row is merged with.
+struct SplitFactors {
+    float before;  ///< of what is merged so far
+    float added;   ///< of the split's values
+    float sum;     ///< that the split adds
+};
+
+/// Which splits of a head a block merges.
+struct HeadSplits {
+    std::int64_t first;     ///< place of the first one
+    int count;              ///< that the token sees
+    SplitFactors* factors;  ///< shared (count)
+};
+
+/// Fills the factors, with the block's first warp: 32 splits at once, so that only products are
+/// left to be added in order. A barrier ends it.
+__device__ __forceinline__ HeadSplits find_factors(const AttentionArgs& args,
+                                                   const StepTables& step,
+                                                   std::int64_t token,
+                                                   int head,
+                                                   int splits,
+                                                   SplitFactors* factors) {
+    const HeadSplits of{
+        (token * args.heads + head) * splits, split_count(step.positions[token] + 1), factors};
+    float maximum = -INFINITY;  // of the splits before
+    for (int first = 0; first < of.count && warp_of_block() == 0; first += kWarpLanes) {
+        const int split = first + warp_lane();
+        const float2 state =
+            split < of.count ? args.partial_sums[of.first + split] : make_float2(-INFINITY, 0.0F);
+        float largest = state.x;  // of the lanes up to this one
+        for (int back = 1; back < kWarpLanes; back *= 2) {
+            const float other = __shfl_sync(kAllLanes, largest, warp_lane() - back);
+            if (warp_lane() >= back && other > largest) largest = other;
+        }
+        const float last = __shfl_sync(kAllLanes, largest, warp_lane() - 1);
+        float2 merged = make_float2(warp_lane() > 0 && last > maximum ? last : maximum, 0.0F);
+        const float2 both = merge_state(merged, state);
+        if (split < of.count) factors[split] = {both.x, both.y, merged.y};
+        maximum = __shfl_sync(kAllLanes, merged.x, kWarpLanes - 1);
+    }
+    __syncthreads();
+    return of;
+}
+
+/// One column of a head, its splits merged in order: as walk_splits and store_values do.
+__device__ __forceinline__ float merged_value(const AttentionArgs& args,
+                                              const HeadSplits& of,
+                                              int column) {
+    const float* values = args.partial_values + of.first * args.value_dim + column;
     float value = 0.0F;
-    for (int split = 0; split < count; ++split) {
-        const float2 factors = merge_state(state, args.partial_sums[place + split]);
+    float sum = 0.0F;
+#pragma unroll 4
+    for (int split = 0; split < of.count; ++split) {
+        const auto [before, added, more] = of.factors[split];
         value =
-            merge(value, factors, args.partial_values[(place + split) * args.value_dim + column]);
+            merge(value, make_float2(before, added), values[std::int64_t{split} * args.value_dim]);
+        sum = __fmaf_rn(sum, before, more);
     }
     // A filled row sees nothing.
-    return count > 0 ? value * (1.0F / state.y) : 0.0F;  // as store_values does
+    return of.count > 0 ? value * (1.0F / sum) : 0.0F;
 }
 
 /// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
@@ -88,10 +134,11 @@ __global__ void __launch_bounds__(kMergeThreads)
     wait_for_predecessor();
     const int head = static_cast<int>(blockIdx.x);
     const auto token = static_cast<std::int64_t>(blockIdx.y);
-    const int length = step.positions[token] + 1;
+    const HeadSplits of =
+        find_factors(args, step, token, head, splits, static_cast<SplitFactors*>(block_memory()));
     for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
          column += kMergeThreads) {
-        const float value = merged_value(args, token, head, length, splits, column);
+        const float value = merged_value(args, of, column);
         const int place = head * args.value_dim + column;
         args.out.data[token * args.out.stride + place] = value;
         // Whole warps where it is rounded.
@@ -113,10 +160,11 @@ __global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
     const int first = static_cast<int>(blockIdx.x) * kWarpLanes;
     const int head = static_cast<int>(blockIdx.y);
     const auto token = static_cast<std::int64_t>(blockIdx.z);
-    const int length = step.positions[token] + 1;
+    const HeadSplits of = find_factors(
+        args, step, token, head, splits, reinterpret_cast<SplitFactors*>(mixed + args.value_dim));
     for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
          column += kValueWarps * kWarpLanes) {
-        mixed[column] = merged_value(args, token, head, length, splits, column);
+        mixed[column] = merged_value(args, of, column);
     }
     __syncthreads();
     const int rows_per_warp = kWarpLanes / lanes;
@@ -186,8 +234,9 @@ Result<void> attend(
     }
     return launch("merge",
                   merge_kernel,
-                  {dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)),
-                   dim3(kMergeThreads)},
+                  {.grid = dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)),
+                   .block = dim3(kMergeThreads),
+                   .shared_bytes = sizeof(SplitFactors) * static_cast<std::size_t>(splits)},
                   queue,
                   args,
                   step,
@@ -223,7 +272,8 @@ Result<void> attend_latent(const AttentionArgs& args,
                       static_cast<unsigned>(args.heads),
                       static_cast<unsigned>(tokens)),
          .block = dim3(kValueWarps * kWarpLanes),
-         .shared_bytes = sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim)},
+         .shared_bytes = sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim) +
+                         sizeof(SplitFactors) * static_cast<std::size_t>(splits)},
         queue,
         args,
         values,

@@ -236,6 +236,53 @@ TEST_CASE("wide latent rows attend at every length of a split", "[cuda][attentio
     check_latent({3, 248, 16, {17, 18, 19, 20, 21, 22, 23}});
 }
 
+/// One token at each of some positions of one long sequence, whose blocks are the cache's in random
+/// order and more than once.
+TEST_CASE("more splits than a warp has lanes merge as one block walks them", "[cuda][attention]") {
+    std::mt19937 random(54);
+    constexpr int kLongSplits = 70;
+    constexpr int kHeads = 3;
+    constexpr int kDim = 32;
+    Caches caches(kDim, kDim, random);
+    std::vector<std::int32_t> table(kLongSplits * kBlocksOfSplit);
+    for (std::int32_t& block : table) {
+        block = static_cast<std::int32_t>(random() % kBlocks);
+    }
+    const std::vector<std::int32_t> places = {kLongSplits * kSplitTokens - 1, 2047, 2048, 70};
+    const auto tokens = static_cast<int>(places.size());
+    const DeviceArray<std::int32_t> positions(places);
+    const DeviceArray<std::int32_t> begins(std::vector<std::int32_t>(places.size()));
+    const DeviceArray<std::int32_t> tables(table);
+    const DeviceArray<StepHeader> header(
+        std::vector<StepHeader>{{caches.device->data(), kBlocks, 0}});
+    StepTables step;
+    step.header = header.data();
+    step.positions = positions.data();
+    step.table_begin = begins.data();
+    step.block_tables = tables.data();
+    const DeviceArray<float> query(random_values(places.size() * kHeads * kDim, random));
+    const DeviceArray<float> values(places.size() * kHeads * kDim * kLongSplits);
+    const DeviceArray<float2> sums(places.size() * kHeads * kLongSplits);
+    const DeviceArray<float> walked(places.size() * kHeads * kDim);
+    const DeviceArray<float> merged(places.size() * kHeads * kDim);
+    AttentionArgs args;
+    args.query = {query.data(), kHeads * kDim};
+    args.query_head_stride = args.query_dim = args.value_dim = kDim;
+    args.cache = caches.layer();
+    args.heads = kHeads;
+    args.kv_heads = 1;
+    args.scale = 2.0F;
+    args.partial_values = values.data();
+    args.partial_sums = sums.data();
+    args.out = {walked.data(), kHeads * kDim};
+    require(attend(args, step, tokens, 0, kStream));
+    args.out = {merged.data(), kHeads * kDim};
+    require(attend(args, step, tokens, kLongSplits, kStream));
+    const std::vector<float> expected = walked.read();
+    CHECK(std::ranges::all_of(expected, [](float value) { return std::isfinite(value); }));
+    CHECK(is_same(merged.read(), expected));
+}
+
 TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {
     std::mt19937 random(53);
     Caches caches(8, 8, random);
