@@ -168,14 +168,20 @@ __device__ __forceinline__ void add_half_strand(
         }
 #pragma unroll
         for (int i = 0; i < kAhead; ++i) {
-            if (base + i >= end) break;  // the same in the whole warp
             const auto activations = split_floats<kFormat>(values[i]);
             float scales[2] = {1.0F, 1.0F};
             if constexpr (kFormat == Format::f16) {
                 scales[0] = __shfl_sync(kAllLanes, activations.scale, 8 * t);
                 scales[1] = __shfl_sync(kAllLanes, activations.scale, 8 * t + 4);
             }
-            add_half_chunk<kFormat>(words[i], activations.parts, scales, sums);
+            float more[4] = {sums[0], sums[1], sums[2], sums[3]};
+            add_half_chunk<kFormat>(words[i], activations.parts, scales, more);
+            // Chosen, not skipped: the compiler reads words behind a branch that may skip them, and
+            // then each chunk waits for memory.
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                sums[j] = base + i < end ? more[j] : sums[j];
+            }
         }
     }
 }
