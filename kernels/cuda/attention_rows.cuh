@@ -45,8 +45,8 @@ struct TileWidth {
     static_assert(kWeightsOffset + kWeights * 2 <= kStatesOffset);
 };
 
-/// How the query heads of a key head are cut into tiles. Made on the host: a division takes the
-/// device longer than anything else that a block does once.
+/// How the query heads of a key head are cut into tiles. Made on the host: the device's
+/// division of integers is long code, and a block would fetch several for a few numbers.
 struct Tiles {
     int group = 1;         ///< query heads of a key head
     int count = 1;         ///< tiles of a group
