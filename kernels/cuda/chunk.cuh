@@ -113,6 +113,11 @@ __device__ __forceinline__ T load(const void* address) {
     return __ldg(static_cast<const T*>(address));
 }
 
+/// Whether pieces of four floats can be read at once.
+__device__ __forceinline__ bool is_aligned(const float* x) {
+    return reinterpret_cast<std::uintptr_t>(x) % sizeof(float4) == 0;
+}
+
 /// Where chunk `chunk` of row `row` stands among all chunks of a matrix.
 __device__ __forceinline__ std::int64_t chunk_index(const Matrix& m, std::int64_t row, int chunk) {
     return row * (m.columns / kChunkWeights) + chunk;
@@ -304,24 +309,63 @@ __device__ __forceinline__ void decode_floats(const Matrix& m,
 
 // --- activations ---
 
-/// Rounds 32 neighbouring values, one in each lane of a warp, to bytes. What is no finite number
-/// makes the block's scale so, and with it every product: it is never lost.
+/// How values are rounded to bytes whose largest magnitude has these bits. As bits, so that NaN
+/// counts as the largest: what is no finite number makes the block's scale so, and with it every
+/// product; it is never lost.
+struct Q8Step {
+    float d, inverse;
+    bool is_finite;
+
+    [[nodiscard]] __device__ __forceinline__ int quant(float value) const {
+        return is_finite ? __float2int_rn(value * inverse) : 0;
+    }
+};
+__device__ __forceinline__ Q8Step q8_step(unsigned largest) {
+    return {__uint_as_float(largest) / 127.0F,
+            largest == 0 ? 0.0F : 127.0F / __uint_as_float(largest),
+            largest < 0x7F800000U};
+}
+
+/// Rounds 32 neighbouring values, one in each lane of a warp, to bytes.
 struct Q8Lane {
     std::int8_t quant;
     Q8Scale scale;  ///< the same in all lanes
 };
 __device__ __forceinline__ Q8Lane quantise_lane(float value) {
-    // As bits, so that NaN counts as the largest.
-    unsigned largest = __float_as_uint(value) & 0x7FFFFFFFU;
-    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-        const unsigned other = __shfl_xor_sync(kAllLanes, largest, step);
-        largest = other > largest ? other : largest;
+    const Q8Step step = q8_step(lane_max(__float_as_uint(value) & 0x7FFFFFFFU));
+    const int quant = step.quant(value);
+    return {static_cast<std::int8_t>(quant), {step.d, lane_sum(quant)}};
+}
+
+/// The same of neighbouring values, four in each lane: eight lanes hold a block.
+struct Q8Four {
+    int quants;
+    Q8Scale scale;  ///< the same in all eight lanes
+};
+__device__ __forceinline__ Q8Four quantise_four(const float4& values) {
+    const float all[4] = {values.x, values.y, values.z, values.w};
+    constexpr int kLanes = kChunkWeights / 4;
+    unsigned largest = 0;
+#pragma unroll
+    for (const float value : all) {
+        largest = larger(largest, __float_as_uint(value) & 0x7FFFFFFFU);
     }
-    const float d = __uint_as_float(largest) / 127.0F;
-    const float inverse = largest == 0 ? 0.0F : 127.0F / __uint_as_float(largest);
-    const bool is_finite = largest < 0x7F800000U;
-    const int quant = is_finite ? __float2int_rn(value * inverse) : 0;
-    return {static_cast<std::int8_t>(quant), {d, lane_sum(quant)}};
+#pragma unroll
+    for (int step = kLanes / 2; step > 0; step /= 2) {
+        largest = larger(largest, __shfl_xor_sync(kAllLanes, largest, step));
+    }
+    const Q8Step step = q8_step(largest);
+    unsigned quants = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        quants |= (static_cast<unsigned>(step.quant(all[i])) & 0xFFU) << (8 * i);
+    }
+    int sum = __dp4a(static_cast<int>(quants), 0x01010101, 0);
+#pragma unroll
+    for (int other = kLanes / 2; other > 0; other /= 2) {
+        sum += __shfl_xor_sync(kAllLanes, sum, other);
+    }
+    return {static_cast<int>(quants), {step.d, sum}};
 }
 
 /// Writes a block of 32 rounded values: `row` of `out`, columns from 32 * block.

@@ -40,6 +40,16 @@ __device__ __forceinline__ void wait_for_predecessor() {
 #endif
 }
 
+/// Asks for memory that is read soon, to have it in L2 by then. Whole pieces of 16 bytes; nothing
+/// on devices before 9.0, whose latency fewer loads under way cover.
+__device__ __forceinline__ void prefetch(const void* from, unsigned bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(from)),
+                 "r"(bytes)
+                 : "memory");
+#endif
+}
+
 /// c += a * b for 16 x 32 and 32 x 8 signed bytes. Lane 4 g + t holds rows g and g + 8 of `a` (a0,
 /// a1: columns 4 t..; a2, a3: 16 + 4 t..), column g of `b` likewise, and of `c` rows g (c0, c1) and
 /// g + 8 (c2, c3), columns 2 t and 2 t + 1.
@@ -63,6 +73,9 @@ __device__ __forceinline__ void mma_s8(int (&c)[4], const int (&a)[4], const int
 }
 #else
 inline void wait_for_predecessor() {}
+inline void prefetch(const void* from, unsigned bytes) {
+    simt::check_prefetch(from, bytes);
+}
 inline void* block_memory() {
     return simt::shared_memory();
 }
@@ -79,6 +92,15 @@ inline void mma_s8(int (&c)[4], const int (&a)[4], const int (&b)[2]) {
 
 __device__ __forceinline__ float bf16_to_float(std::uint16_t bits) {
     return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+
+template <typename T>
+__device__ __forceinline__ T smaller(T a, T b) {
+    return a < b ? a : b;
+}
+template <typename T>
+__device__ __forceinline__ T larger(T a, T b) {
+    return a < b ? b : a;
 }
 
 __device__ __forceinline__ int warp_lane() {
@@ -100,6 +122,16 @@ __device__ __forceinline__ int lane_sum(int value) {
         value += __shfl_xor_sync(kAllLanes, value, step);
     }
     return value;
+}
+__device__ __forceinline__ unsigned lane_max(unsigned value) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    return __reduce_max_sync(kAllLanes, value);
+#else
+    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
+        value = larger(value, __shfl_xor_sync(kAllLanes, value, step));
+    }
+    return value;
+#endif
 }
 __device__ __forceinline__ float lane_max(float value) {
     for (int step = kWarpLanes / 2; step > 0; step /= 2) {
@@ -126,11 +158,6 @@ __device__ __forceinline__ float block_sum(float value, float* sums) {
 
 __device__ __forceinline__ float silu(float x) {
     return x / (1.0F + expf(-x));
-}
-
-template <typename T>
-__device__ __forceinline__ T smaller(T a, T b) {
-    return a < b ? a : b;
 }
 
 }  // namespace hearth::cuda

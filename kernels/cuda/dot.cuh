@@ -54,11 +54,6 @@ inline int lanes_for(std::int64_t chunks) {
     return lanes;
 }
 
-/// Whether pieces of four floats can be read at once.
-__device__ __forceinline__ bool is_aligned(const float* x) {
-    return reinterpret_cast<std::uintptr_t>(x) % sizeof(float4) == 0;
-}
-
 /// Adds the products of `kCount` weights in order.
 template <int kCount>
 __device__ __forceinline__ float add_products(const float (&weights)[kCount],
@@ -75,6 +70,30 @@ __device__ __forceinline__ float add_products(const float (&weights)[kCount],
     return sum;
 }
 
+/// One lane's part of a row of whole pieces with one row of aligned floats: the order of
+/// add_float_dots, with the loads of several pieces under way at once.
+template <Format kFormat>
+__device__ __forceinline__ float add_whole_floats(
+    const Matrix& m, std::int64_t row, const float* x, int lane, int lanes, float sum) {
+    constexpr int kAhead = 4;
+    constexpr int kCount = kFloatChunk<kFormat>;
+    const int chunks = m.columns / kCount;
+    for (int first = lane; first < chunks; first += kAhead * lanes) {
+        float weights[kAhead][kCount];
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            const int chunk = smaller(first + k * lanes, chunks - 1);
+            read_floats<kFormat>(m, row * m.columns + chunk * kCount, weights[k]);
+        }
+#pragma unroll
+        for (int k = 0; k < kAhead; ++k) {
+            const int chunk = first + k * lanes;
+            if (chunk < chunks) sum = add_products(weights[k], x + chunk * kCount, sum);
+        }
+    }
+    return sum;
+}
+
 /// One lane's part of the dot products of a weight row with `kTokens` rows of floats.
 ///   x   kTokens pointers to `columns` floats
 template <Format kFormat, int kTokens>
@@ -85,6 +104,12 @@ __device__ __forceinline__ void add_float_dots(const Matrix& m,
                                                int lanes,
                                                float (&sums)[kTokens]) {
     constexpr int kCount = kFloatChunk<kFormat>;
+    if constexpr (!is_quantised(kFormat) && kTokens == 1) {
+        if (m.columns % kCount == 0 && is_aligned(x[0])) {
+            sums[0] = add_whole_floats<kFormat>(m, row, x[0], lane, lanes, sums[0]);
+            return;
+        }
+    }
     for (int chunk = lane; chunk * kCount < m.columns; chunk += lanes) {
         float weights[kCount];
         decode_floats<kFormat>(m, row, chunk, weights);

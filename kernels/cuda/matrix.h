@@ -82,11 +82,15 @@ struct Q8Rows {
     std::int32_t columns = 0;
 };
 
+/// Columns of a row that every block norms again; a wider one takes longer than a kernel of its
+/// own.
+inline constexpr std::int32_t kNormInputMax = 4096;
+
 /// A row that a kernel norms by itself: x / rms(x) * weight. x null: its input is normed already.
 struct NormInput {
-    const float* x = nullptr;
+    const float* x = nullptr;       ///< aligned to 16, as is the weight
     const float* weight = nullptr;  ///< (dim)
-    std::int32_t dim = 0;           ///< a multiple of 32
+    std::int32_t dim = 0;           ///< a multiple of 32, at most kNormInputMax
     float epsilon = 0.0F;
 };
 

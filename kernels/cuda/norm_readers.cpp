@@ -12,8 +12,9 @@ namespace {
 using compute::Slice;
 
 bool is_whole_row(const compute::RmsNorm& op) {
+    constexpr std::int64_t kAligned = 4;  // columns
     return op.group_dim == op.x.dim && op.x.dim % kChunkWeights == 0 && op.x.dim <= kNormInputMax &&
-           (is_same(op.x, op.out) || !overlap(op.x, op.out));
+           op.x.offset % kAligned == 0 && (is_same(op.x, op.out) || !overlap(op.x, op.out));
 }
 
 bool touches(const std::vector<Slice>& slices, const Slice& slice) {

@@ -9,9 +9,6 @@
 
 namespace hearth::cuda {
 
-/// Columns of a row that every block norms again; a wider one takes longer than a kernel of its
-/// own.
-inline constexpr std::int64_t kNormInputMax = 4096;
 /// Rows of a product that norms its input: each block does it again, and of more blocks than run at
 /// once it would be waited for more than once.
 inline constexpr std::int64_t kNormRowsMax = 8192;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/cuda/compile_experts.h"
+#include "kernels/cuda/project.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/reference/operations.h"
 #include "tests/kernels/cuda/device_check.h"
@@ -83,19 +84,36 @@ TEST_CASE("experts are chosen and weighed as by the reference", "[cuda][route]")
           .groups = 8,
           .groups_used = 4,
           .scale = 2.5F},
-          RouteCase{.experts = 4, .chosen = 2, .groups = 4, .groups_used = 2}}) {
+          RouteCase{.experts = 4, .chosen = 2, .groups = 4, .groups_used = 2},
+          RouteCase{.experts = 300,
+          .chosen = 40,
+          .normalises = true,
+          .has_bias = true,
+          .groups = 50,
+          .groups_used = 17},
+          RouteCase{.experts = 1024, .chosen = 70, .gating = compute::Gating::sigmoid}}) {
         check_route(c, random_values(static_cast<std::size_t>(7 * c.experts), random), random);
     }
 }
 
 TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") {
     std::mt19937 random(64);
-    for (const int experts : {7, 64, 130}) {
+    struct Case {
+        int experts;
+        std::size_t columns;
+        compute::Dtype type = compute::Dtype::f32;
+    };
+    for (const auto& [experts, columns, type] : {Case{7, 72},
+                                                 Case{64, 1304},
+                                                 Case{130, 75},
+                                                 Case{33, 2056, compute::Dtype::f16},
+                                                 Case{257, 64, compute::Dtype::q8_0}}) {
         constexpr int kTokens = 5;
-        constexpr int kColumns = 72;
         constexpr int kChosen = 3;
-        const TestWeight router(compute::Dtype::f32, {experts, kColumns}, random);
-        const auto x = random_values(kTokens * kColumns, random);
+        INFO(experts << " experts, " << columns << " columns");
+        const auto width = static_cast<std::int64_t>(columns);
+        const TestWeight router(type, {experts, width}, random);
+        const auto x = random_values(kTokens * columns, random);
         const DeviceArray<float> device_x(x);
         const DeviceArray<float> logits(static_cast<std::size_t>(kTokens * experts));
         const std::vector<std::int32_t> zeros(kTokens);
@@ -114,13 +132,13 @@ TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") 
                                   .experts_per_token = kChosen,
                                   .is_softmax = true},
                         .weight = router.matrix(),
-                        .x = {device_x.data(), kColumns},
+                        .x = {device_x.data(), width},
                         .done = done.data()};
         for (int run = 0; run < 2; ++run) {
             require(route_from_weights(args, step, kTokens, kStream));
         }
         CHECK(done.read() == zeros);
-        auto expected = products(x, router.values(), kColumns);
+        auto expected = products(x, router.values(), columns);
         auto found = logits.read();
         for (int i = 0; i < experts; ++i) {  // the filled row has none
             const auto place = static_cast<std::size_t>(2 * experts + i);
@@ -133,6 +151,17 @@ TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") 
         require(route_top_k(args.route, step, kTokens, kStream));
         CHECK(chosen.read() == again.read());
         CHECK(is_same(shares.read(), shares_again.read()));
+        // More tokens have their product by project_float.
+        const DeviceArray<float> many(static_cast<std::size_t>(kTokens * experts));
+        ProjectArgs product;
+        product.parts[0] = {
+            .weight = router.matrix(), .rows = experts, .out = {many.data(), experts}};
+        product.part_count = 1;
+        product.x_float = args.x;
+        require(project_float(product, kTokens, kStream));
+        auto same = many.read();
+        std::fill_n(same.begin() + 2 * experts, experts, 0.0F);
+        CHECK(is_same(found, same));
     }
 }
 

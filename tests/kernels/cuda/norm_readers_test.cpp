@@ -62,6 +62,9 @@ TEST_CASE("a norm keeps its kernel where a reader needs it", "[cuda][norm_reader
     SECTION("onto a part of itself") {
         c.norm().x = {c.wide.id, 0, 64}, c.norm().out = c.wide;
     }
+    SECTION("from an odd column on") {
+        c.norm().x = {c.wide.id, 2, 64};
+    }
     SECTION("a reader of a part") {
         c.product(1).x = {c.normed.id, 0, 32};
     }
@@ -126,7 +129,7 @@ struct NormedRow {
 TEST_CASE("a product that norms its input has the bits of one behind a norm",
           "[cuda][norm_readers]") {
     std::mt19937 random(71);
-    for (const int columns : {32, 96, 256, 1280}) {
+    for (const int columns : {32, 96, 256, 1280, 2080, 4096}) {
         INFO(columns << " columns");
         constexpr int kRows = 21;
         const NormedRow row(columns, random);

@@ -91,6 +91,13 @@ inline void check_aligned(const void* address) {
         throw std::runtime_error("16 bytes are read or written at an unaligned address");
     }
 }
+/// A prefetch takes whole aligned pieces, and at least one.
+inline void check_prefetch(const void* from, unsigned bytes) {
+    check_aligned(from);
+    if (bytes == 0 || bytes % 16 != 0) {
+        throw std::runtime_error("a prefetch of no whole pieces of 16 bytes");
+    }
+}
 void copy_16(void* to, const void* from);
 void end_copies();
 void wait_copies(std::size_t groups);
