@@ -62,6 +62,23 @@ constexpr bool has_header(Format format) {
 constexpr bool has_low(Format format) {
     return has_header(format) || format == Format::q5_1;
 }
+/// Bytes of each plane for kSuperWeights weights of a quantised type.
+struct PlaneBytes {
+    int quants, high, scales, supers;
+};
+constexpr PlaneBytes super_bytes(Format format) {
+    return {format == Format::q8_0 ? 256 : 128,
+            format == Format::q6_k  ? 64
+            : has_fifth_bit(format) ? 32
+                                    : 0,
+            has_header(format)        ? 0
+            : format == Format::mxfp4 ? 8
+            : format == Format::q5_1  ? 32
+                                      : 16,
+            has_header(format)       ? 16
+            : format == Format::q6_k ? 2
+                                     : 0};
+}
 /// What is taken from a quant, where it is not already.
 constexpr int quant_offset(Format format) {
     return format == Format::q4_0 ? 8 : format == Format::q5_0 ? 16 : 0;
@@ -121,6 +138,24 @@ __device__ __forceinline__ bool is_aligned(const float* x) {
 /// Where chunk `chunk` of row `row` stands among all chunks of a matrix.
 __device__ __forceinline__ std::int64_t chunk_index(const Matrix& m, std::int64_t row, int chunk) {
     return row * (m.columns / kChunkWeights) + chunk;
+}
+
+/// Asks for rows [row, row + rows) of a quantised matrix: by one warp, a lane for each plane.
+/// Nothing where experts lie apart, perhaps in the host's memory.
+__device__ __forceinline__ void prefetch_rows(const Matrix& m, std::int64_t row, int rows) {
+    if (m.experts.shifts != nullptr) return;
+    const PlaneBytes all = super_bytes(m.format);
+    const std::uint8_t* plane = m.quants;
+    int bytes = all.quants;
+    if (warp_lane() == 1) plane = m.high, bytes = all.high;
+    if (warp_lane() == 2) plane = m.scales, bytes = all.scales;
+    if (warp_lane() == 3) plane = m.supers, bytes = all.supers;
+    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
+    constexpr int kPiece = 16;
+    const std::int64_t begin = chunk_index(m, row, 0) * bytes / kChunksOfSuper / kPiece;
+    const std::int64_t end = chunk_index(m, row + rows, 0) * bytes / kChunksOfSuper / kPiece;
+    if (warp_lane() > 3 || begin == end) return;
+    prefetch(plane + begin * kPiece, static_cast<unsigned>((end - begin) * kPiece));
 }
 
 /// All words of one chunk.
@@ -189,13 +224,15 @@ __device__ __forceinline__ float half_scale_of_e8m0(unsigned exponent) {
 
 template <Format kFormat>
 __device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t index) {
-    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
+    // Without a sign the division is a shift.
+    constexpr unsigned kChunksOfSuper = kSuperWeights / kChunkWeights;
+    const auto super = static_cast<std::uint64_t>(index) / kChunksOfSuper;
     if constexpr (has_header(kFormat)) {
-        return header_scales(load<uint4>(m.supers + index / kChunksOfSuper * 16),
-                             static_cast<int>(index % kChunksOfSuper));
+        return header_scales(load<uint4>(m.supers + super * 16),
+                             static_cast<int>(static_cast<unsigned>(index) % kChunksOfSuper));
     } else if constexpr (kFormat == Format::q6_k) {
         const auto halves = load<std::uint16_t>(m.scales + index * 2);
-        const auto d = load<std::uint16_t>(m.supers + index / kChunksOfSuper * 2);
+        const auto d = load<std::uint16_t>(m.supers + super * 2);
         return {half_to_float(d),
                 0.0F,
                 {static_cast<std::int8_t>(halves & 0xFF), static_cast<std::int8_t>(halves >> 8)}};

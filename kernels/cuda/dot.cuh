@@ -19,7 +19,8 @@ __device__ __forceinline__ void add_row_dots(const Matrix& m,
                                              int lanes,
                                              float (&sums)[kRows]) {
     const int chunks = m.columns / kChunkWeights;
-#pragma unroll 2
+    // Two chunks are under way at once.
+#pragma unroll(kRows == 1 ? 2 : 1)
     for (int chunk = lane; chunk < chunks; chunk += lanes) {
         const auto* words = reinterpret_cast<const int4*>(x + chunk * kChunkWeights);
         const int4 first = words[0];
@@ -27,20 +28,25 @@ __device__ __forceinline__ void add_row_dots(const Matrix& m,
         const int low_x[4] = {first.x, first.y, first.z, first.w};
         const int high_x[4] = {second.x, second.y, second.z, second.w};
         const Q8Scale scale = scales[chunk];
+        RawChunk<kFormat> raw[kRows];
+        ChunkScales weights[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
             const std::int64_t index = chunk_index(m, smaller(row + r, row_last), chunk);
-            RawChunk<kFormat> raw;
-            raw.read(m, index);
+            raw[r].read(m, index);
+            weights[r] = load_scales<kFormat>(m, index);
+        }
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
             int low = 0;
             int high = 0;
 #pragma unroll
             for (int t = 0; t < 4; ++t) {
-                const WordPair pair = raw.pair(t);
+                const WordPair pair = raw[r].pair(t);
                 low = __dp4a(pair.low, low_x[t], low);
                 high = __dp4a(pair.high, high_x[t], high);
             }
-            sums[r] = add_chunk<kFormat>(sums[r], load_scales<kFormat>(m, index), scale, low, high);
+            sums[r] = add_chunk<kFormat>(sums[r], weights[r], scale, low, high);
         }
     }
 }

@@ -10,68 +10,88 @@ namespace {
 
 constexpr int kWarps = 8;
 static_assert(kWarps == kNormWarps);
+constexpr int kThreads = kWarps * kWarpLanes;
 constexpr int kRowsOfWarp = kChunkWeights / kWarps;  ///< a block makes one block of 32 results
+constexpr int kRowsTogether = 2;                     ///< that a warp reads at once
 constexpr int kTileGroupsMany = 4;
 
 __device__ __forceinline__ int expert_of(const IntRows& experts, int pair, int per_token) {
     return experts.data[pair / per_token * experts.stride + pair % per_token];
 }
 
-/// kRowsOfWarp dot products with one row of rounded activations, each in all lanes.
-__device__ __forceinline__ void row_dots(const Matrix& m,
-                                         std::int64_t row,
-                                         std::int64_t row_last,
-                                         const Q8Rows& x,
-                                         std::int64_t x_row,
-                                         float (&dots)[kRowsOfWarp]) {
-    with_quantised(m.format, [&](auto tag) {
-        add_row_dots<decltype(tag)::value, kRowsOfWarp>(
-            m,
-            row,
-            row_last,
-            x.quants + x_row * x.columns,
-            x.scales + x_row * (x.columns / kChunkWeights),
-            warp_lane(),
-            kWarpLanes,
-            dots);
-    });
-#pragma unroll
-    for (float& dot : dots) {
-        dot = lane_sum(dot);
-    }
-}
+/// Dot products of `count` rows of an expert with one row of rounded activations, by a warp. There
+/// is one place in a kernel that calls it, and it loops: what each type needs is code enough, and
+/// code that runs a second time is there already.
+///   dots   `count` floats, shared
+struct ExpertDots {
+    ExpertRows expert;
+    int row, row_last;
+    const std::int8_t* x;
+    const Q8Scale* scales;
+    float* dots;
 
-/// One token: a block per (32 rows, slot), a warp per 4 rows of gate and of up. Reads their weights
-/// once and the token's activations from L1, or norms them first; bound by memory.
-__global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_one_kernel(ExpertsUpArgs args) {
+    __device__ __forceinline__ void store(int count) const {
+        with_quantised(expert.matrix.format, [&](auto tag) {
+#pragma unroll 1
+            for (int i = 0; i < count; i += kRowsTogether) {
+                float sums[kRowsTogether] = {};
+                add_row_dots<decltype(tag)::value, kRowsTogether>(expert.matrix,
+                                                                  expert.begin + row + i,
+                                                                  expert.begin + row_last,
+                                                                  x,
+                                                                  scales,
+                                                                  warp_lane(),
+                                                                  kWarpLanes,
+                                                                  sums);
+#pragma unroll
+                for (int r = 0; r < kRowsTogether; ++r) {
+                    const float dot = lane_sum(sums[r]);
+                    if (warp_lane() == 0) dots[i + r] = dot;
+                }
+            }
+        });
+    }
+};
+
+/// One token: a block per (32 rows, slot), a warp per 4 rows of gate and of up, two at a time. Asks
+/// for all its weights before it norms the token's activations, or reads these from L1; bound by
+/// memory.
+__global__ void __launch_bounds__(kThreads, 3) experts_up_one_kernel(ExpertsUpArgs args) {
     wait_for_predecessor();
-    auto* results = static_cast<float*>(block_memory());
+    auto* dots = static_cast<float*>(block_memory());  // of gate, then of up
     const int slot = static_cast<int>(blockIdx.y);
     const bool is_shared = slot == args.experts_per_token;
     const int ffn_dim = is_shared ? args.shared.ffn_dim : args.ffn_dim;
     const int expert = is_shared ? 0 : expert_of(args.experts, slot, args.experts_per_token);
     const int first = static_cast<int>(blockIdx.x) * kChunkWeights;
     if (expert < 0 || first >= ffn_dim) return;
-    const ExpertRows gate = rows_of(is_shared ? args.shared.gate : args.gate, expert, ffn_dim);
-    const ExpertRows up = rows_of(is_shared ? args.shared.up : args.up, expert, ffn_dim);
+    const auto rows_of_part = [&](bool is_up) {
+        const Matrix& gate = is_shared ? args.shared.gate : args.gate;
+        const Matrix& up = is_shared ? args.shared.up : args.up;
+        return rows_of(is_up ? up : gate, expert, ffn_dim);
+    };
+    if (warp_of_block() < 2) {
+        const ExpertRows part = rows_of_part(warp_of_block() == 1);
+        prefetch_rows(part.matrix, part.begin + first, smaller(kChunkWeights, ffn_dim - first));
+    }
     if (!is_shared) note_use(args.gate, expert);
-    const int row = first + warp_of_block() * kRowsOfWarp;
-    float gates[kRowsOfWarp] = {};
-    float ups[kRowsOfWarp] = {};
     const Q8Rows x =
-        args.norm.x == nullptr ? args.x : norm_to_q8(args.norm, results + kChunkWeights);
-    row_dots(gate.matrix, gate.begin + row, gate.begin + ffn_dim - 1, x, 0, gates);
-    row_dots(up.matrix, up.begin + row, up.begin + ffn_dim - 1, x, 0, ups);
-#pragma unroll
-    for (int i = 0; i < kRowsOfWarp; ++i) {
-        if (warp_lane() == i) {
-            results[warp_of_block() * kRowsOfWarp + i] = silu(gates[i]) * ups[i];
-        }
+        args.norm.x == nullptr ? args.x : norm_to_q8(args.norm, dots + 2 * kChunkWeights);
+    const int row = warp_of_block() * kRowsOfWarp;
+#pragma unroll 1
+    for (int part = 0; part < 2; ++part) {
+        ExpertDots{rows_of_part(part == 1),
+                   first + row,
+                   ffn_dim - 1,
+                   x.quants,
+                   x.scales,
+                   dots + part * kChunkWeights + row}
+            .store(kRowsOfWarp);
     }
     __syncthreads();
     if (warp_of_block() != 0) return;
     const int column = first + warp_lane();
-    const float value = results[warp_lane()];
+    const float value = silu(dots[warp_lane()]) * dots[kChunkWeights + warp_lane()];
     if (is_shared) return store_q8(args.shared.hidden, 0, first / kChunkWeights, value);
     if (args.hidden.data != nullptr && column < args.ffn_dim) {
         args.hidden.data[slot * args.hidden.stride + column] = value;
@@ -141,7 +161,7 @@ __global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUp
 }
 
 /// One row of gate and up per warp, one pair. Reads the weights once per pair; bound by decoding.
-__global__ void __launch_bounds__(kWarps* kWarpLanes) experts_up_float_kernel(ExpertsUpArgs args) {
+__global__ void __launch_bounds__(kThreads) experts_up_float_kernel(ExpertsUpArgs args) {
     wait_for_predecessor();
     const int pair = static_cast<int>(blockIdx.y);
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
@@ -174,8 +194,7 @@ __device__ __forceinline__ float residual_of(const ExpertsDownArgs& args,
 
 /// One token: a warp per output row, over all slots. Reads the chosen experts' rows once; bound by
 /// memory.
-__global__ void __launch_bounds__(kWarps* kWarpLanes)
-    experts_down_one_kernel(ExpertsDownArgs args) {
+__global__ void __launch_bounds__(kThreads) experts_down_one_kernel(ExpertsDownArgs args) {
     wait_for_predecessor();
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
     if (row >= args.rows) return;
@@ -277,8 +296,7 @@ __global__ void sum_pairs_kernel(ExpertsDownArgs args) {
 
 /// A warp per output row and token. Reads the chosen experts' rows once per token; bound by
 /// decoding.
-__global__ void __launch_bounds__(kWarps* kWarpLanes)
-    experts_down_float_kernel(ExpertsDownArgs args) {
+__global__ void __launch_bounds__(kThreads) experts_down_float_kernel(ExpertsDownArgs args) {
     wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
@@ -310,7 +328,7 @@ LaunchShape tile_shape(int rows, int tiles_max, int tile_pairs) {
 
 LaunchShape warp_shape(int rows, int columns) {
     return {.grid = dim3(blocks_for(rows, kWarps), static_cast<unsigned>(columns)),
-            .block = dim3(kWarps * kWarpLanes)};
+            .block = dim3(kThreads)};
 }
 
 }  // namespace
@@ -323,8 +341,8 @@ Result<void> experts_up_one(const ExpertsUpArgs& args, Queue queue) {
         experts_up_one_kernel,
         {.grid = dim3(blocks_for(widest, kChunkWeights),
                       static_cast<unsigned>(args.experts_per_token + (has_shared ? 1 : 0))),
-         .block = dim3(kWarps * kWarpLanes),
-         .shared_bytes = kChunkWeights * sizeof(float) + norm_q8_bytes(args.norm)},
+         .block = dim3(kThreads),
+         .shared_bytes = 2 * kChunkWeights * sizeof(float) + norm_q8_bytes(args.norm)},
         queue,
         args);
 }

@@ -349,6 +349,113 @@ void check_experts(compute::Dtype up_type, compute::Dtype down_type, int columns
                1e-4);
 }
 
+/// One token, a slot without an expert, and a shared expert that is wider than the others.
+TEST_CASE("more slots than a block has warps, and one of nobody", "[cuda][experts]") {
+    constexpr int kExperts = 12;
+    constexpr int kChosen = 10;
+    constexpr int kRows = 23;
+    constexpr int kColumns = 288;
+    constexpr int kFfnDim = 1056;
+    constexpr int kSharedDim = 1120;
+    constexpr std::size_t kNobody = 4;
+    std::mt19937 random(65);
+    const auto make = [&](compute::Dtype type, std::initializer_list<std::int64_t> shape) {
+        return TestWeight(type, shape, random);
+    };
+    using compute::Dtype;
+    const TestWeight gate = make(Dtype::q5_1, {kExperts, kFfnDim, kColumns});
+    const TestWeight up = make(Dtype::q4_0, {kExperts, kFfnDim, kColumns});
+    const TestWeight down = make(Dtype::q5_0, {kExperts, kRows, kFfnDim});
+    const TestWeight shared_gate = make(Dtype::q8_0, {kSharedDim, kColumns});
+    const TestWeight shared_up = make(Dtype::mxfp4, {kSharedDim, kColumns});
+    const TestWeight shared_down = make(Dtype::q8_0, {kRows, kSharedDim});
+    const std::vector<std::int32_t> choices = {7, 0, 11, 3, -1, 2, 9, 5, 1, 10};
+    auto shares = random_values(kChosen, random);
+    shares[kNobody] = std::nanf("");
+    const auto residual = random_values(kRows, random);
+
+    const DeviceArray<std::int32_t> experts(choices);
+    const DeviceArray<float> weights(shares);
+    const DeviceArray<float> device_residual(residual);
+    const DeviceArray<float> x(random_values(kColumns, random));
+    const TestQ8 rounded(1, kColumns);
+    require(quantise({x.data(), kColumns}, rounded.rows, 1, kStream));
+    const TestQ8 hidden(kChosen, kFfnDim);
+    const TestQ8 shared_hidden(1, kSharedDim);
+    const DeviceArray<float> out(kRows + 3);
+    const SharedExpert shared{.gate = shared_gate.matrix(),
+                              .up = shared_up.matrix(),
+                              .down = shared_down.matrix(),
+                              .hidden = shared_hidden.rows,
+                              .ffn_dim = kSharedDim};
+    require(experts_up_one({.gate = gate.matrix(),
+                            .up = up.matrix(),
+                            .experts = {experts.data(), kChosen},
+                            .x = rounded.rows,
+                            .x_float = {},
+                            .ffn_dim = kFfnDim,
+                            .experts_per_token = kChosen,
+                            .hidden = {},
+                            .rounded = hidden.rows,
+                            .shared = shared,
+                            .tiles = {}},
+                           kStream));
+    require(experts_down_one({.down = down.matrix(),
+                              .experts = {experts.data(), kChosen},
+                              .weights = {weights.data(), kChosen},
+                              .hidden = hidden.rows,
+                              .hidden_float = {},
+                              .rows = kRows,
+                              .experts_per_token = kChosen,
+                              .residual = {device_residual.data(), kRows},
+                              .out = {out.data(), kRows},
+                              .shared = shared,
+                              .products = {},
+                              .tiles = {}},
+                             kStream));
+
+    const auto inputs = rounded.values();
+    /// silu(gate x) * (up x) of `dim` rows from row `first` on.
+    const auto check_hidden = [&](const TestWeight& g,
+                                  const TestWeight& u,
+                                  std::size_t first,
+                                  std::size_t dim,
+                                  std::span<const float> found) {
+        const auto gates =
+            products(inputs, g.values().subspan(first * kColumns, dim * kColumns), kColumns);
+        const auto ups =
+            products(inputs, u.values().subspan(first * kColumns, dim * kColumns), kColumns);
+        std::vector<float> expected(dim);
+        for (std::size_t i = 0; i < dim; ++i) {
+            expected[i] = gates[i] / (1.0F + std::exp(-gates[i])) * ups[i];
+        }
+        check_near(found, expected, 0.05);  // rounded to eight bits
+    };
+    const auto hidden_values = hidden.values();
+    auto expected = residual;
+    for (std::size_t slot = 0; slot < kChosen; ++slot) {
+        if (slot == kNobody) continue;
+        const auto expert = static_cast<std::size_t>(choices[slot]);
+        const std::span<const float> row(hidden_values.data() + slot * kFfnDim, kFfnDim);
+        check_hidden(gate, up, expert * kFfnDim, kFfnDim, row);
+        const auto part = products(
+            row, down.values().subspan(expert * kRows * kFfnDim, kRows * kFfnDim), kFfnDim);
+        for (std::size_t i = 0; i < kRows; ++i) {
+            expected[i] += shares[slot] * part[i];
+        }
+    }
+    const auto shared_values = shared_hidden.values();
+    check_hidden(shared_gate, shared_up, 0, kSharedDim, shared_values);
+    const auto part = products(shared_values, shared_down.values(), kSharedDim);
+    for (std::size_t i = 0; i < kRows; ++i) {
+        expected[i] += part[i];
+    }
+    auto found = out.read();
+    CHECK(std::isnan(found[kRows]));
+    found.resize(kRows);
+    check_near(found, expected, 1e-5);
+}
+
 TEST_CASE("expert blocks of all types, for one token and many", "[cuda][experts]") {
     using compute::Dtype;
     check_experts(Dtype::q4_k, Dtype::q5_0, 256, 96);
