@@ -52,6 +52,8 @@ __device__ __forceinline__ void with_format(Format format, Body&& body) {
     }
 }
 
+inline constexpr unsigned kChunksOfSuper = kSuperWeights / kChunkWeights;
+
 constexpr bool has_fifth_bit(Format format) {
     return format == Format::q5_0 || format == Format::q5_1 || format == Format::q5_k;
 }
@@ -64,20 +66,17 @@ constexpr bool has_low(Format format) {
 }
 /// Bytes of each plane for kSuperWeights weights of a quantised type.
 struct PlaneBytes {
-    int quants, high, scales, supers;
+    unsigned quants, high, scales, supers;
 };
 constexpr PlaneBytes super_bytes(Format format) {
-    return {format == Format::q8_0 ? 256 : 128,
-            format == Format::q6_k  ? 64
-            : has_fifth_bit(format) ? 32
-                                    : 0,
-            has_header(format)        ? 0
-            : format == Format::mxfp4 ? 8
-            : format == Format::q5_1  ? 32
-                                      : 16,
-            has_header(format)       ? 16
-            : format == Format::q6_k ? 2
-                                     : 0};
+    PlaneBytes bytes{128, 0, 16, 0};
+    if (format == Format::q8_0) bytes.quants = 256;
+    if (has_fifth_bit(format)) bytes.high = 32;
+    if (format == Format::q5_1) bytes.scales = 32;
+    if (format == Format::mxfp4) bytes.scales = 8;
+    if (has_header(format)) bytes.scales = 0, bytes.supers = 16;
+    if (format == Format::q6_k) bytes.high = 64, bytes.supers = 2;
+    return bytes;
 }
 /// What is taken from a quant, where it is not already.
 constexpr int quant_offset(Format format) {
@@ -140,22 +139,34 @@ __device__ __forceinline__ std::int64_t chunk_index(const Matrix& m, std::int64_
     return row * (m.columns / kChunkWeights) + chunk;
 }
 
-/// Asks for rows [row, row + rows) of a quantised matrix: by one warp, a lane for each plane.
-/// Nothing where experts lie apart, perhaps in the host's memory.
-__device__ __forceinline__ void prefetch_rows(const Matrix& m, std::int64_t row, int rows) {
-    if (m.experts.shifts != nullptr) return;
+/// The rows of a quantised matrix from `row` on, as a matrix of their own, whose chunks are counted
+/// in 32 bits.
+__device__ __forceinline__ Matrix rows_from(const Matrix& m, std::int64_t row) {
+    const auto chunks = static_cast<std::uint64_t>(chunk_index(m, row, 0));
+    const PlaneBytes bytes = super_bytes(m.format);
+    Matrix at = m;
+    at.quants += chunks * bytes.quants / kChunksOfSuper;
+    at.high += chunks * bytes.high / kChunksOfSuper;
+    at.scales += chunks * bytes.scales / kChunksOfSuper;
+    at.supers += chunks * bytes.supers / kChunksOfSuper;
+    return at;
+}
+
+/// Asks for the first rows of a quantised matrix: by one warp, a lane for each plane. Nothing where
+/// experts lie apart, perhaps in the host's memory.
+__device__ __forceinline__ void prefetch_rows(const Matrix& m, int rows) {
+    if (m.experts.shifts != nullptr || warp_lane() > 3) return;
     const PlaneBytes all = super_bytes(m.format);
     const std::uint8_t* plane = m.quants;
-    int bytes = all.quants;
+    unsigned bytes = all.quants;
     if (warp_lane() == 1) plane = m.high, bytes = all.high;
     if (warp_lane() == 2) plane = m.scales, bytes = all.scales;
     if (warp_lane() == 3) plane = m.supers, bytes = all.supers;
-    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
-    constexpr int kPiece = 16;
-    const std::int64_t begin = chunk_index(m, row, 0) * bytes / kChunksOfSuper / kPiece;
-    const std::int64_t end = chunk_index(m, row + rows, 0) * bytes / kChunksOfSuper / kPiece;
-    if (warp_lane() > 3 || begin == end) return;
-    prefetch(plane + begin * kPiece, static_cast<unsigned>((end - begin) * kPiece));
+    bytes = bytes * static_cast<unsigned>(chunk_index(m, rows, 0)) / kChunksOfSuper;
+    // Whole pieces; what is left over comes with its neighbours or when it is read.
+    constexpr unsigned kPiece = 16;
+    plane -= reinterpret_cast<std::uintptr_t>(plane) % kPiece;
+    if (bytes >= kPiece) prefetch(plane, bytes / kPiece * kPiece);
 }
 
 /// All words of one chunk.
@@ -225,7 +236,6 @@ __device__ __forceinline__ float half_scale_of_e8m0(unsigned exponent) {
 template <Format kFormat>
 __device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t index) {
     // Without a sign the division is a shift.
-    constexpr unsigned kChunksOfSuper = kSuperWeights / kChunkWeights;
     const auto super = static_cast<std::uint64_t>(index) / kChunksOfSuper;
     if constexpr (has_header(kFormat)) {
         return header_scales(load<uint4>(m.supers + super * 16),

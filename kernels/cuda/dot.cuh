@@ -11,8 +11,8 @@ namespace hearth::cuda {
 ///   x, scales   of one token
 template <Format kFormat, int kRows>
 __device__ __forceinline__ void add_row_dots(const Matrix& m,
-                                             std::int64_t row,
-                                             std::int64_t row_last,
+                                             int row,
+                                             int row_last,
                                              const std::int8_t* x,
                                              const Q8Scale* scales,
                                              int lane,
@@ -32,7 +32,7 @@ __device__ __forceinline__ void add_row_dots(const Matrix& m,
         ChunkScales weights[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-            const std::int64_t index = chunk_index(m, smaller(row + r, row_last), chunk);
+            const int index = smaller(row + r, row_last) * chunks + chunk;
             raw[r].read(m, index);
             weights[r] = load_scales<kFormat>(m, index);
         }

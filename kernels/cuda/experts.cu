@@ -13,6 +13,7 @@ static_assert(kWarps == kNormWarps);
 constexpr int kThreads = kWarps * kWarpLanes;
 constexpr int kRowsOfWarp = kChunkWeights / kWarps;  ///< a block makes one block of 32 results
 constexpr int kRowsTogether = 2;                     ///< that a warp reads at once
+constexpr int kRowsDown = 4;                         ///< of a block of experts_down_one
 constexpr int kTileGroupsMany = 4;
 
 __device__ __forceinline__ int expert_of(const IntRows& experts, int pair, int per_token) {
@@ -24,25 +25,19 @@ __device__ __forceinline__ int expert_of(const IntRows& experts, int pair, int p
 /// code that runs a second time is there already.
 ///   dots   `count` floats, shared
 struct ExpertDots {
-    ExpertRows expert;
-    int row, row_last;
+    Matrix rows;  ///< the first is the first of them
+    int row_last;
     const std::int8_t* x;
     const Q8Scale* scales;
     float* dots;
 
     __device__ __forceinline__ void store(int count) const {
-        with_quantised(expert.matrix.format, [&](auto tag) {
+        with_quantised(rows.format, [&](auto tag) {
 #pragma unroll 1
             for (int i = 0; i < count; i += kRowsTogether) {
                 float sums[kRowsTogether] = {};
-                add_row_dots<decltype(tag)::value, kRowsTogether>(expert.matrix,
-                                                                  expert.begin + row + i,
-                                                                  expert.begin + row_last,
-                                                                  x,
-                                                                  scales,
-                                                                  warp_lane(),
-                                                                  kWarpLanes,
-                                                                  sums);
+                add_row_dots<decltype(tag)::value, kRowsTogether>(
+                    rows, i, row_last, x, scales, warp_lane(), kWarpLanes, sums);
 #pragma unroll
                 for (int r = 0; r < kRowsTogether; ++r) {
                     const float dot = lane_sum(sums[r]);
@@ -65,27 +60,28 @@ __global__ void __launch_bounds__(kThreads, 3) experts_up_one_kernel(ExpertsUpAr
     const int expert = is_shared ? 0 : expert_of(args.experts, slot, args.experts_per_token);
     const int first = static_cast<int>(blockIdx.x) * kChunkWeights;
     if (expert < 0 || first >= ffn_dim) return;
-    const auto rows_of_part = [&](bool is_up) {
+    const auto rows_of_part = [&](bool is_up, int row) {
         const Matrix& gate = is_shared ? args.shared.gate : args.gate;
         const Matrix& up = is_shared ? args.shared.up : args.up;
-        return rows_of(is_up ? up : gate, expert, ffn_dim);
+        const ExpertRows rows = rows_of(is_up ? up : gate, expert, ffn_dim);
+        return rows_from(rows.matrix, rows.begin + row);
     };
     if (warp_of_block() < 2) {
-        const ExpertRows part = rows_of_part(warp_of_block() == 1);
-        prefetch_rows(part.matrix, part.begin + first, smaller(kChunkWeights, ffn_dim - first));
+        prefetch_rows(rows_of_part(warp_of_block() == 1, first),
+                      smaller(kChunkWeights, ffn_dim - first));
     }
     if (!is_shared) note_use(args.gate, expert);
     const Q8Rows x =
         args.norm.x == nullptr ? args.x : norm_to_q8(args.norm, dots + 2 * kChunkWeights);
-    const int row = warp_of_block() * kRowsOfWarp;
+    const int of_block = warp_of_block() * kRowsOfWarp;
+    const int row = smaller(first + of_block, ffn_dim - 1);
 #pragma unroll 1
     for (int part = 0; part < 2; ++part) {
-        ExpertDots{rows_of_part(part == 1),
-                   first + row,
-                   ffn_dim - 1,
+        ExpertDots{rows_of_part(part == 1, row),
+                   ffn_dim - 1 - row,
                    x.quants,
                    x.scales,
-                   dots + part * kChunkWeights + row}
+                   dots + part * kChunkWeights + of_block}
             .store(kRowsOfWarp);
     }
     __syncthreads();
@@ -192,60 +188,51 @@ __device__ __forceinline__ float residual_of(const ExpertsDownArgs& args,
                                          : args.residual.data[token * args.residual.stride + row];
 }
 
-/// One token: a warp per output row, over all slots. Reads the chosen experts' rows once; bound by
-/// memory.
-__global__ void __launch_bounds__(kThreads) experts_down_one_kernel(ExpertsDownArgs args) {
+/// One token: a block per 4 output rows, a warp per slot, so that all slots' rows are under way at
+/// once; then a thread per row sums the slots in order. Reads the chosen experts' rows once; bound
+/// by memory.
+///   shared   for each slot its weight and 4 dot products
+__global__ void __launch_bounds__(kThreads, 4) experts_down_one_kernel(ExpertsDownArgs args) {
     wait_for_predecessor();
-    const int row = static_cast<int>(blockIdx.x) * kWarps + warp_of_block();
-    if (row >= args.rows) return;
-    float total = residual_of(args, 0, row);
-    with_quantised(args.down.format, [&](auto tag) {
-        constexpr int kTogether = 4;
-        for (int first = 0; first < args.experts_per_token; first += kTogether) {
-            float sums[kTogether] = {};
-#pragma unroll
-            for (int i = 0; i < kTogether; ++i) {
-                const int slot = first + i;
-                const int expert = slot < args.experts_per_token ? args.experts.data[slot] : -1;
-                if (expert < 0) continue;
-                float sum[1] = {0.0F};
-                const ExpertRows down = rows_of(args.down, expert, args.rows);
-                const int blocks = args.hidden.columns / kChunkWeights;
-                add_row_dots<decltype(tag)::value, 1>(
-                    down.matrix,
-                    down.begin + row,
-                    down.begin + row,
-                    args.hidden.quants + std::int64_t{slot} * args.hidden.columns,
-                    args.hidden.scales + std::int64_t{slot} * blocks,
-                    warp_lane(),
-                    kWarpLanes,
-                    sum);
-                sums[i] = sum[0];
-            }
-#pragma unroll
-            for (int i = 0; i < kTogether; ++i) {
-                const float dot = lane_sum(sums[i]);
-                if (first + i < args.experts_per_token && args.experts.data[first + i] >= 0) {
-                    total = __fmaf_rn(args.weights.data[first + i], dot, total);
-                }
-            }
+    const int routed = args.experts_per_token;
+    const int slots = routed + (args.shared.ffn_dim > 0 ? 1 : 0);
+    auto* dots = static_cast<float*>(block_memory());
+    float* weights = dots + slots * kRowsDown;
+    const int first = static_cast<int>(blockIdx.x) * kRowsDown;
+    const int row = first + static_cast<int>(threadIdx.x);
+    const bool is_sum = threadIdx.x < kRowsDown && row < args.rows;
+    float total = is_sum ? residual_of(args, 0, row) : 0.0F;
+#pragma unroll 1
+    for (int slot = warp_of_block(); slot < slots; slot += kWarps) {
+        const bool is_shared = slot == routed;
+        const int expert = is_shared ? 0 : args.experts.data[slot];
+        float* mine = dots + slot * kRowsDown;
+        if (warp_lane() == 0) {
+            weights[slot] = is_shared ? 1.0F : expert < 0 ? 0.0F : args.weights.data[slot];
         }
-    });
-    if (args.shared.ffn_dim > 0) {
-        float sum[1] = {0.0F};
-        with_quantised(args.shared.down.format, [&](auto tag) {
-            add_row_dots<decltype(tag)::value, 1>(args.shared.down,
-                                                  row,
-                                                  row,
-                                                  args.shared.hidden.quants,
-                                                  args.shared.hidden.scales,
-                                                  warp_lane(),
-                                                  kWarpLanes,
-                                                  sum);
-        });
-        total = lane_sum(sum[0]) + total;
+        if (expert < 0) {  // adds nothing
+            if (warp_lane() < kRowsDown) mine[warp_lane()] = 0.0F;
+            continue;
+        }
+        const ExpertRows all = rows_of(is_shared ? args.shared.down : args.down, expert, args.rows);
+        const Matrix down = rows_from(all.matrix, all.begin + first);
+        prefetch_rows(down, smaller(kRowsDown, args.rows - first));
+        const Q8Rows& x = is_shared ? args.shared.hidden : args.hidden;
+        const std::int64_t x_row = is_shared ? 0 : slot;
+        ExpertDots{down,
+                   args.rows - 1 - first,
+                   x.quants + x_row * x.columns,
+                   x.scales + x_row * (x.columns / kChunkWeights),
+                   mine}
+            .store(kRowsDown);
     }
-    if (warp_lane() == 0) args.out.data[row] = total;
+    __syncthreads();
+    if (!is_sum) return;
+#pragma unroll 1
+    for (int slot = 0; slot < slots; ++slot) {
+        total = __fmaf_rn(weights[slot], dots[slot * kRowsDown + threadIdx.x], total);
+    }
+    args.out.data[row] = total;
 }
 
 /// 16 rows of down for the pairs of a tile; the products are summed by sum_pairs_kernel.
@@ -364,8 +351,15 @@ Result<void> experts_up_float(const ExpertsUpArgs& args, int tokens, Queue queue
 }
 
 Result<void> experts_down_one(const ExpertsDownArgs& args, Queue queue) {
+    const int slots = args.experts_per_token + (args.shared.ffn_dim > 0 ? 1 : 0);
     return launch(
-        "experts_down_one", experts_down_one_kernel, warp_shape(args.rows, 1), queue, args);
+        "experts_down_one",
+        experts_down_one_kernel,
+        {.grid = dim3(blocks_for(args.rows, kRowsDown)),
+         .block = dim3(kThreads),
+         .shared_bytes = static_cast<std::size_t>(slots) * (kRowsDown + 1) * sizeof(float)},
+        queue,
+        args);
 }
 
 Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue queue) {

@@ -1,6 +1,6 @@
 // The expert block in two kernels: gate, up and SwiGLU, then down, weights and sum. One token: a
-// block serves 32 rows of a slot and rounds its result on the spot, and a warp sums an output row
-// over all slots. Several tokens: pairs sorted by expert, tiles of the tensor cores, so that an
+// block serves 32 rows of a slot and rounds its result on the spot, then a block serves 4 output
+// rows of all slots. Several tokens: pairs sorted by expert, tiles of the tensor cores, so that an
 // expert's weights are read once for all its tokens. Slots are summed in order, so the bits agree.
 // F16 and BF16 weights have the same two by tiles of their own (half_tile.cuh). The float kernels
 // serve any types, a pair at a time.
