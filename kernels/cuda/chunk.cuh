@@ -99,10 +99,14 @@ struct WordPair {
     int low, high;
 };
 
-/// From the words that hold them: quants[t] (Q8_0: and quants[t + 4]), high[0], high[1].
+/// What Q6_K's quants are larger by where they are not centred.
+inline constexpr int kOffsetQ6K = 32;
+
+/// From the words that hold them: quants[t] (Q8_0: and quants[t + 4]), high[0], high[1]. Q6_K's
+/// are not centred.
 template <Format kFormat>
 __device__ __forceinline__ WordPair
-unpack_words(unsigned quants, unsigned quants_high, unsigned high0, unsigned high1, int t) {
+unpack_bits(unsigned quants, unsigned quants_high, unsigned high0, unsigned high1, int t) {
     if constexpr (kFormat == Format::q8_0) {
         return {static_cast<int>(quants), static_cast<int>(quants_high)};
     } else if constexpr (kFormat == Format::mxfp4) {
@@ -111,17 +115,32 @@ unpack_words(unsigned quants, unsigned quants_high, unsigned high0, unsigned hig
         unsigned low = quants & 0x0F0F0F0FU;
         unsigned high = (quants >> 4) & 0x0F0F0F0FU;
         if constexpr (has_fifth_bit(kFormat)) {
-            low |= ((high0 >> t) & 0x01010101U) << 4;
-            high |= ((high0 >> (t + 4)) & 0x01010101U) << 4;
+            low |= (high0 << (4 - t)) & 0x10101010U;
+            high |= (high0 >> t) & 0x10101010U;
         } else if constexpr (kFormat == Format::q6_k) {
-            low |= ((high0 >> (2 * t)) & 0x03030303U) << 4;
-            high |= ((high1 >> (2 * t)) & 0x03030303U) << 4;
-            // Minus 32 in each byte; the top bit keeps borrows apart.
-            low = ((low | 0x80808080U) - 0x20202020U) ^ 0x80808080U;
-            high = ((high | 0x80808080U) - 0x20202020U) ^ 0x80808080U;
+            const auto moved = [t](unsigned word) {
+                return t < 2 ? word << (4 - 2 * t) : word >> (2 * t - 4);
+            };
+            low |= moved(high0) & 0x30303030U;
+            high |= moved(high1) & 0x30303030U;
         }
         return {static_cast<int>(low), static_cast<int>(high)};
     }
+}
+
+/// Minus 32 in each byte; the top bit keeps borrows apart.
+__device__ __forceinline__ int centred_q6k(int word) {
+    return static_cast<int>(((static_cast<unsigned>(word) | 0x80808080U) - 0x20202020U) ^
+                            0x80808080U);
+}
+
+/// The same, centred.
+template <Format kFormat>
+__device__ __forceinline__ WordPair
+unpack_words(unsigned quants, unsigned quants_high, unsigned high0, unsigned high1, int t) {
+    const WordPair bits = unpack_bits<kFormat>(quants, quants_high, high0, high1, t);
+    if constexpr (kFormat != Format::q6_k) return bits;
+    return {centred_q6k(bits.low), centred_q6k(bits.high)};
 }
 
 template <typename T>
@@ -190,6 +209,11 @@ struct RawChunk {
     }
     __device__ __forceinline__ WordPair pair(int t) const {
         return unpack_words<kFormat>(
+            quants[t], kFormat == Format::q8_0 ? quants[t + 4] : 0U, high_word(0), high_word(1), t);
+    }
+    /// As unpack_bits.
+    __device__ __forceinline__ WordPair bits(int t) const {
+        return unpack_bits<kFormat>(
             quants[t], kFormat == Format::q8_0 ? quants[t + 4] : 0U, high_word(0), high_word(1), t);
     }
 

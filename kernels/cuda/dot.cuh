@@ -5,6 +5,41 @@
 
 namespace hearth::cuda {
 
+/// What the product of half a chunk begins with, so that Q6_K's quants need not be centred: minus
+/// what they are too large by times the activations, once for all rows.
+template <Format kFormat>
+__device__ __forceinline__ int begin_of_product(const int (&x)[4]) {
+    int sum = 0;
+    if constexpr (kFormat == Format::q6_k) {
+#pragma unroll
+        for (const int word : x) {
+            sum = __dp4a(word, 0x01010101, sum);
+        }
+    }
+    return -kOffsetQ6K * sum;
+}
+
+/// The activations of a chunk.
+struct ChunkOfX {
+    int low[4], high[4];  ///< its halves
+    Q8Scale scale;
+
+    __device__ __forceinline__ void read(const std::int8_t* x, const Q8Scale* scales, int chunk) {
+        const auto* words = reinterpret_cast<const int4*>(x + chunk * kChunkWeights);
+        take(words[0], low);
+        take(words[1], high);
+        scale = scales[chunk];
+    }
+
+  private:
+    static __device__ __forceinline__ void take(const int4& words, int (&out)[4]) {
+        out[0] = words.x;
+        out[1] = words.y;
+        out[2] = words.z;
+        out[3] = words.w;
+    }
+};
+
 /// One lane's part of `kRows` dot products: chunks lane, lane + lanes, ... of rows from `row` on;
 /// the rows beyond `row_last` repeat it. Reads each row's bytes once, the activations once for all
 /// rows.
@@ -19,34 +54,42 @@ __device__ __forceinline__ void add_row_dots(const Matrix& m,
                                              int lanes,
                                              float (&sums)[kRows]) {
     const int chunks = m.columns / kChunkWeights;
-    // Two chunks are under way at once.
-#pragma unroll(kRows == 1 ? 2 : 1)
-    for (int chunk = lane; chunk < chunks; chunk += lanes) {
-        const auto* words = reinterpret_cast<const int4*>(x + chunk * kChunkWeights);
-        const int4 first = words[0];
-        const int4 second = words[1];
-        const int low_x[4] = {first.x, first.y, first.z, first.w};
-        const int high_x[4] = {second.x, second.y, second.z, second.w};
-        const Q8Scale scale = scales[chunk];
-        RawChunk<kFormat> raw[kRows];
-        ChunkScales weights[kRows];
+    constexpr int kAhead = kRows == 1 ? 2 : 1;  // chunks of a row that are under way at once
+    for (int first = lane; first < chunks; first += kAhead * lanes) {
+        ChunkOfX inputs[kAhead];
+        RawChunk<kFormat> raw[kAhead][kRows];
+        ChunkScales weights[kAhead][kRows];
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-            const int index = smaller(row + r, row_last) * chunks + chunk;
-            raw[r].read(m, index);
-            weights[r] = load_scales<kFormat>(m, index);
+        for (int k = 0; k < kAhead; ++k) {
+            const int chunk = smaller(first + k * lanes, chunks - 1);
+            inputs[k].read(x, scales, chunk);
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+                const int index = smaller(row + r, row_last) * chunks + chunk;
+                raw[k][r].read(m, index);
+                weights[k][r] = load_scales<kFormat>(m, index);
+            }
         }
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-            int low = 0;
-            int high = 0;
+        for (int k = 0; k < kAhead; ++k) {
+            // No branch: the compiler would move the loads behind it.
+            const bool is_there = first + k * lanes < chunks;
+            const ChunkOfX& in = inputs[k];
+            const int low_begin = begin_of_product<kFormat>(in.low);
+            const int high_begin = begin_of_product<kFormat>(in.high);
 #pragma unroll
-            for (int t = 0; t < 4; ++t) {
-                const WordPair pair = raw[r].pair(t);
-                low = __dp4a(pair.low, low_x[t], low);
-                high = __dp4a(pair.high, high_x[t], high);
+            for (int r = 0; r < kRows; ++r) {
+                int low = low_begin;
+                int high = high_begin;
+#pragma unroll
+                for (int t = 0; t < 4; ++t) {
+                    const WordPair bits = raw[k][r].bits(t);
+                    low = __dp4a(bits.low, in.low[t], low);
+                    high = __dp4a(bits.high, in.high[t], high);
+                }
+                const float sum = add_chunk<kFormat>(sums[r], weights[k][r], in.scale, low, high);
+                sums[r] = is_there ? sum : sums[r];
             }
-            sums[r] = add_chunk<kFormat>(sums[r], weights[r], scale, low, high);
         }
     }
 }

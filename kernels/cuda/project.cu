@@ -9,40 +9,50 @@ namespace hearth::cuda {
 namespace {
 
 constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * kWarpLanes;
 static_assert(kWarps == kNormWarps);
 constexpr int kFloatTokens = 8;
+/// Products of so many rows keep the device busy with several rows a warp, which then loads and
+/// sums the activations less often.
+constexpr int kManyRows = 16384;
+constexpr int kRowsOfMany = 4;
 
-/// One token; `lanes` lanes per row. Reads the weights once, 40 bytes of activations per chunk from
-/// L1, or norms the token's row first; bound by memory.
-__global__ void __launch_bounds__(kWarps* kWarpLanes)
+/// One token; `lanes` lanes for kRows rows. Reads the weights once, 40 bytes of activations per
+/// chunk from L1, or norms the token's row first; bound by memory.
+template <int kRows>
+__global__ void __launch_bounds__(kThreads, kRows == 1 ? 4 : 3)
     project_one_kernel(ProjectArgs args, int lanes) {
     wait_for_predecessor();
     if (token_count(args, 1) < 1) return;
-    const int rows_per_warp = kWarpLanes / lanes;
+    const int rows_per_warp = kWarpLanes / lanes * kRows;
     const BlockOfPart at = find_part(args, kWarps * rows_per_warp);
     const ProjectPart& part = args.parts[at.part];
-    const int row = (at.block * kWarps + warp_of_block()) * rows_per_warp + warp_lane() / lanes;
+    const int row =
+        (at.block * kWarps + warp_of_block()) * rows_per_warp + warp_lane() / lanes * kRows;
     Q8Rows x = args.x;
-    if (args.norm.x != nullptr) {
+    if (kRows == 1 && args.norm.x != nullptr) {
         x = norm_to_q8(args.norm, block_memory());
     } else {
         const std::int64_t from = x_row(args, 0);
         x.quants += from * x.columns;
         x.scales += from * (x.columns / kChunkWeights);
     }
-    float sums[1] = {0.0F};
+    float sums[kRows] = {};
     with_quantised(part.weight.format, [&](auto tag) {
-        add_row_dots<decltype(tag)::value, 1>(part.weight,
-                                              smaller(row, part.rows - 1),
-                                              part.rows - 1,
-                                              x.quants,
-                                              x.scales,
-                                              warp_lane() % lanes,
-                                              lanes,
-                                              sums);
+        add_row_dots<decltype(tag)::value, kRows>(part.weight,
+                                                  smaller(row, part.rows - 1),
+                                                  part.rows - 1,
+                                                  x.quants,
+                                                  x.scales,
+                                                  warp_lane() % lanes,
+                                                  lanes,
+                                                  sums);
     });
-    const float dot = lane_sum(sums[0], lanes);
-    if (warp_lane() % lanes == 0 && row < part.rows) store(part, 0, row, row, dot);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        const float dot = lane_sum(sums[r], lanes);
+        if (warp_lane() % lanes == r && row + r < part.rows) store(part, 0, row + r, row + r, dot);
+    }
 }
 
 /// 16 rows by 8 * kGroups tokens; see tile.cuh. Reads the weights once per tile of tokens.
@@ -82,7 +92,7 @@ __global__ void __launch_bounds__(kTileThreads) project_tile_kernel(ProjectArgs 
 /// `lanes` lanes per row, kTokens tokens. Reads the weights once per kTokens tokens, the
 /// activations from L1; bound by memory for floats, by decoding for quantised weights.
 template <int kTokens>
-__global__ void __launch_bounds__(kWarps* kWarpLanes)
+__global__ void __launch_bounds__(kThreads)
     project_float_kernel(ProjectArgs args, int tokens, int lanes) {
     wait_for_predecessor();
     const int first = static_cast<int>(blockIdx.y) * kTokens;
@@ -131,6 +141,19 @@ Result<void> project_tile(const ProjectArgs& args, int tokens, Queue queue) {
                   tokens);
 }
 
+template <int kRows>
+Result<void> project_one(const ProjectArgs& args, int lanes, Queue queue) {
+    const int rows_per_block = kThreads / lanes * kRows;
+    return launch("project_one",
+                  project_one_kernel<kRows>,
+                  {.grid = dim3(block_count(args, rows_per_block)),
+                   .block = dim3(kThreads),
+                   .shared_bytes = norm_q8_bytes(args.norm)},
+                  queue,
+                  args,
+                  lanes);
+}
+
 template <int kTokens>
 Result<void> project_floats(const ProjectArgs& args, int tokens, Queue queue) {
     const Matrix& weight = args.parts[0].weight;
@@ -140,7 +163,7 @@ Result<void> project_floats(const ProjectArgs& args, int tokens, Queue queue) {
     return launch("project_float",
                   project_float_kernel<kTokens>,
                   {.grid = dim3(block_count(args, rows_per_block), blocks_for(tokens, kTokens)),
-                   .block = dim3(kWarps * kWarpLanes)},
+                   .block = dim3(kThreads)},
                   queue,
                   args,
                   tokens,
@@ -154,15 +177,10 @@ Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue) {
     if (tokens > kFewTokens) return project_tile<4>(args, tokens, queue);
     if (tokens > 1) return project_tile<1>(args, tokens, queue);
     const int lanes = lanes_for(args.parts[0].weight.columns / kChunkWeights);
-    const int rows_per_block = kWarps * kWarpLanes / lanes;
-    return launch("project_one",
-                  project_one_kernel,
-                  {.grid = dim3(block_count(args, rows_per_block)),
-                   .block = dim3(kWarps * kWarpLanes),
-                   .shared_bytes = norm_q8_bytes(args.norm)},
-                  queue,
-                  args,
-                  lanes);
+    // The bits are the same either way.
+    const bool has_many = block_count(args, 1) >= kManyRows && lanes == kWarpLanes;
+    if (has_many && args.norm.x == nullptr) return project_one<kRowsOfMany>(args, lanes, queue);
+    return project_one<1>(args, lanes, queue);
 }
 
 Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue) {

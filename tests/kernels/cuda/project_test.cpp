@@ -121,6 +121,36 @@ TEST_CASE("products of short rows", "[cuda][project]") {
     }
 }
 
+TEST_CASE("products of very many rows have the bits of those in company", "[cuda][project]") {
+    std::mt19937 random(45);
+    constexpr std::int64_t kRows = 16403;
+    for (const auto& [dtype, columns] : {std::pair{compute::Dtype::q6_k, std::int64_t{768}},
+                                         std::pair{compute::Dtype::q5_0, std::int64_t{1056}}}) {
+        INFO(compute::traits(dtype).name << ", " << columns << " columns");
+        const auto width = static_cast<std::size_t>(columns);
+        const TestWeight weight(dtype, {kRows, columns}, random);
+        const DeviceArray<float> x(random_values(2 * width, random));
+        const TestQ8 rounded(2, width);
+        require(quantise({x.data(), columns}, rounded.rows, 2, kStream));
+        const auto run = [&](int tokens) {
+            const DeviceArray<float> out(static_cast<std::size_t>(tokens * kRows) + 1);
+            ProjectArgs args;
+            args.parts[0] = {.weight = weight.matrix(), .rows = kRows, .out = {out.data(), kRows}};
+            args.part_count = 1;
+            args.x = rounded.rows;
+            require(project_q8(args, tokens, kStream));
+            auto values = out.read();
+            REQUIRE(std::isnan(values.back()));
+            values.resize(kRows);
+            return values;
+        };
+        const auto one = run(1);
+        const auto inputs = rounded.values();
+        check_near(one, products({inputs.data(), width}, weight.values(), width), 2e-5);
+        CHECK(is_same(one, run(2)));
+    }
+}
+
 TEST_CASE("products with float activations", "[cuda][project]") {
     std::mt19937 random(43);
     const auto check = [&](compute::Dtype dtype, std::int64_t columns) {
