@@ -3,7 +3,6 @@
 #include "kernels/cuda/project.h"
 #include "kernels/cuda/project_part.cuh"
 #include "kernels/cuda/row.cuh"
-#include "kernels/cuda/tile.cuh"
 
 namespace hearth::cuda {
 namespace {
@@ -55,40 +54,6 @@ __global__ void __launch_bounds__(kThreads, kRows == 1 ? 4 : 3)
     }
 }
 
-/// 16 rows by 8 * kGroups tokens; see tile.cuh. Reads the weights once per tile of tokens.
-template <int kGroups>
-__global__ void __launch_bounds__(kTileThreads) project_tile_kernel(ProjectArgs args, int tokens) {
-    wait_for_predecessor();
-    constexpr int kTokens = kGroups * kTileGroupTokens;
-    auto* shared = static_cast<float*>(block_memory());
-    int* x_rows = reinterpret_cast<int*>(shared + kTileSums);
-    const int first = static_cast<int>(blockIdx.y) * kTokens;
-    const int count = token_count(args, tokens) - first;
-    if (count <= 0) return;
-    const BlockOfPart at = find_part(args, kTileRows);
-    const ProjectPart& part = args.parts[at.part];
-    const int row = at.block * kTileRows;
-    const int thread = static_cast<int>(threadIdx.x);
-    if (thread < kTokens) {
-        x_rows[thread] = static_cast<int>(x_row(args, first + smaller(thread, count - 1)));
-    }
-    __syncthreads();
-    TileSums<kGroups> sums = {};
-    with_quantised(part.weight.format, [&](auto tag) {
-        add_tile<decltype(tag)::value, kGroups>(
-            part.weight, row, part.rows - 1, args.x, x_rows, sums);
-    });
-#pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-        const float dot = sum_tile(sums, group, shared);
-        const int token = group * kTileGroupTokens + thread % kTileGroupTokens;
-        const int column = row + thread / kTileGroupTokens;
-        if (thread < kTileOutputs && token < count && column < part.rows) {
-            store(part, first + token, column, column, dot);
-        }
-    }
-}
-
 /// `lanes` lanes per row, kTokens tokens. Reads the weights once per kTokens tokens, the
 /// activations from L1; bound by memory for floats, by decoding for quantised weights.
 template <int kTokens>
@@ -128,19 +93,6 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
-template <int kGroups>
-Result<void> project_tile(const ProjectArgs& args, int tokens, Queue queue) {
-    constexpr int kTokens = kGroups * kTileGroupTokens;
-    return launch("project_tile",
-                  project_tile_kernel<kGroups>,
-                  {.grid = dim3(block_count(args, kTileRows), blocks_for(tokens, kTokens)),
-                   .block = dim3(kTileThreads),
-                   .shared_bytes = kTileSums * sizeof(float) + kTokens * sizeof(int)},
-                  queue,
-                  args,
-                  tokens);
-}
-
 template <int kRows>
 Result<void> project_one(const ProjectArgs& args, int lanes, Queue queue) {
     const int rows_per_block = kThreads / lanes * kRows;
@@ -173,9 +125,7 @@ Result<void> project_floats(const ProjectArgs& args, int tokens, Queue queue) {
 }  // namespace
 
 Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue) {
-    constexpr int kFewTokens = kTileGroupTokens;
-    if (tokens > kFewTokens) return project_tile<4>(args, tokens, queue);
-    if (tokens > 1) return project_tile<1>(args, tokens, queue);
+    if (tokens > 1) return project_tile(args, tokens, queue);
     const int lanes = lanes_for(args.parts[0].weight.columns / kChunkWeights);
     // The bits are the same either way.
     const bool has_many = block_count(args, 1) >= kManyRows && lanes == kWarpLanes;

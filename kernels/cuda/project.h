@@ -43,6 +43,8 @@ struct ProjectArgs {
 
 /// Weights are quantised, activations rounded.
 Result<void> project_q8(const ProjectArgs& args, int tokens, Queue queue);
+/// Its part for more than one token.
+Result<void> project_tile(const ProjectArgs& args, int tokens, Queue queue);
 
 /// Any weights, activations as floats. Parts share a format.
 Result<void> project_float(const ProjectArgs& args, int tokens, Queue queue);
