@@ -64,14 +64,6 @@ Tiles make_tiles(const AttentionArgs& args) {
     return tiles;
 }
 
-inline Result<int> attribute_of_device(cudaDeviceAttr name) {
-    int device = 0;
-    int value = 0;
-    HEARTH_CUDA(cudaGetDevice(&device));
-    HEARTH_CUDA(cudaDeviceGetAttribute(&value, name, device));
-    return value;
-}
-
 /// Names the device's shared memory and multiprocessors where the caller did not.
 inline Result<void> name_device(AttentionArgs& args) {
     if (args.shared_bytes_max == 0) {

@@ -79,6 +79,18 @@ constexpr PlaneBytes super_bytes(Format format) {
     if (format == Format::q6_k) bytes.high = 64, bytes.supers = 2;
     return bytes;
 }
+/// Bytes of a chunk in each plane; of `supers` for eight chunks.
+struct ChunkBytes {
+    int quants, high, scales, supers;
+};
+constexpr ChunkBytes chunk_bytes(Format format) {
+    constexpr int kChunks = kSuperWeights / kChunkWeights;
+    const PlaneBytes all = super_bytes(format);
+    return {static_cast<int>(all.quants) / kChunks,
+            static_cast<int>(all.high) / kChunks,
+            static_cast<int>(all.scales) / kChunks,
+            static_cast<int>(all.supers)};
+}
 /// What is taken from a quant, where it is not already.
 constexpr int quant_offset(Format format) {
     return format == Format::q4_0 ? 8 : format == Format::q5_0 ? 16 : 0;
@@ -283,19 +295,24 @@ __device__ __forceinline__ ChunkScales load_scales(const Matrix& m, std::int64_t
     }
 }
 
-/// Adds a chunk's product to a sum, from the integer products of its halves. The order of these
-/// operations is what all kernels share.
+/// Adds a chunk's product to a sum. The order of these operations is what all kernels share.
+///   d, x_sum   of the activations' block   dot   the integer product
+template <Format kFormat>
+__device__ __forceinline__ float add_scaled(
+    float sum, const ChunkScales& w, float d, float x_sum, float dot) {
+    sum = __fmaf_rn(w.scale * d, dot, sum);
+    if constexpr (has_low(kFormat)) sum = __fmaf_rn(w.low * d, x_sum, sum);
+    return sum;
+}
+
+/// The same from the integer products of the chunk's halves.
 template <Format kFormat>
 __device__ __forceinline__ float add_chunk(
     float sum, const ChunkScales& w, const Q8Scale& x, int low, int high) {
     int dot = low + high;
     if constexpr (kFormat == Format::q6_k) dot = w.half[0] * low + w.half[1] * high;
     if constexpr (quant_offset(kFormat) != 0) dot -= quant_offset(kFormat) * x.sum;
-    sum = __fmaf_rn(w.scale * x.d, static_cast<float>(dot), sum);
-    if constexpr (has_low(kFormat)) {
-        sum = __fmaf_rn(w.low * x.d, static_cast<float>(x.sum), sum);
-    }
-    return sum;
+    return add_scaled<kFormat>(sum, w, x.d, static_cast<float>(x.sum), static_cast<float>(dot));
 }
 
 /// Weights that a thread decodes to floats at once: a chunk, or 16 bytes of halves.

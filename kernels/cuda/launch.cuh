@@ -50,6 +50,14 @@ Result<void> launch(const char* name,
                  __LINE__);
 }
 
+inline Result<int> attribute_of_device(cudaDeviceAttr name) {
+    int device = 0;
+    int value = 0;
+    HEARTH_CUDA(cudaGetDevice(&device));
+    HEARTH_CUDA(cudaDeviceGetAttribute(&value, name, device));
+    return value;
+}
+
 inline unsigned blocks_for(std::int64_t count, std::int64_t each) {
     return static_cast<unsigned>((count + each - 1) / each);
 }

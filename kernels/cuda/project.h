@@ -1,6 +1,7 @@
 // Matrix products with the weights of one or several matrices that share their input: one warp
-// works on a row or, of very many rows, on four (mat-vec), or a block on 16 rows and up to 32
-// tokens with the tensor cores (tile). Both add the chunks of a row in one order: chunk c goes to
+// works on a row or, of very many rows, on four (mat-vec), or a block on a tile of rows and tokens
+// with the tensor cores: 16 by 8 for up to 8 tokens, 32 by 32 for more. All add the chunks of a row
+// in one order: chunk c goes to
 // strand c % 32, strands are summed pairwise. So a token's result has the same bits alone and in
 // company. F16 and BF16 weights have two kernels of their own, with the order of half_tile.cuh.
 #pragma once

@@ -62,6 +62,10 @@ __device__ __forceinline__ void copy_16(std::uint16_t* to, const std::uint16_t* 
     *reinterpret_cast<uint4*>(to) = from == nullptr ? zero : *reinterpret_cast<const uint4*>(from);
 #endif
 }
+/// Asks for the line of global memory around an address: into L2, so that a later load finds it.
+__device__ __forceinline__ void prefetch(const void* address) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(address)));
+}
 /// Ends a group of copies of this thread.
 __device__ __forceinline__ void end_copies() {
 #if __CUDA_ARCH__ >= 800
@@ -86,6 +90,10 @@ inline void load_matrices_transposed(unsigned (&out)[4], const std::uint16_t* ro
 }
 inline void copy_16(std::uint16_t* to, const std::uint16_t* from) {
     simt::copy_16(to, from);
+}
+/// Touches it, so that an address outside is found.
+inline void prefetch(const void* address) {
+    static_cast<void>(*static_cast<const volatile unsigned char*>(address));
 }
 inline void end_copies() {
     simt::end_copies();

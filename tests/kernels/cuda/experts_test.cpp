@@ -232,7 +232,7 @@ struct Block {
     static constexpr int kExperts = 5;
     static constexpr int kChosen = 3;
     static constexpr int kTokensMax = 45;
-    static constexpr int kRows = 50;
+    static constexpr int kRows = 150;  ///< more than a block of any kernel takes
 
     Block(compute::Dtype up_type, compute::Dtype down_type, int x_dim, int hidden_dim)
         : random(63),

@@ -111,12 +111,16 @@ TEST_CASE("products of short rows", "[cuda][project]") {
         const TestQ8 rounded(kTokensMax, static_cast<std::size_t>(columns));
         require(quantise({device_x.data(), columns}, rounded.rows, kTokensMax, kStream));
         const auto expected = products.expected(rounded.values());
-        for (const int tokens : {1, 5, 37}) {
+        std::vector<float> all;
+        for (const int tokens : {37, 20, 5, 1}) {
             const auto found = products.run(tokens, [&](ProjectArgs args) {
                 args.x = rounded.rows;
                 require(project_q8(args, tokens, kStream));
             });
             check_near(found, {expected.data(), found.size()}, 2e-5);
+            if (all.empty()) all = found;
+            CHECK(is_same(found,
+                          {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(found.size())}));
         }
     }
 }
