@@ -263,12 +263,14 @@ __global__ void __launch_bounds__(kNormThreads) router_kernel(RouterArgs args, S
     route_token(route, token, shared);
 }
 
-/// One block: counts, begins and places. Reads the choices twice; bound by latency.
+/// One block: counts, begins and places; a thread per expert sums what is in front of its own.
+/// Reads the choices twice; bound by latency.
 __global__ void __launch_bounds__(kGroupThreads)
     group_pairs_kernel(GroupPairsArgs args, int tokens) {
     wait_for_predecessor();
     auto* counts = static_cast<int*>(block_memory());
     int* begins = counts + args.expert_count;
+    int* tile_counts = begins + args.expert_count;
     const int thread = static_cast<int>(threadIdx.x);
     const int pairs = tokens * args.experts_per_token;
     const auto expert_of = [&](int pair) {
@@ -284,18 +286,22 @@ __global__ void __launch_bounds__(kGroupThreads)
         if (expert >= 0) atomicAdd(counts + expert, 1);
     }
     __syncthreads();
-    if (thread == 0) {
+    for (int e = thread; e < args.expert_count; e += kGroupThreads) {
+        tile_counts[e] = (counts[e] + args.tile_pairs - 1) / args.tile_pairs;
+    }
+    __syncthreads();
+    for (int e = thread; e < args.expert_count; e += kGroupThreads) {
         int first = 0;
-        int tiles = 0;
-        for (int e = 0; e < args.expert_count; ++e) {
-            begins[e] = first;
-            for (int done = 0; done < counts[e]; done += args.tile_pairs) {
-                args.out.tiles[tiles++] = {
-                    e, first + done, smaller(args.tile_pairs, counts[e] - done)};
-            }
-            first += counts[e];
+        int tile = 0;
+        for (int before = 0; before < e; ++before) {
+            first += counts[before];
+            tile += tile_counts[before];
         }
-        *args.out.tile_count = tiles;
+        begins[e] = first;
+        for (int done = 0; done < counts[e]; done += args.tile_pairs) {
+            args.out.tiles[tile++] = {e, first + done, smaller(args.tile_pairs, counts[e] - done)};
+        }
+        if (e == args.expert_count - 1) *args.out.tile_count = tile;
     }
     __syncthreads();
     for (int pair = thread; pair < pairs; pair += kGroupThreads) {
@@ -340,7 +346,7 @@ Result<void> route_from_weights(const RouterArgs& args,
 }
 
 Result<void> group_pairs(const GroupPairsArgs& args, int tokens, Queue queue) {
-    const std::size_t words = 2 * static_cast<std::size_t>(args.expert_count);
+    const std::size_t words = 3 * static_cast<std::size_t>(args.expert_count);
     return launch("group_pairs",
                   group_pairs_kernel,
                   {dim3(1), dim3(kGroupThreads), words * sizeof(int)},
