@@ -11,152 +11,16 @@
 // of the products: 12 to 20 operations a lane for each product of 16 rows and 8 tokens.
 #pragma once
 
-#include "kernels/cuda/expert_rows.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/tensor.cuh"
-#include "kernels/cuda/tile.cuh"
-#include "kernels/cuda/wide_layout.h"
+#include "kernels/cuda/wide_stage.cuh"
 
 namespace hearth::cuda {
-
-inline constexpr int kWideGroups = kWideTokens / kTileTokens;
-inline constexpr int kWideThreads = kWideWarps * kWarpLanes;
 
 /// What a thread gets of a tile: row `lane`, tokens `warp`, `warp` + 8, ...
 struct WideResults {
     float of[kWideGroups];
 };
 static_assert(kWideRows == kWarpLanes && kWideWarps == kTileTokens);
-
-/// What a block works with.
-struct WideTile {
-    WideLayout layout;
-    Q8Rows x;
-    const int* x_rows;  ///< (kWideTokens) rows of x, shared; any valid row where there is no token
-    int tokens;         ///< that there are
-    unsigned char* memory;  ///< shared, layout.bytes
-    bool has_tokens;        ///< in shared memory: all their chunks
-
-    [[nodiscard]] __device__ __forceinline__ std::int8_t* quants(int token) const {
-        return reinterpret_cast<std::int8_t*>(memory) + token * layout.row_bytes;
-    }
-    /// Scale and sum (as a float) of a local chunk's tokens.
-    [[nodiscard]] __device__ __forceinline__ float2* scales(int chunk) const {
-        return reinterpret_cast<float2*>(memory + layout.scales_offset) + chunk * kWideTokens;
-    }
-    /// The warp's own room: its weights' scales (pieces, 16 rows) and sums of half its strands,
-    /// then its sums of all.
-    [[nodiscard]] __device__ __forceinline__ unsigned char* room(int warp) const {
-        return memory + layout.rooms_offset + warp * layout.room_bytes;
-    }
-    /// Where a lane puts its four sums of each group aside.
-    [[nodiscard]] __device__ __forceinline__ float4* aside() const {
-        return reinterpret_cast<float4*>(room(warp_of_block()) + layout.aside_offset) + warp_lane();
-    }
-    /// The chunk that a phase holds at place `local`.   first   piece of the phase
-    [[nodiscard]] __device__ __forceinline__ int chunk_of(int local, int first) const {
-        return ((local / kPieceChunks << layout.phase_shift) + first) * kPieceChunks +
-               local % kPieceChunks;
-    }
-};
-
-/// Three bits from behind: the strand, in fours, of each of a warp's eight turns.
-__device__ __forceinline__ int strand_of_turn(int turn) {
-    return (turn & 1) << 2 | (turn & 2) | turn >> 2;
-}
-
-/// Asks for the bytes [begin, end) of a plane, a line of the cache per thread and turn.
-__device__ __forceinline__ void prefetch_plane(const std::uint8_t* plane,
-                                               std::int64_t begin,
-                                               std::int64_t end) {
-    constexpr int kLine = 128;
-    for (std::int64_t at = begin + static_cast<int>(threadIdx.x) * kLine; at < end;
-         at += kWideThreads * kLine) {
-        prefetch(plane + at);
-    }
-}
-
-/// Asks for the rows [row, row + 32) in front of `row_end`, so that they are on their way while
-/// others are multiplied. Experts that may lie in the host's memory are left alone.
-__device__ __forceinline__ void prefetch_rows(const ExpertRows& rows, int row, int row_end) {
-    const Matrix& m = rows.matrix;
-    if (m.experts.shifts != nullptr || row >= row_end) return;
-    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
-    const int chunks = m.columns / kChunkWeights;
-    const std::int64_t begin = (rows.begin + row) * chunks;
-    const std::int64_t end = begin + std::int64_t{smaller(kWideRows, row_end - row)} * chunks;
-    const ChunkBytes bytes = chunk_bytes(m.format);
-    prefetch_plane(m.quants, begin * bytes.quants, end * bytes.quants);
-    prefetch_plane(m.high, begin * bytes.high, end * bytes.high);
-    prefetch_plane(m.scales, begin * bytes.scales, end * bytes.scales);
-    prefetch_plane(
-        m.supers, begin * bytes.supers / kChunksOfSuper, end * bytes.supers / kChunksOfSuper);
-}
-
-/// Copies a phase's chunks of the tokens: quants a warp per token, scales a warp per piece.
-__device__ __forceinline__ void stage_tokens(const WideTile& tile, int first) {
-    constexpr int kUnit = 16;  // bytes
-    constexpr int kPair = 2 * kTileTokens;
-    const int chunks = tile.x.columns / kChunkWeights;
-    const int pieces = tile.layout.pieces;
-    const int tokens = (tile.tokens + kPair - 1) / kPair * kPair;
-    for (int token = warp_of_block(); token < tokens; token += kWideWarps) {
-        const std::int8_t* from = tile.x.quants + std::int64_t{tile.x_rows[token]} * tile.x.columns;
-        for (int unit = warp_lane(); unit < 2 * kPieceChunks * pieces; unit += kWarpLanes) {
-            const int chunk = tile.chunk_of(unit / 2, first);
-            if (chunk >= chunks) continue;
-            copy_16(reinterpret_cast<std::uint16_t*>(tile.quants(token) + unit * kUnit),
-                    reinterpret_cast<const std::uint16_t*>(from + chunk * kChunkWeights +
-                                                           unit % 2 * kUnit));
-        }
-    }
-    end_copies();
-    for (int piece = warp_of_block(); piece < pieces; piece += kWideWarps) {
-        const int local = piece * kPieceChunks + warp_lane() / kTileTokens;
-        const int chunk = tile.chunk_of(local, first);
-        for (int token = warp_lane() % kTileTokens; token < tokens; token += kTileTokens) {
-            if (chunk >= chunks) continue;
-            const Q8Scale scale = tile.x.scales[std::int64_t{tile.x_rows[token]} * chunks + chunk];
-            tile.scales(local)[token] = {scale.d, static_cast<float>(scale.sum)};
-        }
-    }
-}
-
-/// A chunk's scales as shared memory holds them.
-template <Format kFormat>
-__device__ __forceinline__ uint2 pack_scales(const ChunkScales& scales) {
-    const unsigned halves = static_cast<unsigned>(scales.half[0] & 0xFFFF) |
-                            static_cast<unsigned>(scales.half[1]) << 16;
-    return {__float_as_uint(scales.scale),
-            kFormat == Format::q6_k ? halves : __float_as_uint(scales.low)};
-}
-template <Format kFormat>
-__device__ __forceinline__ ChunkScales unpack_scales(uint2 packed) {
-    if constexpr (kFormat == Format::q6_k) {
-        return {__uint_as_float(packed.x),
-                0.0F,
-                {static_cast<std::int16_t>(packed.y & 0xFFFFU),
-                 static_cast<std::int16_t>(packed.y >> 16)}};
-    } else {
-        return {__uint_as_float(packed.x), __uint_as_float(packed.y), {0, 0}};
-    }
-}
-
-/// Decodes the scales of the warp's chunks of a phase.   begin   the first chunk of the lane's row
-template <Format kFormat>
-__device__ __forceinline__ void stage_scales(const Matrix& m,
-                                             int begin,
-                                             const WideTile& tile,
-                                             int first) {
-    const int chunks = m.columns / kChunkWeights;
-    auto* scales = reinterpret_cast<uint2*>(tile.room(warp_of_block()));
-#pragma unroll 4
-    for (int i = warp_lane(); i < tile.layout.pieces * kTileRows; i += kWarpLanes) {
-        const int local = i / kTileRows * kPieceChunks + warp_of_block() % kPieceChunks;
-        const int chunk = smaller(tile.chunk_of(local, first), chunks - 1);
-        scales[i] = pack_scales<kFormat>(load_scales<kFormat>(m, begin + chunk));
-    }
-}
 
 /// The product of a chunk's 16 rows and 8 tokens, as floats: exact, being whole numbers below 2^24.
 template <Format kFormat>
@@ -274,19 +138,61 @@ __device__ __forceinline__ void add_chunk_products(const WideTile& tile,
     }
 }
 
-/// Brings a phase's activations, where they are not there, and scales into shared memory.
+/// Where a warp is in its 16 rows, and the words of the chunk that comes next.
 template <Format kFormat>
-__device__ __forceinline__ void stage_phase(const Matrix& m,
-                                            int begin,
-                                            const WideTile& tile,
-                                            int first) {
-    if (!tile.has_tokens) {
-        __syncthreads();
-        stage_tokens(tile, first);
+struct StrandReader {
+    const Matrix& m;
+    int begins[2];     ///< the first chunks of rows g and g + 8: a matrix has fewer than 2^31
+    int scales_begin;  ///< of row lane % 16
+    TileWords<kFormat> next;
+
+    /// Those behind the last of `row_count` are repeated.
+    __device__ __forceinline__ StrandReader(const ExpertRows& rows, int row, int row_count)
+        : m(rows.matrix) {
+        const auto begin_of = [&](int i) {
+            const std::int64_t at = rows.begin + smaller(row + i, row_count - 1);
+            return static_cast<int>(chunk_index(m, at, 0));
+        };
+        begins[0] = begin_of(warp_lane() / 4);
+        begins[1] = begin_of(warp_lane() / 4 + 8);
+        scales_begin = begin_of(warp_lane() % kTileRows);
+        read(first_chunk(0));
     }
-    stage_scales<kFormat>(m, begin, tile, first);
-    wait_copies<0>();
-    __syncthreads();
+    [[nodiscard]] __device__ __forceinline__ int chunks() const {
+        return m.columns / kChunkWeights;
+    }
+    __device__ __forceinline__ void read(int chunk) {
+        const int sound = smaller(chunk, chunks() - 1);
+        next.read(m, {begins[0] + sound, begins[1] + sound}, warp_lane() % 4);
+    }
+    /// Of the strand of a turn.
+    static __device__ __forceinline__ int first_chunk(int turn) {
+        return strand_of_turn(turn % kWideTurns) * kPieceChunks + warp_of_block() % kPieceChunks;
+    }
+};
+
+/// Sums the strand of a turn; begins a phase where the turn does.
+template <Format kFormat>
+__device__ __forceinline__ void sum_strand(StrandReader<kFormat>& reader,
+                                           const WideTile& tile,
+                                           int turn,
+                                           WideSums& sums) {
+    const int shift = tile.layout.phase_shift;
+    if ((turn & ((kWideTurns >> shift) - 1)) == 0) {
+        stage_phase<kFormat>(reader.m, reader.scales_begin, tile, strand_of_turn(turn));
+    }
+    sums = {};
+    const int chunks = reader.chunks();
+    const int first = reader.first_chunk(turn);
+    const int after = reader.first_chunk(turn + 1);
+#pragma unroll 1
+    for (int chunk = first; chunk < chunks; chunk += kWarpLanes) {
+        const TileWords<kFormat> words = reader.next;
+        reader.read(chunk + kWarpLanes < chunks ? chunk + kWarpLanes : after);
+        const int local = (chunk / kPieceChunks >> shift) * kPieceChunks + chunk % kPieceChunks;
+        add_chunk_products<kFormat>(tile, words, local, sums);
+    }
+    if (first >= chunks) reader.read(after);
 }
 
 /// The sums of this warp's strands of the rows [row, row + 16), those behind the last of
@@ -294,52 +200,17 @@ __device__ __forceinline__ void stage_phase(const Matrix& m,
 template <Format kFormat>
 __device__ __forceinline__ void sum_strands(
     const ExpertRows& rows, int row, int row_count, const WideTile& tile, WideSums& sums) {
-    const Matrix& m = rows.matrix;
-    const int g = warp_lane() / 4;
-    const int t = warp_lane() % 4;
-    const int chunks = m.columns / kChunkWeights;
-    const int shift = tile.layout.phase_shift;
-    // A matrix has fewer than 2^31 chunks.
-    const auto begin_of = [&](int i) {
-        return static_cast<int>(chunk_index(m, rows.begin + smaller(row + i, row_count - 1), 0));
-    };
-    const int begins[2] = {begin_of(g), begin_of(g + 8)};
-    const int scales_begin = begin_of(warp_lane() % kTileRows);
-    const auto first_chunk = [](int turn) {
-        return strand_of_turn(turn) * kPieceChunks + warp_of_block() % kPieceChunks;
-    };
-    TileWords<kFormat> next;
-    const auto read_next = [&](int chunk) {
-        const int sound = smaller(chunk, chunks - 1);
-        next.read(m, {begins[0] + sound, begins[1] + sound}, t);
-    };
-    read_next(first_chunk(0));
-    const auto sum_strand = [&](int turn) {
-        if ((turn & ((kWideTurns >> shift) - 1)) == 0) {
-            stage_phase<kFormat>(m, scales_begin, tile, strand_of_turn(turn));
-        }
-        sums = {};
-        const int after = first_chunk((turn + 1) % kWideTurns);
-#pragma unroll 1
-        for (int chunk = first_chunk(turn); chunk < chunks; chunk += kWarpLanes) {
-            const TileWords<kFormat> words = next;
-            const int following = chunk + kWarpLanes < chunks ? chunk + kWarpLanes : after;
-            read_next(following);
-            const int local = (chunk / kPieceChunks >> shift) * kPieceChunks + chunk % kPieceChunks;
-            add_chunk_products<kFormat>(tile, words, local, sums);
-        }
-        if (first_chunk(turn) >= chunks) read_next(after);
-    };
+    StrandReader<kFormat> reader(rows, row, row_count);
     // Set, so that they are not alive in front of here: registers are short.
     WideSums ones = {};
     WideSums twos = {};
 #pragma unroll 1
-    for (int i = 0; i < 8; i += 4) {
+    for (int i = 0; i < kWideTurns; i += 4) {
 #pragma unroll 1
         for (int j = 0; j < 4; j += 2) {
 #pragma unroll 1
             for (int k = 0; k < 2; ++k) {
-                sum_strand(i + j + k);
+                sum_strand<kFormat>(reader, tile, i + j + k, sums);
                 if (k == 0) ones = sums;
             }
             sums.add(ones);
