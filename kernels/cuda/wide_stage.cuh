@@ -65,7 +65,6 @@ __device__ __forceinline__ void prefetch_plane(const std::uint8_t* plane,
 __device__ __forceinline__ void prefetch_rows(const ExpertRows& rows, int row, int row_end) {
     const Matrix& m = rows.matrix;
     if (m.experts.shifts != nullptr || row >= row_end) return;
-    constexpr int kChunksOfSuper = kSuperWeights / kChunkWeights;
     const int chunks = m.columns / kChunkWeights;
     const std::int64_t begin = (rows.begin + row) * chunks;
     const std::int64_t end = begin + std::int64_t{smaller(kWideRows, row_end - row)} * chunks;
