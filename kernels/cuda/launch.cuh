@@ -31,6 +31,10 @@ Result<void> launch(const char* name,
         HEARTH_CUDA(cudaFuncSetAttribute(kernel,
                                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                                          static_cast<int>(shape.shared_bytes)));
+        // Else the driver may leave too little of L1 for a second block.
+        HEARTH_CUDA(cudaFuncSetAttribute(kernel,
+                                         cudaFuncAttributePreferredSharedMemoryCarveout,
+                                         cudaSharedmemCarveoutMaxShared));
     }
     cudaLaunchConfig_t config{};
     config.gridDim = shape.grid;

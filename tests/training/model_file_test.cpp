@@ -10,6 +10,7 @@
 
 #include "core/formats/gguf.h"
 #include "core/formats/gguf_writer.h"
+#include "core/tokenizer/tokenizer.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/temporary_folder.h"
@@ -153,6 +154,25 @@ TEST_CASE("the file carries the tokenizer and its roles", "[trainer][model_file]
         const auto id = (*file)->find_integer(std::string("tokenizer.ggml.") + key);
         REQUIRE(id);
         CHECK(tokens->strings[static_cast<std::size_t>(*id)] == token);
+    }
+}
+
+TEST_CASE("the file says where the mark of the middle stands", "[trainer][model_file]") {
+    using tokenizer::InfillMark;
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("model.gguf");
+    const ModelShape shape = file_shape();
+    for (const auto& [name, mark] : {std::pair{"line", InfillMark::line},
+                                     std::pair{"none", InfillMark::none},
+                                     std::pair{"cursor", InfillMark::cursor}}) {
+        ModelFileOptions options;
+        options.infill_mark = name;
+        REQUIRE(write_model(shape, random_weights(shape), byte_tokenizer(), options, path));
+        const auto file = formats::GgufFile::load(path);
+        REQUIRE(file);
+        const auto read = tokenizer::Tokenizer::from_gguf(**file);
+        REQUIRE(read);
+        CHECK((*read)->special().infill_mark == mark);
     }
 }
 

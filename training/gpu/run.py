@@ -53,6 +53,7 @@ def prepare(arguments):
 
 def unpack(arguments):
     """Makes shards of what BOX brought, all parts side by side; a part is ready when its shards.json is."""
+    os.nice(10)  # a run that is under way needs its core more
     box, data = Path(arguments.box), Path(arguments.data)
     data.mkdir(parents=True, exist_ok=True)
     for name in (*PROGRAMS, "tokenizer.txt"):
