@@ -98,7 +98,7 @@ struct AssistLimits {
     /// An explanation is shown while its tokens have at least this geometric mean probability, a
     /// fix when it is the right one at least so probably. 0: always, and without any check.
     double explain_confidence_min = 0.3;
-    double fix_probability_min = 0.4;
+    double fix_probability_min = 0.6;
     Duration completion_budget = std::chrono::seconds(5);
     Duration context_budget =
         std::chrono::milliseconds(20);  ///< what providers have given by then is used

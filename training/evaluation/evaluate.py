@@ -40,10 +40,10 @@ def take_cases(path, per_group):
 
 
 def fix_cases(path, count):
-    """`count` of a language: a tenth without a bug, the rest of all kinds alike."""
+    """Of a language about `count` with a bug, of all kinds alike, and as many without, if there are."""
     kinds = {json.loads(line)["kind"] for line in path.read_text(encoding="utf-8").splitlines()} - {"none"}
     of_each = -(-(count - count // 10) // max(1, len(kinds)))
-    return take_cases(path, lambda kind: max(1, count // 10) if kind == "none" else of_each)
+    return take_cases(path, lambda kind: count if kind == "none" else of_each)
 
 
 def line_parts(case):

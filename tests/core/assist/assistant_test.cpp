@@ -657,7 +657,7 @@ TEST_CASE("a fix replaces the action's range and keeps its line ends", "[assist]
     for (const FixCase& each : cases) {
         INFO(each.line << " <- " << each.model);
         Room room([&](const engine::Request&) {
-            return FakeAnswer{.text = each.model, .probability = 0.95F};
+            return FakeAnswer{.text = each.model, .probability = 0.99F};
         });
         room.plugins.on_run =
             [](const Context& context, const DocumentView& document, const Action& action) {
