@@ -105,8 +105,9 @@ TEST_CASE("every answer belongs to the newest text, and nothing piles up", "[sce
         }
         const Result<lsp::LspAny> answer = watcher->call("hearth/status", {}, kPatience);
         REQUIRE(answer);
-        // The successor is admitted in the step that drops its predecessor: never two at once.
-        CHECK(lsp::from_any<lsp::HearthStatus>(*answer)->running <= 1);
+        // The successor is admitted in the step that drops its predecessor: never two at once,
+        // beside one prompt that is computed for later.
+        CHECK(lsp::from_any<lsp::HearthStatus>(*answer)->running <= 2);
         if (last - first == kCharacters / 2) resident_early = resident_bytes(daemon);
     }
     while (answers.count[last] == 0) {

@@ -435,7 +435,8 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Expec
     return cudaSuccess;
 }
 template <typename... Expected>
-cudaError_t cudaFuncSetAttribute(void (*kernel)(Expected...), cudaFuncAttribute, int bytes) {
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Expected...), cudaFuncAttribute name, int bytes) {
+    if (name == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
     if (bytes > hearth::simt::device.shared_bytes) return cudaErrorInvalidValue;
     hearth::simt::shared_bytes_of[reinterpret_cast<void*>(kernel)] = bytes;
     return cudaSuccess;
