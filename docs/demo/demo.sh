@@ -37,17 +37,17 @@ line=$(grep -n 'return $' "$here/queue.py" | cut -d: -f1)
 say "Completion: queue.py, line $line, after \"return \""
 (cd "$here" && ask complete queue.py --at "$line:16")
 
-say "The same one character later: nearly all of the prompt is cached"
-sed 's/return $/return s/' "$here/queue.py" >"$HEARTH_RUNTIME_DIR/queue.py"
-(cd "$HEARTH_RUNTIME_DIR" && ask complete queue.py --at "$line:17")
+say "The same three characters later, \"return len\": nearly all of the prompt is cached"
+sed 's/return $/return len/' "$here/queue.py" >"$HEARTH_RUNTIME_DIR/queue.py"
+(cd "$HEARTH_RUNTIME_DIR" && ask complete queue.py --at "$line:19")
 
 first=$(grep -n 'def push' "$here/queue.py" | cut -d: -f1)
 say "Explanation of lines $first-$((first + 4))"
 ask explain "$here/queue.py" --lines "$first-$((first + 4))"
 
-line=$(grep -n 'if not self.items$' "$here/queue.py" | cut -d: -f1)
+line=$(grep -n 'self.items\[0$' "$here/queue.py" | cut -d: -f1)
 say "Fix of line $line: $(sed -n "${line}p" "$here/queue.py" | sed 's/^ *//')"
-ask fix "$here/queue.py" --lines "$line" --message "expected ':'"
+ask fix "$here/queue.py" --lines "$line" --message "'[' was never closed"
 
 say "In your editor"
 cat <<TEXT

@@ -21,6 +21,6 @@ class BoundedQueue:
         return 
 
     def peek(self):
-        if not self.items
+        if not self.items:
             return None
-        return self.items[0]
+        return self.items[0
