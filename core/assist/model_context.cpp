@@ -116,6 +116,15 @@ Result<InfillPrompt> ModelContext::make_prompt(const DocumentView& document,
                               tokens_max);
 }
 
+Tokens ModelContext::make_short_prompt(const DocumentView& document, const InfillPrompt& whole) {
+    const std::int32_t tokens_max = access_->limits.short_prompt_tokens_max;
+    if (std::ssize(whole.tokens) <= tokens_max) return {};
+    auto prompt = make_prompt(document, tokens_max);
+    // One guide serves both.
+    if (!prompt || prompt->healed != whole.healed) return {};
+    return std::move(prompt->tokens);
+}
+
 Result<ModelContext::Generation> ModelContext::start(engine::Request request,
                                                      std::unique_ptr<TextGate> gate) {
     Generation generation = {.stream = std::make_shared<AnswerStream>(
@@ -287,7 +296,7 @@ CallStatus ModelContext::infill(const DocumentView& document,
     const std::int32_t prompt_max = std::min(limits.prompt_tokens_max, room);
     auto prompt = make_prompt(document, prompt_max);
     if (!prompt) return refuse(CallStatus::failed, std::move(prompt).error());
-    const auto short_prompt = make_prompt(document, limits.short_prompt_tokens_max);
+    const Tokens short_prompt = make_short_prompt(document, *prompt);
     if (is_cancelled()) return CallStatus::cancelled;
 
     const float temperature =
@@ -299,11 +308,8 @@ CallStatus ModelContext::infill(const DocumentView& document,
     for (std::uint32_t seed = 0; seed < count; ++seed) {
         engine::Request request;
         request.prompt = prompt->tokens;
-        if (short_prompt && short_prompt->tokens.size() < prompt->tokens.size() &&
-            short_prompt->healed == prompt->healed) {
-            request.short_prompt = short_prompt->tokens;
-            request.cold_budget = limits.cold_prompt_budget;
-        }
+        request.short_prompt = short_prompt;
+        request.cold_budget = limits.cold_prompt_budget;
         if (const TokenHealing* healing = access_->format.healing()) {
             request.guide = healing->guide(prompt->healed);
         }

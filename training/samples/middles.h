@@ -11,7 +11,7 @@ namespace hearth::training {
 
 enum class MiddleKind {
     line_tail,   ///< from a character in a line to the line's end
-    lines,       ///< one to five whole lines, every second time one
+    lines,       ///< one to five whole lines, mostly one
     characters,  ///< any run of characters
     syntactic,   ///< what is in a pair of brackets, or an indented block
 };
