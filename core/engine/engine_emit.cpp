@@ -77,7 +77,7 @@ void EngineLoop::finish(const Sequence& sequence, FinishReason reason) {
     ended->usage.total_ms = to_ms(clock_.now() - ended->submitted_at);
     if (!ended->admitted_at) ended->usage.queue_ms = ended->usage.total_ms;
     tell(*ended, FinishedEvent{reason, ended->usage});
-    if (!ended->cold_prompt.empty()) warm_up(std::move(ended->cold_prompt));
+    if (!ended->cold_head.empty()) warm_up(std::move(ended->cold_head));
 }
 
 void EngineLoop::give_up(const Sequence& sequence, const Error& error) {

@@ -67,6 +67,9 @@ Result<void> EngineLoop::check(const Request& request) const {
     if (request.tokens_max < 1) return refuse("tokens_max has to be at least 1");
     HEARTH_CHECK(check_prompt(request.prompt));
     HEARTH_CHECK(check_prompt(request.short_prompt));
+    if (request.stable_tokens < 0 || request.stable_tokens > std::ssize(request.prompt)) {
+        return refuse("stable_tokens has to be a count of tokens of the prompt");
+    }
     return check_sampling(request.sampling);
 }
 
@@ -159,6 +162,7 @@ bool EngineLoop::take_arrivals() {
         arrived_.wait(mutex_);
     }
     for (auto& sequence : arrivals_) {
+        if (sequence->request.priority == Priority::keystroke) key_at_ = sequence->submitted_at;
         shorten_if_cold(*sequence);
         scheduler_.enqueue(std::move(sequence));
     }
@@ -177,7 +181,7 @@ void EngineLoop::step() {
             note_admissions();
             publish_status();
             make_drafts();
-            run_and_emit(scheduler_.next_batch());
+            run_and_emit(scheduler_.next_batch(pace()));
         }
     } catch (const std::bad_alloc&) {
         const Error error{ErrorCode::out_of_memory,
@@ -201,11 +205,16 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
     note_admissions();
     publish_status();
     make_drafts();
-    const std::span<const Share> batch = scheduler_.next_batch();
+    const std::span<const Share> batch = scheduler_.next_batch(pace());
     if (!batch.empty()) launch(queue, batch);
     if (flights_.size() == compute::StepQueue::kStepsMax || (batch.empty() && !flights_.empty())) {
         collect(queue);
     }
+}
+
+Pace EngineLoop::pace() const {
+    const bool is_typing = key_at_ && clock_.now() - *key_at_ < kTypingPause;
+    return is_typing ? Pace::typing : Pace::idle;
 }
 
 bool EngineLoop::is_gated() const {
@@ -240,10 +249,18 @@ void EngineLoop::note_admissions() {
 void EngineLoop::shorten_if_cold(Sequence& sequence) {
     Request& request = sequence.request;
     if (request.short_prompt.empty()) return;
-    const std::int32_t cold = sequence.token_count() - cache_.match_prefix(sequence.tokens);
+    const auto uncached = [this](const std::vector<std::int32_t>& tokens) {
+        return static_cast<std::int32_t>(tokens.size()) - cache_.match_prefix(tokens);
+    };
+    const std::int32_t behind_head = request.stable_tokens > 0
+                                         ? sequence.token_count() - request.stable_tokens
+                                         : std::int32_t{0};
+    const std::int32_t cold = uncached(sequence.tokens) - behind_head;
     if (cold <= prefill_rate_.tokens_in(request.cold_budget)) return;
+    if (cold <= 2 * uncached(request.short_prompt)) return;
     sequence.usage.is_short = true;
-    sequence.cold_prompt = std::move(sequence.tokens);
+    sequence.tokens.resize(sequence.tokens.size() - static_cast<std::size_t>(behind_head));
+    sequence.cold_head = std::move(sequence.tokens);
     set_prompt(sequence, std::move(request.short_prompt));
 }
 

@@ -29,8 +29,8 @@ namespace hearth::engine {
 /// How fast prompts are computed, as measured.   Thread: engine.
 class PrefillRate {
   public:
-    /// A step with fewer tokens says little.
-    static constexpr std::int32_t kTokensMin = 64;
+    /// A step with fewer tokens says little: each reads most of the weights.
+    static constexpr std::int32_t kTokensMin = 128;
 
     void note(std::int32_t tokens, Duration took);
     [[nodiscard]] double tokens_in(Duration budget) const {
@@ -87,6 +87,9 @@ class EngineLoop final : public Engine {
     [[nodiscard]] const EngineLimits& limits() const override { return limits_; }
 
   private:
+    /// Without a key for so long nobody is typing.
+    static constexpr Duration kTypingPause = std::chrono::seconds(1);
+
     /// One sequence's part of a step that is launched and not yet collected.
     struct Part {
         Sequence* sequence = nullptr;  ///< null once it ended: what comes of it is dropped
@@ -110,6 +113,7 @@ class EngineLoop final : public Engine {
     void launch(compute::StepQueue& queue, std::span<const Share> batch);
     void collect(compute::StepQueue& queue);
     [[nodiscard]] bool is_gated() const;
+    [[nodiscard]] Pace pace() const;
     void drop_ended();
     void note_admissions();
     void set_prompt(Sequence& sequence, std::vector<std::int32_t> prompt) const;
@@ -151,7 +155,8 @@ class EngineLoop final : public Engine {
     std::deque<Flight> flights_;  ///< launched and not yet collected, oldest first
     TimePoint collected_at_;      ///< the step before the oldest of them
     PrefillRate prefill_rate_;
-    Ticket warming_;  ///< the newest prompt that is computed for later
+    Ticket warming_;                   ///< the newest prompt that is computed for later
+    std::optional<TimePoint> key_at_;  ///< when the newest keystroke was submitted
 
     // Guarded by mutex_. Room for all arrivals is taken once.
     mutable Mutex mutex_;

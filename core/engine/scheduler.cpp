@@ -58,33 +58,44 @@ void Scheduler::admit() {
     }
 }
 
-std::span<const Share> Scheduler::next_batch() {
+std::span<const Share> Scheduler::next_batch(Pace pace) {
     batch_.clear();
-    std::int32_t draft_budget = limits_.draft_tokens_per_step;
+    const std::int32_t drafted = add_next_tokens();
+    add_prompts(limits_.prefill_tokens_per_step - drafted, pace);
+    return batch_;
+}
+
+/// Of every sequence that decodes. Returns how many tokens their drafts have together.
+std::int32_t Scheduler::add_next_tokens() {
+    std::int32_t drafted = 0;
     for (std::size_t i = 0; i < running_.size(); ++i) {
         Sequence& sequence = *running_[i];
         if (sequence.uncomputed_count() != 1 || !ensure_room(sequence)) continue;
-        cut_draft(sequence, draft_budget);
-        const auto drafted = static_cast<std::int32_t>(sequence.draft.size());
-        draft_budget -= drafted;
-        batch_.push_back({&sequence, 1 + drafted});
+        cut_draft(sequence, limits_.draft_tokens_per_step - drafted);
+        const auto size = static_cast<std::int32_t>(sequence.draft.size());
+        drafted += size;
+        batch_.push_back({&sequence, 1 + size});
     }
-    std::int32_t budget =
-        limits_.prefill_tokens_per_step - limits_.draft_tokens_per_step + draft_budget;
+    return drafted;
+}
+
+void Scheduler::add_prompts(std::int32_t budget, Pace pace) {
     bool is_held = false;
     for (const auto& sequence : running_) {
         if (sequence->uncomputed_count() <= 1 || budget == 0) continue;
-        if (sequence->request.priority != running_.front()->request.priority &&
-            steps_held_ + 1 < kPrefillTurn) {
+        const Priority best = running_.front()->request.priority;
+        const bool is_background = sequence->request.priority == Priority::background;
+        if (is_background && best == Priority::keystroke) break;
+        if (sequence->request.priority != best && steps_held_ + 1 < kPrefillTurn) {
             is_held = true;
             break;
         }
+        if (is_background && pace == Pace::typing) budget = std::min(budget, kTypingPiece);
         const std::int32_t count = std::min(budget, sequence->uncomputed_count());
         budget -= count;
         batch_.push_back({sequence.get(), count});
     }
     steps_held_ = is_held ? steps_held_ + 1 : 0;
-    return batch_;
 }
 
 std::unique_ptr<Sequence> Scheduler::retire(const Sequence& sequence, Rows rows) {

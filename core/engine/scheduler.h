@@ -20,6 +20,9 @@ struct SchedulerLimits {
     std::int32_t draft_tokens_per_step = 0;  ///< of all sequences; they count as prefill
 };
 
+/// Whether somebody is typing: the next key may come during the step.
+enum class Pace : std::uint8_t { idle, typing };
+
 /// A sequence's part of a step: its next `token_count` uncomputed tokens.
 struct Share {
     Sequence* sequence = nullptr;
@@ -47,11 +50,12 @@ class Scheduler {
     /// The next step: first one token of every sequence that decodes, with its draft as far as
     /// there is room for it, then the prompts, best first, at most prefill_tokens_per_step
     /// together. A prompt of lower priority than the best running sequence has to wait, but every
-    /// kPrefillTurn steps it has its turn. When a sequence finds no room for its next token, the
-    /// last of the running ones make way, itself at worst.
+    /// kPrefillTurn steps it has its turn; a background prompt has none beside a keystroke, and
+    /// while somebody is typing it comes in pieces of kTypingPiece. When a sequence finds no room
+    /// for its next token, the last of the running ones make way, itself at worst.
     ///
     /// Owner and life: valid until the next call of any verb.
-    std::span<const Share> next_batch();
+    std::span<const Share> next_batch(Pace pace = Pace::idle);
 
     /// Takes a sequence out, wherever it is, and gives its blocks back.
     std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
@@ -64,8 +68,12 @@ class Scheduler {
     /// experts reads most of its weights for a piece of any size, so rare large pieces delay the
     /// better sequence less than frequent small ones.
     static constexpr std::int32_t kPrefillTurn = 8;
+    /// A key that comes during a step waits for the rest of it.
+    static constexpr std::int32_t kTypingPiece = 64;
 
   private:
+    std::int32_t add_next_tokens();
+    void add_prompts(std::int32_t budget, Pace pace);
     [[nodiscard]] bool ensure_room(Sequence& sequence);
     void cut_draft(Sequence& sequence, std::int32_t tokens_max);
     void make_way();

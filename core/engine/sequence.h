@@ -26,7 +26,7 @@ struct Sequence {
     std::optional<TimePoint> admitted_at;
 
     std::vector<std::int32_t> tokens;
-    std::vector<std::int32_t> cold_prompt;  ///< the prompt that was too long to wait for, or empty
+    std::vector<std::int32_t> cold_head;  ///< of the prompt that was too long to wait for, or empty
     std::int32_t length_max = std::numeric_limits<std::int32_t>::max();  ///< prompt and answer
     BlockTable table;
     Usage usage;

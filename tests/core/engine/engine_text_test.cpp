@@ -1,9 +1,7 @@
 // What the engine writes: the same text in whatever company, and with as few steps as can be.
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <deque>
-#include <thread>
 
 #include <catch2/catch.hpp>
 
@@ -142,55 +140,6 @@ TEST_CASE("one more typed token reuses all but itself", "[engine]") {
         if (i > 0) CHECK(answer.usage().cached_tokens == static_cast<int>(prompt.size()) - 1);
         prompt.push_back(i % kToyVocab);
     }
-}
-
-TEST_CASE("a prompt that takes too long gives way to the short one and is computed behind it",
-          "[engine]") {
-    ToyEngine fixture({.prefill_tokens_per_step = 100});
-    Request request = request_of(prompt_of(150), 3, Priority::keystroke);
-    request.short_prompt = prompt_of(20, 5);
-    request.cold_budget = std::chrono::milliseconds(50);  // 75 tokens, as long as nothing is known
-    Answer first;
-    fixture.submit(request, first);
-    CHECK(first.wait().tokens() == expected_text(request_of(request.short_prompt, 3)));
-    CHECK(first.usage().is_short);
-    CHECK(first.usage().prompt_tokens == 20);
-    while (fixture.started().status().requests_finished < 2) {
-        std::this_thread::yield();
-    }
-    Answer second;
-    fixture.submit(request, second);
-    CHECK(second.wait().tokens() == expected_text(request_of(request.prompt, 3)));
-    CHECK_FALSE(second.usage().is_short);
-    CHECK(second.usage().cached_tokens == 149);
-    // The new end of a known prompt is short enough.
-    request.prompt = prompt_of(200);
-    Answer third;
-    fixture.submit(request, third);
-    CHECK(third.wait().tokens() == expected_text(request_of(request.prompt, 3)));
-    CHECK_FALSE(third.usage().is_short);
-}
-
-TEST_CASE("a prompt that is computed for later makes way for the next", "[engine]") {
-    ToyEngine fixture({.prefill_tokens_per_step = 100});
-    Request request = request_of(prompt_of(250), 1, Priority::keystroke);
-    request.short_prompt = prompt_of(20, 5);
-    request.cold_budget = std::chrono::milliseconds(50);
-    Answer first;
-    fixture.submit(request, first);
-    first.wait();
-    request.prompt = prompt_of(240, 9);
-    Answer second;
-    fixture.submit(request, second);
-    CHECK(second.wait().usage().is_short);
-    while (fixture.started().status().requests_finished < 4) {
-        std::this_thread::yield();
-    }
-    const engine::EngineStatus status = fixture.started().status();
-    CHECK(status.cache_blocks_free == status.cache_blocks);
-    Answer third;
-    fixture.submit(request, third);
-    CHECK(third.wait().usage().cached_tokens == 239);
 }
 
 TEST_CASE("a request that supersedes a half-read one goes on where that one was", "[engine]") {

@@ -37,11 +37,11 @@ class Fixture {
 
     /// One step of the engine. The answer lists who took part: "1:4 3:1" is four tokens of the
     /// first arrival and one of the third.
-    std::string step() {
+    std::string step(Pace pace = Pace::idle) {
         scheduler.admit();
         std::string text;
         std::int32_t prefill_tokens = 0;
-        for (const Share& share : scheduler.next_batch()) {
+        for (const Share& share : scheduler.next_batch(pace)) {
             Sequence& sequence = *share.sequence;
             if (sequence.uncomputed_count() > 1) prefill_tokens += share.token_count;
             text += (text.empty() ? "" : " ") + std::to_string(sequence.ticket.id) + ":" +
@@ -90,6 +90,7 @@ struct Case {
     SchedulerLimits limits;
     std::vector<Arrival> arrivals;
     std::vector<std::string> steps;
+    Pace pace = Pace::idle;
 };
 
 TEST_CASE("requests in, steps out", "[engine][scheduler]") {
@@ -114,6 +115,23 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
          usual,
          {{0, kKeystroke, 2}, {0, kChat, 20}},
          {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1 2:8", "1:1", "1:1"}},
+        {"a background prompt has none beside a keystroke",
+         usual,
+         {{0, kKeystroke, 2}, {0, kBackground, 20}},
+         {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1"}},
+        {"but beside a chat",
+         usual,
+         {{0, kChat, 2}, {0, kBackground, 20}},
+         {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1 2:8", "1:1"}},
+        {"a chat has its turn beside both",
+         usual,
+         {{0, kKeystroke, 2}, {0, kChat, 5}, {0, kBackground, 20}},
+         {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1 2:5", "1:1 2:1"}},
+        {"a background prompt comes in small pieces while somebody types",
+         {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
+         {{0, kBackground, 150}, {1, kChat, 50}, {2, kBackground, 150}},
+         {"1:64", "2:50", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1 1:64"},
+         Pace::typing},
         {"a worse one that decodes is not held back",
          usual,
          {{0, kChat, 2}, {1, kKeystroke, 9}},
@@ -141,7 +159,7 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
                 }
             }
             INFO("step " << step);
-            CHECK(fixture.step() == item.steps[step]);
+            CHECK(fixture.step(item.pace) == item.steps[step]);
         }
     }
 }
