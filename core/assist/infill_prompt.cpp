@@ -96,6 +96,8 @@ Result<InfillPrompt> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
     parts.suffix = suffix;
     parts.prefix = prefix;
     HEARTH_TRY(prompt.tokens, format.infill(parts));
+    prompt.stable_tokens =
+        static_cast<std::int32_t>(prompt.tokens.size() - format.shifted_tokens(parts));
     return prompt;
 }
 

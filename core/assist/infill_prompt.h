@@ -26,6 +26,7 @@ struct InfillSource {
 
 struct InfillPrompt {
     Tokens tokens;
+    std::int32_t stable_tokens = 0;  ///< of them, at the head: the next key leaves them as they are
     /// The end of the text before the cursor, where the model writes it anew: see TokenHealing.
     std::string healed = {};
 };

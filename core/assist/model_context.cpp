@@ -308,6 +308,7 @@ CallStatus ModelContext::infill(const DocumentView& document,
     for (std::uint32_t seed = 0; seed < count; ++seed) {
         engine::Request request;
         request.prompt = prompt->tokens;
+        request.stable_tokens = prompt->stable_tokens;
         request.short_prompt = short_prompt;
         request.cold_budget = limits.cold_prompt_budget;
         if (const TokenHealing* healing = access_->format.healing()) {

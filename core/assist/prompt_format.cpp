@@ -194,6 +194,11 @@ Result<Tokens> PromptFormat::infill(const InfillParts& parts) const {
     return out.tokens(parts.prefix.subspan(line)).finish();
 }
 
+std::size_t PromptFormat::shifted_tokens(const InfillParts& parts) const {
+    const std::size_t marks = 2;  // before the suffix and behind it
+    return chat_ == Chat::own ? 0 : parts.suffix.size() + marks;
+}
+
 void PromptFormat::open_turn(Writer& out) const {
     if (chat_ == Chat::chat_ml) out.special(turn_begin_).text("user\n");
     if (chat_ == Chat::deepseek_tokens) out.special(turn_begin_);

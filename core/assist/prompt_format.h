@@ -49,6 +49,8 @@ class PromptFormat {
     ///
     /// Errors: those of Tokenizer::encode. Calls where can_infill() is false are a mistake of ours.
     [[nodiscard]] Result<Tokens> infill(const InfillParts& parts) const;
+    /// How many tokens at the end of infill(parts) typing shifts: none where the prefix is last.
+    [[nodiscard]] std::size_t shifted_tokens(const InfillParts& parts) const;
 
     /// Renders `parts` in order; code that does not fit is left away, farthest from the marked line
     /// first (from the end of the code where no line is marked).

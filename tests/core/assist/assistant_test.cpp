@@ -130,6 +130,7 @@ TEST_CASE("a long prompt has a short one for a cold cache, with the same end",
     CHECK(room.complete(query_at("int a = f(^);\n")).has_value());
     const std::vector<engine::Request> requests = room.engine.requests();
     CHECK(std::ssize(requests[0].prompt) > 4 * AssistLimits().short_prompt_tokens_max);
+    CHECK(requests[0].stable_tokens == std::ssize(requests[0].prompt));
     CHECK(requests[0].cold_budget == AssistLimits().cold_prompt_budget);
     const std::vector<std::int32_t>& shorter = requests[0].short_prompt;
     CHECK(std::ssize(shorter) <= AssistLimits().short_prompt_tokens_max);

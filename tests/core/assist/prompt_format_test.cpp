@@ -51,6 +51,17 @@ std::string infill(const FakeTokenizer& tokenizer,
     return tokenizer.show(*tokens);
 }
 
+/// What of the prompt's end typing shifts.
+std::string shifted(const FakeTokenizer& tokenizer) {
+    const PromptFormat format(tokenizer);
+    const Tokens text = *tokenizer.encode("XYZ");
+    const InfillParts parts = {
+        .repository = "demo", .path = "a.c", .context = {}, .suffix = text, .prefix = text};
+    const Tokens tokens = *format.infill(parts);
+    const auto count = static_cast<std::ptrdiff_t>(format.shifted_tokens(parts));
+    return tokenizer.show(Tokens(tokens.end() - count, tokens.end()));
+}
+
 TEST_CASE("hearth's own model reads the suffix first", "[assist][prompt_format]") {
     const auto tokenizer = FakeTokenizer::own();
     CHECK(infill(*tokenizer, {}) ==
@@ -58,6 +69,12 @@ TEST_CASE("hearth's own model reads the suffix first", "[assist][prompt_format]"
     CHECK(infill(*tokenizer, {"b.c\nint b;\n", "c.c\nint c;\n"}) ==
           "[<|repo_name|>]demo[<|file_sep|>]b.c\nint b;\n[<|file_sep|>]c.c\nint c;\n"
           "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P[<|fim_middle|>]");
+}
+
+TEST_CASE("typing shifts what stands behind the prefix", "[assist][prompt_format]") {
+    CHECK(shifted(*FakeTokenizer::own()).empty());
+    CHECK(shifted(FakeTokenizer(kStarCoder)) == "[<fim_suffix>]XYZ[<fim_middle>]");
+    CHECK(shifted(FakeTokenizer(kDeepSeek)) == "[<｜fim▁hole｜>]XYZ[<｜fim▁end｜>]");
 }
 
 TEST_CASE("the mark of the middle stands where the model has learnt it",
