@@ -82,7 +82,7 @@ struct AssistLimits {
     std::int32_t prompt_tokens_max =
         2048;  ///< a completion's prompt; the model's context may lower it
     /// The prompt of the first completions in a file, where the longer one would take more than
-    /// `cold_prompt_budget` to compute.
+    /// `cold_prompt_budget` to compute. A budget of 0: there are no short prompts.
     std::int32_t short_prompt_tokens_max = 320;
     Duration cold_prompt_budget = std::chrono::milliseconds(200);
     std::int32_t completion_tokens_max = 64;

@@ -118,6 +118,7 @@ Result<InfillPrompt> ModelContext::make_prompt(const DocumentView& document,
 
 Tokens ModelContext::make_short_prompt(const DocumentView& document, const InfillPrompt& whole) {
     const std::int32_t tokens_max = access_->limits.short_prompt_tokens_max;
+    if (access_->limits.cold_prompt_budget == Duration::zero()) return {};
     if (std::ssize(whole.tokens) <= tokens_max) return {};
     auto prompt = make_prompt(document, tokens_max);
     // One guide serves both.

@@ -79,7 +79,8 @@ class ModelContext final : public QueryContext {
     void note_copy();
     Result<InfillPrompt> make_prompt(const plugin_host::DocumentView& document,
                                      std::int32_t tokens_max);
-    /// For a cold cache; empty where `whole` is no longer, or where there is no room for one.
+    /// For a cold cache; empty where there are to be none, where `whole` is no longer, or where
+    /// there is no room for one.
     Tokens make_short_prompt(const plugin_host::DocumentView& document, const InfillPrompt& whole);
     Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
     /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.

@@ -21,6 +21,7 @@ struct Settings {
     std::string kv_cache;             ///< "f16" or "q8_0"; empty: "f16"
     std::optional<double> completion_confidence;  ///< 0 to 1; empty: the product's own
     bool completion_copy = true;
+    std::optional<std::int32_t> cold_prompt_ms;  ///< 0: no short prompts; empty: the product's own
     std::optional<double> answer_confidence;
     std::vector<std::string> plugin_folders;  ///< beside the shipped one
     std::map<std::string, std::map<std::string, std::string>>

@@ -73,6 +73,9 @@ assist::AssistLimits to_assist_limits(const cli::Settings& settings) {
         limits.invoked_probability_min =
             std::min(limits.invoked_probability_min, *settings.completion_confidence);
     }
+    if (settings.cold_prompt_ms) {
+        limits.cold_prompt_budget = std::chrono::milliseconds(*settings.cold_prompt_ms);
+    }
     if (settings.answer_confidence) {
         limits.explain_confidence_min = *settings.answer_confidence;
         limits.fix_probability_min = *settings.answer_confidence;

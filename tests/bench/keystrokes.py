@@ -34,6 +34,14 @@ def in_turns(round_number, sides):
     return sides if round_number % 2 == 0 else sides[::-1]
 
 
+def check_whole(answers):
+    """hearth's own, since both sides are to read the same."""
+    short = [answer.prompt for answer in answers if 0 < answer.prompt < PREFIX]
+    if short:
+        raise RuntimeError(f"{len(short)} of {len(answers)} prompts of hearth were short, one of {short[0]} tokens with {PREFIX} "
+                           "and more before the cursor: nothing is reported")  # fmt: skip
+
+
 def short_text(answers):
     short = sum(answer.tokens != TOKENS for answer in answers)
     return f"; {short} of {len(answers)} answers without their {TOKENS} tokens" if short else ""
@@ -87,12 +95,14 @@ def suggestion_row(bench, what, documents, flags=()):
         for editor in in_turns(number, editors):
             time.sleep(bench.options.pause_s)  # threads of the other that still spin have gone to sleep
             answers[editor].append(editor.complete(document))
+    check_whole(answers[editors[0]])
     cells, medians = [], []
     for measured in answers.values():
         times = [answer.ms for answer in measured]
         computed = statistics.median(answer.computed for answer in measured)
+        prompt = statistics.median(answer.prompt for answer in measured)
         medians.append(statistics.median(times))
-        cells.append(f"{medians[-1]:.0f} ({min(times):.0f} to {max(times):.0f}); {computed:.0f}{short_text(measured)}")
+        cells.append(f"{medians[-1]:.0f} ({min(times):.0f} to {max(times):.0f}); {computed:.0f} of {prompt:.0f}{short_text(measured)}")
     print_row(f"{bench.order}, {what}", cells, medians[-1] / medians[0] if len(medians) == 2 else None)
     memory = [side.resident_mib() for side in sides]
     stop(sides)
@@ -100,7 +110,7 @@ def suggestion_row(bench, what, documents, flags=()):
 
 
 def suggestions(benches, options):
-    print(f"\nWhole suggestion of {TOKENS} tokens, ms: median (spread) of {options.keys}; tokens of the prompt that were computed\n")
+    print(f"\nWhole suggestion of {TOKENS} tokens, ms: median (spread) of {options.keys}; tokens of the prompt that were computed, of how many\n")
     print("| order, what | hearth | llama-server | ratio |\n| --- | --- | --- | --- |")
     memory = []
     for bench in benches:
@@ -144,6 +154,7 @@ def clients_row(bench, options):
             block_answers, rate = type_together(all_editors[index], typed)
             answers[index] += block_answers
             rates[index].append(rate)
+    check_whole(answers[0])
     cells = []
     for rate, answer in zip(rates, answers):
         times = [each.ms for each in answer]
@@ -231,6 +242,7 @@ def chat_rows(bench, options):
         begin = 1 + block * 2 * options.chat_keys
         for side in in_turns(block, sides):
             side.block(keys[begin : begin + 2 * options.chat_keys], options.pause_s)
+    check_whole(sides[0].alone + sides[0].beside)
     for side, name in zip(sides, ["hearth", "llama-server"]):
         side.print_row(f"{bench.order}, {name}")
     if len(sides) == 1:

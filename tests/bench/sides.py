@@ -33,7 +33,8 @@ class Document(NamedTuple):
 class Answer(NamedTuple):
     ms: float
     tokens: int = 0
-    computed: int = 0  # tokens of the prompt that were not found in the cache
+    prompt: int = 0  # its tokens ...
+    computed: int = 0  # ... and those of them that were not found in the cache
     first_token_ms: float = 0.0  # hearth alone
 
 
@@ -105,8 +106,9 @@ class Hearth:
         shutil.rmtree(self.folder)
 
 
-# Whatever the model says is an answer, and no more than was asked for.
+# Whatever the model says is an answer, and no more than was asked for, of the whole prompt.
 AS_ASKED = {
+    "cold_prompt_ms": 0,
     "completion_confidence": 0,
     "completion_copy": False,
     "answer_confidence": 0,
@@ -145,7 +147,7 @@ class HearthEditor:
         if result is None:  # no answer in hearth's own time
             return Answer(ms)
         computed = result["prompt_tokens"] - result["cached_tokens"]
-        return Answer(ms, result["tokens"], computed, result["first_token_ms"])
+        return Answer(ms, result["tokens"], result["prompt_tokens"], computed, result["first_token_ms"])
 
     def complete(self, document):
         return self.ask("hearth/complete", document, len(document.prefix))
@@ -213,7 +215,8 @@ class LlamaEditor:
         self.asked = time.monotonic()
         if "timings" not in answer:
             raise RuntimeError(f"llama-server: {answer}")
-        return Answer(ms, answer["timings"]["predicted_n"], answer["timings"]["prompt_n"])
+        timings = answer["timings"]
+        return Answer(ms, timings["predicted_n"], answer["tokens_evaluated"], timings["prompt_n"])
 
     def complete(self, document):
         return self.ask("/infill", TOKENS, {"input_prefix": document.prefix, "input_suffix": document.suffix})

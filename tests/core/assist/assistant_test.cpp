@@ -118,15 +118,20 @@ std::vector<std::string> texts(const Result<CompletionAnswer>& answer) {
     return out;
 }
 
+/// A cursor in the midst of a text that is longer than any prompt.
+CompletionQuery query_in_long_text(const std::string& line) {
+    std::string text;
+    while (text.size() < static_cast<std::size_t>(3 * AssistLimits().prompt_tokens_max)) {
+        text += line;
+    }
+    return query_at("void g() {\n" + text + "int a = f(^);\n" + text);
+}
+
 TEST_CASE("a long prompt has a short one for a cold cache, with the same end",
           "[assist][assistant]") {
     Room room(says("b"));
     const std::string line = "    call(with, some, arguments);\n";
-    std::string text;
-    while (text.size() < 3 * AssistLimits().prompt_tokens_max) {
-        text += line;
-    }
-    CHECK(room.complete(query_at("void g() {\n" + text + "int a = f(^);\n" + text)).has_value());
+    CHECK(room.complete(query_in_long_text(line)).has_value());
     CHECK(room.complete(query_at("int a = f(^);\n")).has_value());
     const std::vector<engine::Request> requests = room.engine.requests();
     CHECK(std::ssize(requests[0].prompt) > 4 * AssistLimits().short_prompt_tokens_max);
@@ -137,6 +142,14 @@ TEST_CASE("a long prompt has a short one for a cold cache, with the same end",
     CHECK(room.tokenizer->show(shorter).find(line + "int a = f([<|fim_middle|>]") !=
           std::string::npos);
     CHECK(requests[1].short_prompt.empty());
+}
+
+TEST_CASE("without a budget for a cold prompt there is no short one", "[assist][assistant]") {
+    AssistLimits limits = quick_limits();
+    limits.cold_prompt_budget = {};
+    Room room(says("b"), limits);
+    CHECK(room.complete(query_in_long_text("    call(with, some, arguments);\n")).has_value());
+    CHECK(room.engine.requests()[0].short_prompt.empty());
 }
 
 TEST_CASE("a completion goes through plugin, prompt, engine and gate", "[assist][assistant]") {
