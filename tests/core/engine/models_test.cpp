@@ -111,12 +111,12 @@ TEST_CASE(
         CHECK(pieces.tokens == fresh.tokens);
         CHECK(pieces.probabilities == fresh.probabilities);
     }
-    SECTION("in a batch in which all fight for room") {
+    SECTION("in a batch of eight in which all fight for room") {
         EngineLimits limits = roomy;
         limits.cache_tokens = 160;
         limits.context_tokens_max = 160;
         ModelEngine fixture(kind, limits);
-        std::deque<Answer> others(5);
+        std::deque<Answer> others(7);
         for (std::size_t i = 0; i < others.size(); ++i) {
             Request other = request_of(prompt_ending_with(static_cast<std::int32_t>(i)), 30);
             other.sink = others[i].sink();
@@ -128,6 +128,21 @@ TEST_CASE(
         for (Answer& other : others) {
             CHECK(other.wait().tokens().size() == 30);
         }
+    }
+    SECTION("with drafts and without") {
+        EngineLimits limits = roomy;
+        limits.draft_tokens_per_step = 0;
+        Request repeating = request_of(request.prompt, 60);
+        repeating.prompt.insert(
+            repeating.prompt.end(), request.prompt.begin(), request.prompt.end() - 3);
+        ModelEngine drafting(kind, roomy);
+        ModelEngine plain(kind, limits);
+        const Told drafted = drafting.ask(repeating);
+        const Told told = plain.ask(repeating);
+        CHECK(drafted.tokens == told.tokens);
+        CHECK(drafted.probabilities == told.probabilities);
+        CHECK(drafting.engine->status().tokens_drafted > 0);
+        CHECK(plain.engine->status().tokens_drafted == 0);
     }
 }
 

@@ -1,8 +1,5 @@
 #include "core/engine/scheduler.h"
 
-#include <map>
-#include <random>
-#include <set>
 #include <string>
 
 #include <catch2/catch.hpp>
@@ -225,54 +222,6 @@ TEST_CASE("the last one makes way for itself when nobody else is left to", "[eng
     }
     CHECK(fixture.scheduler.waiting().front()->ticket.id == 2);
     CHECK(fixture.step() == "1:1");
-}
-
-TEST_CASE("in ten thousand random steps everyone within the limits, nobody lost",
-          "[engine][scheduler]") {
-    const auto seed = static_cast<std::uint32_t>(GENERATE(1, 2, 3));
-    std::mt19937 random(seed);
-    const auto below = [&](std::uint32_t end) { return static_cast<std::int32_t>(random() % end); };
-    const SchedulerLimits limits{
-        .waiting_max = 10, .sequences_max = 5, .prefill_tokens_per_step = 24};
-    Fixture fixture(limits, 12);
-    std::set<const Sequence*> alive;
-    const auto retire = [&](const Sequence& sequence, Rows rows) {
-        alive.erase(&sequence);
-        REQUIRE(fixture.scheduler.retire(sequence, rows).get() == &sequence);
-    };
-    for (int step = 0; step < 10'000; ++step) {
-        if (alive.size() < 10 && below(3) == 0) {
-            Sequence& sequence =
-                fixture.add(static_cast<Priority>(below(4)), 1 + below(11 * compute::kBlockTokens));
-            for (std::int32_t& token : sequence.tokens) {
-                token = below(40) == 0 ? 1 : 0;
-            }
-            alive.insert(&sequence);
-        }
-        if (!alive.empty() && below(6) == 0) {
-            retire(**std::next(alive.begin(), below(static_cast<std::uint32_t>(alive.size()))),
-                   below(5) == 0 ? Rows::distrust : Rows::keep);
-        }
-        const bool is_idle = fixture.scheduler.is_empty();
-        CHECK(fixture.step().empty() == is_idle);
-        std::vector<const Sequence*> full;
-        for (const auto& sequence : fixture.scheduler.running()) {
-            if (sequence->token_count() > 12 * compute::kBlockTokens - 2) {
-                full.push_back(sequence.get());
-            }
-        }
-        for (const Sequence* sequence : full) {
-            retire(*sequence, Rows::keep);
-        }
-        const auto& running = fixture.scheduler.running();
-        REQUIRE(running.size() <= 5);
-        REQUIRE(running.size() + fixture.scheduler.waiting().size() == alive.size());
-    }
-    while (!alive.empty()) {
-        retire(**alive.begin(), Rows::keep);
-    }
-    fixture.check_rules();
-    CHECK(fixture.cache.idle_count() == 12);
 }
 
 }  // namespace
