@@ -7,7 +7,6 @@ namespace hearth::cli {
 namespace {
 
 // What is "the best present": accelerators carry higher scores.
-constexpr int kReferenceScore = 1;
 constexpr int kCpuScore = 10;
 
 }  // namespace
@@ -15,7 +14,9 @@ constexpr int kCpuScore = 10;
 Backends find_backends(const std::string& program_folder) {
     Backends backends;
     backends.registry.add(
-        "reference", kReferenceScore, [](const compute::BackendOptions& /*none*/) {
+        "reference",
+        compute::BackendRegistry::kNamedOnly,
+        [](const compute::BackendOptions& /*none*/) {
             return Result<std::unique_ptr<compute::Backend>>(reference::make_reference_backend());
         });
     backends.registry.add("cpu", kCpuScore, &cpu::make_cpu_backend);

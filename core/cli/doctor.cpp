@@ -1,5 +1,6 @@
 // hearth doctor: looks at everything that hearth needs on this machine, one line each, and says
 // what to do about what is wrong. Starts nothing.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <string>
@@ -72,6 +73,8 @@ void look_at_backends(const Settings& settings, Findings& findings) {
         findings.note("backend", left_out);
     }
     const compute::BackendOptions options{.thread_count = settings.threads};
+    const std::vector<std::string> candidates =
+        settings.backend.empty() ? backends.registry.candidates() : std::vector{settings.backend};
     std::string chosen;
     for (const std::string& name : backends.registry.names()) {
         std::string device = backends.registry.device_of(name);
@@ -84,7 +87,7 @@ void look_at_backends(const Settings& settings, Findings& findings) {
             device = (*backend)->description();
         }
         const bool is_chosen =
-            chosen.empty() && (settings.backend.empty() || settings.backend == name);
+            chosen.empty() && std::ranges::find(candidates, name) != candidates.end();
         if (is_chosen) chosen = name;
         findings.good("backend",
                       name + " (" + device + ")" + (is_chosen ? ", the one in use" : ""));

@@ -124,14 +124,14 @@ Result<LoadedEngine> load_engine(const std::shared_ptr<const model::Model>& mode
                                  const LoadSettings& settings,
                                  const Clock& clock) {
     std::vector<std::string> warnings;
-    std::vector<std::string> names = registry.names();
+    std::vector<std::string> names = registry.candidates();
     if (!settings.backend.empty()) names = {settings.backend};
     Error last{ErrorCode::unavailable, "there is no backend", "load"};
     for (const std::string& name : names) {
         auto backend = registry.make(name, {.thread_count = settings.threads});
         if (backend) {
-            auto loaded =
-                load_on(model, std::move(backend).value(), settings, warnings.empty(), clock);
+            const bool is_last = &name == &names.back();
+            auto loaded = load_on(model, std::move(backend).value(), settings, is_last, clock);
             if (loaded) {
                 loaded->warnings.insert(loaded->warnings.begin(), warnings.begin(), warnings.end());
                 return loaded;

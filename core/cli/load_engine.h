@@ -43,8 +43,8 @@ Result<model::Placement> fit(const model::Model& model,
                              const compute::Backend& backend,
                              model::PlacementRequest request);
 
-/// Loads on the backend that is named, else on the best one that has room. The host's memory may
-/// be too small where nothing else was there: files are mapped, so that is slow and said. A backend
+/// Loads on the backend that is named, else on the best candidate that has room. The last of them
+/// may be the host with too little memory: files are mapped, so that is slow and said. A backend
 /// that has no cache of the type that is asked for gets one in F16, which is said too.
 ///
 /// Errors: those of BackendRegistry::make, fit and Engine::make; of the last backend where several

@@ -97,7 +97,7 @@ Result<std::unique_ptr<Backend>> BackendRegistry::make(std::string_view name,
                                                        const BackendOptions& options) const {
     std::string failures;
     for (const Entry& entry : entries_) {
-        if (!name.empty() && entry.name != name) continue;
+        if (name.empty() ? entry.score == kNamedOnly : entry.name != name) continue;
         auto backend = entry.factory(options);
         if (backend || !name.empty()) return backend;
         failures += "; " + entry.name + ": " + backend.error().text;
@@ -119,6 +119,14 @@ std::vector<std::string> BackendRegistry::names() const {
     names.reserve(entries_.size());
     for (const Entry& entry : entries_) {
         names.push_back(entry.name);
+    }
+    return names;
+}
+
+std::vector<std::string> BackendRegistry::candidates() const {
+    std::vector<std::string> names;
+    for (const Entry& entry : entries_) {
+        if (entry.score != kNamedOnly) names.push_back(entry.name);
     }
     return names;
 }

@@ -22,6 +22,9 @@ class BackendRegistry {
   public:
     using Factory = std::function<Result<std::unique_ptr<Backend>>(const BackendOptions&)>;
 
+    /// The score of a backend that serves only where it is named.
+    static constexpr int kNamedOnly = 0;
+
     /// The highest `score` is "the best present".
     /// `device`: in words, of an accelerator.
     void add(std::string name, int score, Factory factory, std::string device = "");
@@ -31,12 +34,15 @@ class BackendRegistry {
     /// sentence in the result. A missing folder is no error.
     std::vector<std::string> load_accelerators(const std::string& folder);
 
-    /// `name` empty: the best present, the next best where a factory fails.
+    /// `name` empty: the best candidate, the next best where a factory fails.
     /// Errors: not_found for an unknown name, listing the known ones.
     Result<std::unique_ptr<Backend>> make(std::string_view name,
                                           const BackendOptions& options) const;
 
+    /// Best first.
     [[nodiscard]] std::vector<std::string> names() const;
+    /// Those that may serve where none is named, best first.
+    [[nodiscard]] std::vector<std::string> candidates() const;
     /// The device of an accelerator in words; empty for the other backends.
     [[nodiscard]] std::string device_of(std::string_view name) const;
 

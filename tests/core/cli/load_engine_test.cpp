@@ -25,6 +25,7 @@ struct FakeDevice {
     std::int64_t free_bytes = kGib;
     bool is_host = false;
     bool is_cache_refused = false;
+    bool is_named_only = false;
     std::shared_future<void> loads_after = {};  ///< valid: its upload waits for it
 };
 
@@ -67,7 +68,7 @@ struct Fixture {
         for (const FakeDevice& device : devices) {
             registry.add(
                 device.name,
-                score--,
+                device.is_named_only ? compute::BackendRegistry::kNamedOnly : score--,
                 [device](const compute::BackendOptions&) {
                     return Result<std::unique_ptr<compute::Backend>>(
                         std::make_unique<FakeBackend>(device));
@@ -121,6 +122,8 @@ std::int64_t least_bytes(const Fixture& fixture) {
 }
 
 const FakeDevice kHost{.name = "cpu", .is_host = true};
+const FakeDevice kLittleHost{.name = "cpu", .free_bytes = 1000, .is_host = true};
+const FakeDevice kReference{.name = "reference", .is_host = true, .is_named_only = true};
 
 TEST_CASE("a device gets as long a context as it has room for", "[cli][load]") {
     const auto loaded = Fixture({{}, kHost}).load();
@@ -202,18 +205,34 @@ TEST_CASE("memory that ends while loading does the same", "[cli][load]") {
     CHECK(loaded->warnings == std::vector<std::string>{"no room for a cache"});
 }
 
-TEST_CASE("a machine that is too small serves slowly where nothing else is there", "[cli][load]") {
-    const FakeDevice little{.name = "cpu", .free_bytes = 1000, .is_host = true};
-    const auto loaded = Fixture({little}).load();
+TEST_CASE("a machine that is too small serves slowly where nothing else is left", "[cli][load]") {
+    const auto loaded = Fixture({kLittleHost, kReference}).load();
     REQUIRE(loaded);
+    CHECK(loaded->backend->name() == "cpu");
     REQUIRE(loaded->warnings.size() == 1);
     CHECK_THAT(loaded->warnings[0], Catch::Contains("it will be slow"));
-    // But not in place of a device.
-    const auto none = Fixture({{.free_bytes = 1000}, little}).load();
+    // Behind a device that is too small as well.
+    const auto second = Fixture({{.free_bytes = 1000}, kLittleHost, kReference}).load();
+    REQUIRE(second);
+    CHECK(second->backend->name() == "cpu");
+    REQUIRE(second->warnings.size() == 2);
+    CHECK_THAT(second->warnings[0], Catch::Contains("does not fit cuda"));
+    CHECK_THAT(second->warnings[1],
+               Catch::Contains("does not fit cpu") && Catch::Contains("it will be slow"));
+}
+
+TEST_CASE("the reference backend serves only where it is named", "[cli][load]") {
+    FakeDevice broken = kHost;
+    broken.is_cache_refused = true;
+    const Fixture fixture({{.free_bytes = 1000}, broken, kReference});
+    const auto none = fixture.load();
     REQUIRE_FALSE(none);
     CHECK_THAT(none.error().text,
-               Catch::Contains("does not fit cpu") && Catch::Contains("before that:") &&
-                   Catch::Contains("does not fit cuda"));
+               Catch::Contains("no room for a cache") && Catch::Contains("before that:") &&
+                   Catch::Contains("does not fit cuda") && !Catch::Contains("reference"));
+    const auto named = fixture.load({.backend = "reference", .limits = {}});
+    REQUIRE(named);
+    CHECK(named->backend->name() == "reference");
 }
 
 TEST_CASE("the processor answers until the accelerator has loaded", "[cli][load][staged]") {
@@ -243,6 +262,16 @@ TEST_CASE("an accelerator that does not load leaves the processor in charge",
     CHECK(state.backend == "cpu (a fake)");
     CHECK_THAT(state.placement, Catch::EndsWith("in the machine's memory"));
     CHECK(state.warnings.size() == 1);
+    CHECK(staged.ask().wait().tokens().size() == 10);
+}
+
+TEST_CASE("where both memories are too small the processor serves and says so",
+          "[cli][load][staged]") {
+    const Fixture fixture({{.free_bytes = 1000}, kLittleHost, kReference});
+    const Staged staged(fixture);
+    const StagedEngine::State state = staged.engine->state();
+    CHECK(state.backend == "cpu (a fake)");
+    CHECK(state.warnings.size() == 2);
     CHECK(staged.ask().wait().tokens().size() == 10);
 }
 

@@ -24,6 +24,17 @@ TEST_CASE("the best backend comes first, whatever the order of adding", "[comput
     CHECK(registry.names() == std::vector<std::string>{"fast", "middling", "slow"});
 }
 
+TEST_CASE("a backend for those who name it is no candidate", "[compute][registry]") {
+    BackendRegistry registry;
+    registry.add("reference", BackendRegistry::kNamedOnly, fails("asked for"));
+    registry.add("cpu", 5, fails("broken"));
+    CHECK(registry.names() == std::vector<std::string>{"cpu", "reference"});
+    CHECK(registry.candidates() == std::vector<std::string>{"cpu"});
+    CHECK(registry.make("reference", {}).error().text == "asked for");
+    CHECK_THAT(registry.make("", {}).error().text,
+               Catch::Contains("broken") && !Catch::Contains("asked for"));
+}
+
 TEST_CASE("an unknown backend is refused with the known names", "[compute][registry]") {
     BackendRegistry registry;
     registry.add("cpu", 5, fails("unused"));
