@@ -14,7 +14,9 @@ constexpr std::int64_t kMib = 1 << 20;
 
 /// The files of a machine with 1000 MiB, of which 800 are free.
 struct Machine {
-    Machine() { write("proc/meminfo", "MemTotal: 1024000 kB\nMemAvailable: 819200 kB\nHugePages: 0\n"); }
+    Machine() {
+        write("proc/meminfo", "MemTotal: 1024000 kB\nMemAvailable: 819200 kB\nHugePages: 0\n");
+    }
 
     void write(const std::string& name, const std::string& text) const {
         const std::filesystem::path path = folder.path() / name;
@@ -46,7 +48,8 @@ TEST_CASE("the machine's memory is what the system says", "[compute][host_memory
     CHECK_FALSE(host_memory(nothing.path().string()));
 }
 
-TEST_CASE("a control group's limit counts, and its cached files are free", "[compute][host_memory]") {
+TEST_CASE("a control group's limit counts, and its cached files are free",
+          "[compute][host_memory]") {
     const Machine machine;
     machine.write("proc/self/cgroup", "0::/user/hearth\n");
     const std::string group = "sys/fs/cgroup/user/hearth/";

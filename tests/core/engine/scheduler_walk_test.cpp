@@ -1,13 +1,13 @@
 // The scheduler and the cache in thousands of short random walks, with drafts: nobody is lost, no
 // block has two writers, and nobody waits longer than for the work of those who are before it.
-#include "core/engine/scheduler.h"
-
 #include <algorithm>
 #include <map>
 #include <random>
 #include <utility>
 
 #include <catch2/catch.hpp>
+
+#include "core/engine/scheduler.h"
 
 namespace hearth::engine {
 namespace {
@@ -128,8 +128,7 @@ class Walk {
         const std::int32_t picks = sequence.picks_of(share.token_count);
         const std::size_t drafted = std::exchange(sequence.draft, {}).size();
         const auto commit = [&](std::int32_t count) {
-            cache_.commit(
-                sequence.tokens, sequence.table, sequence.table.computed_tokens + count);
+            cache_.commit(sequence.tokens, sequence.table, sequence.table.computed_tokens + count);
         };
         if (picks == 0) return commit(share.token_count);
         commit(share.token_count - picks + 1);
@@ -174,7 +173,8 @@ class Walk {
         }
         bool is_held = false;
         for (const auto& sequence : scheduler_.running()) {
-            const bool is_in = std::ranges::find(batch, sequence.get(), &Share::sequence) != batch.end();
+            const bool is_in =
+                std::ranges::find(batch, sequence.get(), &Share::sequence) != batch.end();
             const bool is_background = sequence->request.priority == Priority::background;
             const bool is_beside_key =
                 scheduler_.running().front()->request.priority == Priority::keystroke;
