@@ -257,7 +257,7 @@ void EngineLoop::shorten_if_cold(Sequence& sequence) {
                                          : std::int32_t{0};
     const std::int32_t cold = uncached(sequence.tokens) - behind_head;
     if (cold <= prefill_rate_.tokens_in(request.cold_budget)) return;
-    if (cold <= 2 * uncached(request.short_prompt)) return;
+    if (3 * cold <= 4 * uncached(request.short_prompt)) return;
     sequence.usage.is_short = true;
     sequence.tokens.resize(sequence.tokens.size() - static_cast<std::size_t>(behind_head));
     sequence.cold_head = std::move(sequence.tokens);

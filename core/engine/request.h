@@ -88,9 +88,9 @@ struct Request {
     /// behind them has to be computed for every key.
     std::int32_t stable_tokens = 0;
     /// Taken instead where `prompt` is cold: computing what is not cached of its stable head would
-    /// last longer than `cold_budget`, and twice as long as what is not cached of this one. Then
-    /// that head is computed behind the answer, with what nobody else needs, so that a later
-    /// request finds it. Empty: there is none.
+    /// last longer than `cold_budget`, and by more than a third longer than what is not cached of
+    /// this one. Then that head is computed behind the answer, with what nobody else needs, so
+    /// that a later request finds it. Empty: there is none.
     std::vector<std::int32_t> short_prompt = {};
     Duration cold_budget = {};
     SamplingSettings sampling;

@@ -153,15 +153,27 @@ TEST_CASE("after an edit above and a pause the key takes the long prompt", "[eng
     CHECK_FALSE(ask(fixture, file.key()).is_short);
 }
 
-TEST_CASE("a short prompt that would take more than half as long is not taken", "[engine]") {
+TEST_CASE("a short prompt that would save less than a quarter is not taken", "[engine]") {
     TypedFile file;
     ToyEngine fixture({.prefill_tokens_per_step = 200});
     ask(fixture, file.key());
     wait_for_ends(fixture, 2);
-    file.edit(38);
+    // Known are the first 4 tokens of the short prompt, and all of the long one but the last 36.
+    file.edit(36);
     Request request = file.key();
     request.cold_budget = {};
     CHECK_FALSE(ask(fixture, request).is_short);
+    // Of this one nothing is known, and 48 tokens of the long one are not.
+    file.edit(48);
+    request = file.key();
+    request.cold_budget = {};
+    request.short_prompt = prompt_of(36, 5);
+    CHECK_FALSE(ask(fixture, request).is_short);
+    file.edit(49);
+    request = file.key();
+    request.cold_budget = {};
+    request.short_prompt = prompt_of(36, 6);
+    CHECK(ask(fixture, request).is_short);
 }
 
 TEST_CASE("keys never wait behind a prompt that is computed for later", "[engine]") {
