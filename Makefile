@@ -30,7 +30,7 @@ help:
 	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
-	@echo "make train    train the default model further on this machine's processor (MINUTES=90 THREADS= CORPUS=build/corpus)"
+	@echo "make train    train the default model further on this machine's processor, into build/train (MINUTES=90 THREADS= CORPUS=)"
 	@echo "make gpu-bundle  build/gpu-bundle: what a machine with a GPU needs to test and measure the CUDA backend (run.sh)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
@@ -120,16 +120,21 @@ evaluate: test-packages
 	  --shards $(SHARDS) --pairs $(PAIRS) --corpus $(CORPUS)/corpus.pack --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS) \
 	  --kept $(KEPT) $(if $(FULL),--full $(FULL))
 
-# Goes on from where the last run's constant rate ended, else from the shipped file, and writes that file anew.
+# One link of a chain: an interrupted run goes on; else one begins where the last one's constant rate ended, else from MODEL,
+# which is only read: the result lies beside the checkpoints.
 TRAINED ?= build/train
 MINUTES ?= 90
 THREADS ?= $(JOBS)
 train: packages
 	@cmake --preset release -DHEARTH_TRAINING=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS) --target hearth-train
-	@$(BUILD)/bin/hearth-train run --data $(SHARDS) --out $(TRAINED) --minutes $(MINUTES) --threads $(THREADS) \
-	  --step-tokens 4096 $(if $(wildcard $(TRAINED)/stable.bin),--chain $(TRAINED),--from $(MODEL))
-	@$(BUILD)/bin/hearth-train export --checkpoint $(TRAINED) --tokenizer $(CORPUS)/tokenizer.txt --out $(MODEL)
+	@$(BUILD)/bin/hearth-train run --data $(SHARDS) --out $(TRAINED) --threads $(THREADS) --step-tokens 4096 \
+	  $(if $(wildcard $(TRAINED)/unfinished),--resume $(TRAINED),--minutes $(MINUTES) \
+	  $(if $(wildcard $(TRAINED)/stable.bin),--chain $(TRAINED),--from $(MODEL))) \
+	  || { code=$$?; [ $$code != 3 ] || echo "make train goes on from there" >&2; exit $$code; }
+	@$(BUILD)/bin/hearth-train export --checkpoint $(TRAINED) --like $(MODEL) --out $(TRAINED)/model.gguf
+	@echo "$(TRAINED)/model.gguf is the result. What it is worth: make evaluate MODEL=$(TRAINED)/model.gguf RESULTS=$(TRAINED)"
+	@echo "To ship it: cp $(TRAINED)/model.gguf $(MODEL), then make evaluate"
 
 format:
 	@clang-format -i $(SOURCES)

@@ -157,6 +157,31 @@ TEST_CASE("the file carries the tokenizer and its roles", "[trainer][model_file]
     }
 }
 
+TEST_CASE("a file made like another is read as that one", "[trainer][model_file]") {
+    const test::TemporaryFolder folder;
+    const ModelShape shape = file_shape();
+    ModelFileOptions options;
+    options.name = "a name";
+    options.description = "what it is";
+    options.context_length = 2048;
+    options.infill_mark = "none";
+    options.expert_dtype = compute::Dtype::f16;  // of the old file alone
+    const std::string path = folder.file("model.gguf");
+    REQUIRE(write_model(shape, random_weights(shape), byte_tokenizer(), options, path));
+    const auto like = load_options(path);
+    REQUIRE(like);
+    CHECK(like->name == "a name");
+    CHECK(like->description == "what it is");
+    CHECK(like->context_length == 2048);
+    CHECK(like->infill_mark == "none");
+    CHECK(like->expert_dtype == ModelFileOptions{}.expert_dtype);
+
+    formats::GgufWriter writer;
+    writer.add_string("general.architecture", "deepseek2");
+    REQUIRE(writer.write(path));
+    CHECK(load_options(path).error().code == ErrorCode::corrupt);
+}
+
 TEST_CASE("the file says where the mark of the middle stands", "[trainer][model_file]") {
     using tokenizer::InfillMark;
     const test::TemporaryFolder folder;

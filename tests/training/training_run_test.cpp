@@ -310,18 +310,27 @@ TEST_CASE("a run that is stopped and resumed takes the steps of one that was not
     options.limits.tokens_max = 128 * 6;
     Trainer whole(
         options, portable_math(), counting_data(), make_state(small_shape(), 1), log, clock);
-    REQUIRE(whole.run(kNeverStopped));
+    CHECK(*whole.run(kNeverStopped) == RunEnd::complete);
+    CHECK(load_unfinished(folder.path).error().code == ErrorCode::io);
 
     const std::atomic<bool> stopped{true};
     Trainer first(
         options, portable_math(), counting_data(), make_state(small_shape(), 1), log, clock);
-    REQUIRE(first.run(stopped));
+    CHECK(*first.run(stopped) == RunEnd::stopped);
     CHECK(first.state().steps == 0);
+    const auto limits = load_unfinished(folder.path);
+    REQUIRE(limits);
+    CHECK(limits->tokens_max == 128 * 6);
+    CHECK(limits->seconds_max == 0);
+    options.limits = *limits;
     auto state = load_checkpoint(folder.path + "/checkpoint.bin");
     REQUIRE(state);
     Trainer second(options, portable_math(), counting_data(), std::move(*state), log, clock);
-    REQUIRE(second.run(kNeverStopped));
+    CHECK(*second.run(kNeverStopped) == RunEnd::complete);
     CHECK(second.state().weights == whole.state().weights);
+    CHECK_FALSE(load_unfinished(folder.path));
+    std::ofstream(folder.path + "/unfinished") << "128";
+    CHECK(load_unfinished(folder.path).error().code == ErrorCode::corrupt);
 }
 
 TEST_CASE("two threads share the work of one", "[trainer][run]") {

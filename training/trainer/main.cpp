@@ -20,7 +20,8 @@ constexpr const char* kUsage =
   --tokens N            stop after N tokens, the decay included
   --minutes M           stop after M minutes, the decay included
   --threads T           data-parallel threads (1)
-  --resume DIR          go on from DIR/checkpoint.bin, with its counters and moments
+  --resume DIR          go on from DIR/checkpoint.bin, with its counters and moments; to where that
+                        run was going, where neither --tokens nor --minutes is given
   --chain DIR           go on from DIR/stable.bin, the state before the decay; limits are what is added
   --step-tokens N       tokens of one update (8192)
   --window N            tokens of one window (512)
@@ -32,8 +33,12 @@ constexpr const char* kUsage =
   --math NAME           instruction set: amx, avx512, avx2, portable (default: the best present)
   --seed S              of the first weights (1)
   --from FILE.gguf      start from the weights of a model file, with fresh moments
-hearth-train export --checkpoint DIR --tokenizer FILE --out FILE.gguf [options]
+  exit status: 3 where it was stopped (SIGTERM): then checkpoint.bin is not decayed, to be resumed
+hearth-train export --checkpoint DIR (--tokenizer FILE | --like FILE.gguf) --out FILE.gguf [options]
+  --like FILE.gguf              tokenizer, name, description, window and mark of that model, where
+                                they are not given
   --name, --description TEXT    for the file's metadata
+  --window N                    tokens that its readers may take at a time (512)
   --infill-mark line|none|cursor            where readers put <|fim_middle|> (line)
   --experts, --matrices, --embedding TYPE   Q4_0, Q6_K and Q6_K (defaults); F16 and F32 round nothing
 hearth-train import --model FILE.gguf --out DIR
@@ -125,13 +130,20 @@ RunOptions parse_run_options(Arguments& arguments) {
     return options;
 }
 
+/// Also completes `limits`, which belong to a run that goes on.
 Result<TrainState> start_state(Arguments& arguments, RunLimits& limits) {
     const std::string resume = arguments.text("resume");
     const std::string chain = arguments.text("chain");
     const std::string from = arguments.text("from");
     const std::string preset = arguments.text("shape", "tiny-cpu");
     const auto seed = static_cast<std::uint64_t>(arguments.whole("seed", 1));
-    if (!resume.empty()) return load_checkpoint(resume + "/checkpoint.bin");
+    if (!resume.empty()) {
+        const bool has_limits = limits.tokens_max > 0 || limits.seconds_max > 0;
+        if (!has_limits) {
+            HEARTH_TRY(limits, load_unfinished(resume));
+        }
+        return load_checkpoint(resume + "/checkpoint.bin");
+    }
     if (!chain.empty()) {
         HEARTH_TRY(TrainState state, load_checkpoint(chain + "/stable.bin"));
         limits.add(static_cast<double>(state.tokens), state.seconds);
@@ -166,7 +178,9 @@ Result<void> run(Arguments arguments, Log& log) {
     HEARTH_TRY(RunData data, load_data(folder, state.shape.vocab_size));
     if (data.train.window_count(options.window_tokens) == 0)
         return fail(
-            ErrorCode::not_found, "no train-*.bin with a window of tokens in " + folder, "trainer");
+            ErrorCode::not_found,
+            "no train-*.bin with a window of tokens in " + folder + "; `make shards` cuts them",
+            "trainer");
     log.info("trainer",
              std::string("products by ") + math->name + "; tokens: train " +
                  std::to_string(data.train.tokens().size()) + ", decay " +
@@ -174,8 +188,15 @@ Result<void> run(Arguments arguments, Log& log) {
                  std::to_string(data.heldout.tokens().size()) + "; weights " +
                  std::to_string(state.weights.size()));
     const SteadyClock clock;
+    const std::string out = options.out_folder;
     Trainer trainer(std::move(options), *math, std::move(data), std::move(state), log, clock);
-    return trainer.run(stop_requested);
+    HEARTH_TRY(const RunEnd end, trainer.run(stop_requested));
+    if (end == RunEnd::complete) return {};
+    return fail(ErrorCode::cancelled,
+                "stopped on request; " + out +
+                    "/checkpoint.bin is not decayed: go on with --resume " + out +
+                    " in place of --from or --chain, and without --tokens and --minutes",
+                "trainer");
 }
 
 Result<compute::Dtype> parse_type(const std::string& name) {
@@ -187,11 +208,19 @@ Result<compute::Dtype> parse_type(const std::string& name) {
 Result<void> export_model(Arguments arguments) {
     HEARTH_TRY(const TrainState state,
                load_checkpoint(arguments.text("checkpoint") + "/checkpoint.bin"));
-    HEARTH_TRY(const auto tokenizer, training::TokenizerFile::load(arguments.text("tokenizer")));
+    const std::string like = arguments.text("like");
+    const std::string path = arguments.text("tokenizer");
+    HEARTH_TRY(
+        const auto tokenizer,
+        path.empty() && !like.empty() ? load_tokenizer(like) : training::TokenizerFile::load(path));
     ModelFileOptions options;
+    if (!like.empty()) {
+        HEARTH_TRY(options, load_options(like));
+    }
     options.name = arguments.text("name", options.name);
-    options.description = arguments.text("description");
-    options.context_length = static_cast<std::uint32_t>(arguments.whole("window", 512));
+    options.description = arguments.text("description", options.description);
+    options.context_length =
+        static_cast<std::uint32_t>(arguments.whole("window", options.context_length));
     HEARTH_TRY(options.expert_dtype, parse_type(arguments.text("experts", "Q4_0")));
     HEARTH_TRY(options.matrix_dtype, parse_type(arguments.text("matrices", "Q6_K")));
     HEARTH_TRY(options.embedding_dtype, parse_type(arguments.text("embedding", "Q6_K")));
@@ -304,5 +333,12 @@ int main(int count, char** values) {
     const hearth::Result<void> done = trainer::run_command(count, values, log);
     if (done) return 0;
     std::fprintf(stderr, "hearth-train: %s\n", done.error().text.c_str());
-    return done.error().code == hearth::ErrorCode::invalid_argument ? 2 : 1;
+    switch (done.error().code) {
+        case hearth::ErrorCode::invalid_argument:
+            return 2;
+        case hearth::ErrorCode::cancelled:
+            return 3;
+        default:
+            return 1;
+    }
 }

@@ -224,6 +224,21 @@ Result<TrainState> load_model(const std::string& path) {
     return state;
 }
 
+Result<ModelFileOptions> load_options(const std::string& path) {
+    HEARTH_TRY(const auto file, formats::GgufFile::load(path));
+    HEARTH_TRY(const std::int64_t context, file->integer("deepseek2.context_length"));
+    ModelFileOptions options;
+    const auto text = [&](const char* key, const char* otherwise) {
+        const std::string* found = file->find_string(key);
+        return found ? *found : std::string(otherwise);
+    };
+    options.name = text("general.name", "");
+    options.description = text("general.description", "");
+    options.context_length = static_cast<std::uint32_t>(context);
+    options.infill_mark = text("hearth.infill_mark", "cursor");  // as readers take its absence
+    return options;
+}
+
 Result<training::TokenizerFile> load_tokenizer(const std::string& path) {
     HEARTH_TRY(const auto file, formats::GgufFile::load(path));
     const std::string* pre = file->find_string("tokenizer.ggml.pre");

@@ -40,6 +40,10 @@ Result<void> write_model(const ModelShape& shape,
 /// does not have); corrupt (a tensor is missing or of another shape).
 Result<TrainState> load_model(const std::string& path);
 
+/// What such a file says of itself (name, description, context, mark), with the types of a new one:
+/// a file made from it is read as it was.   Errors: those of GgufFile::load; missing keys.
+Result<ModelFileOptions> load_options(const std::string& path);
+
 /// The tokenizer of such a file: new shards for a model that is there have to be cut by it.
 /// Errors: those of GgufFile::load and TokenizerFile::parse; unsupported (no byte-level BPE, or
 /// ids in another order than ours).

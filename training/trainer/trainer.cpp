@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "core/compute/dequantize.h"
 #include "core/compute/dtype.h"
@@ -12,6 +14,8 @@
 
 namespace hearth::trainer {
 namespace {
+
+constexpr const char* kUnfinished = "/unfinished";
 
 double seconds_between(TimePoint from, TimePoint to) {
     return std::chrono::duration<double>(to - from).count();
@@ -73,6 +77,21 @@ std::vector<float> round_experts(const ParameterLayout& layout, std::span<const 
         compute::dequantize(compute::Dtype::q4_0, bytes, values);
     }
     return rounded;
+}
+
+Result<RunLimits> load_unfinished(const std::string& folder) {
+    const std::string path = folder + kUnfinished;
+    std::ifstream file(path);
+    if (!file)
+        return fail(ErrorCode::io,
+                    "cannot open " + path +
+                        ": the run there is complete; --tokens or --minutes say "
+                        "how far to go on",
+                    "trainer");
+    RunLimits limits;
+    if (!(file >> limits.tokens_max >> limits.seconds_max))
+        return fail(ErrorCode::corrupt, path + " wants two numbers, tokens and seconds", "trainer");
+    return limits;
 }
 
 Trainer::Trainer(RunOptions options,
@@ -232,7 +251,19 @@ Result<void> Trainer::save(const char* name) {
     return save_checkpoint(state_, options_.out_folder + "/" + name);
 }
 
-Result<void> Trainer::run(const std::atomic<bool>& is_stopped) {
+/// The note comes after its checkpoint: a run that breaks between the two begins anew, and never
+/// goes on from a checkpoint that an older run has decayed.
+Result<void> Trainer::save_unfinished() {
+    HEARTH_CHECK(save("checkpoint.bin"));
+    const std::string path = options_.out_folder + kUnfinished;
+    std::ofstream file(path);
+    file.precision(17);
+    file << options_.limits.tokens_max << ' ' << options_.limits.seconds_max << '\n';
+    if (!file.flush()) return fail(ErrorCode::io, "cannot write " + path, "trainer");
+    return {};
+}
+
+Result<RunEnd> Trainer::run(const std::atomic<bool>& is_stopped) {
     const TimePoint started = clock_.now();
     const double seconds_before = state_.seconds;
     double saved_seconds = state_.seconds;
@@ -258,12 +289,18 @@ Result<void> Trainer::run(const std::atomic<bool>& is_stopped) {
         }
         if (before < kDecayBegin && progress >= kDecayBegin) HEARTH_CHECK(save("stable.bin"));
         if (state_.seconds - saved_seconds > options_.checkpoint_seconds) {
-            HEARTH_CHECK(save("checkpoint.bin"));
+            HEARTH_CHECK(save_unfinished());
             saved_seconds = state_.seconds;
         }
     }
-    if (is_stopped) log_.info("trainer", "stopped on request; go on with --resume");
-    return save("checkpoint.bin");
+    if (progress < 1) {
+        HEARTH_CHECK(save_unfinished());
+        return RunEnd::stopped;
+    }
+    HEARTH_CHECK(save("checkpoint.bin"));
+    std::error_code error;
+    std::filesystem::remove(options_.out_folder + kUnfinished, error);
+    return RunEnd::complete;
 }
 
 }  // namespace hearth::trainer

@@ -69,6 +69,12 @@ Evaluation evaluate(const Math<float>& math,
 /// The weights as the file will hold them: routed experts rounded to Q4_0.
 std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights);
 
+enum class RunEnd { complete, stopped };
+
+/// What a stopped or broken run would have gone on to: OUT/unfinished, "tokens_max seconds_max".
+/// It lies beside a checkpoint.bin that is not decayed, and there only.   Errors: io, corrupt.
+Result<RunLimits> load_unfinished(const std::string& folder);
+
 class Trainer {
   public:
     Trainer(RunOptions options,
@@ -78,9 +84,9 @@ class Trainer {
             Log& log,
             const Clock& clock);
 
-    /// Steps until the limits or until `is_stopped`; writes checkpoint.bin at both ends of the
-    /// decay, now and then between, and when stopped.   Errors: io.
-    Result<void> run(const std::atomic<bool>& is_stopped);
+    /// Steps until the limits or until `is_stopped`; writes stable.bin before the decay, and
+    /// checkpoint.bin now and then, when stopped and at the end.   Errors: io.
+    Result<RunEnd> run(const std::atomic<bool>& is_stopped);
 
     [[nodiscard]] const TrainState& state() const { return state_; }
 
@@ -103,6 +109,7 @@ class Trainer {
     void report(const StepReport& step, double progress);
     [[nodiscard]] std::string load_spread() const;
     Result<void> save(const char* name);
+    Result<void> save_unfinished();
 
     const RunOptions options_;
     const Math<float>& math_;
