@@ -7,6 +7,7 @@ SUDO      := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT       := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=500
 BUILD_PACKAGES := g++ cmake ninja-build ccache git libboost1.81-dev nlohmann-json3-dev libcli11-dev
 TEST_PACKAGES  := catch2 libsimde-dev libpcre2-dev python3 binutils neovim
+CORPUS_PACKAGES := python3 dpkg-dev xz-utils bzip2
 CHECK_PACKAGES := clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
 SOURCES   = $(shell git ls-files '*.h' '*.cpp' '*.c' '*.cu' '*.cuh')
 
@@ -20,7 +21,7 @@ define install
 endef
 
 .PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate train format clean \
-        check-gpu-training gpu-bundle packages test-packages check-packages
+        training-programs corpus shards cases calibrate check-gpu-training gpu-bundle packages test-packages check-packages
 
 help:
 	@echo "make demo     build, start the daemon on the default model, ask for a completion, an explanation, a fix"
@@ -30,6 +31,7 @@ help:
 	@echo "make check-fuzz  only that: each target of tests/fuzz for FUZZ_SECONDS=60"
 	@echo "make bench    speed and memory, printed as tables"
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
+	@echo "make shards   what evaluation and training read: the corpus (2 GB of downloads), cut by the model's tokenizer (MODEL= CORPUS= SHARDS=)"
 	@echo "make train    train the default model further on this machine's processor, into build/train (MINUTES=90 THREADS= CORPUS=)"
 	@echo "make gpu-bundle  build/gpu-bundle: what a machine with a GPU needs to test and measure the CUDA backend (run.sh)"
 	@echo "make format   clang-format over every source"
@@ -103,7 +105,7 @@ bench: test-packages
 	@cmake --build $(BUILD) -j $(JOBS)
 	@tests/bench/run.sh $(BUILD)
 
-# Needs the shards that the model was made from (training/README.md). A quick look: CASES=30 WINDOWS=10; all: CASES=300.
+# Needs `make shards`. A quick look: CASES=30 WINDOWS=10; all: CASES=300.
 # FULL=FILE.gguf is the same model in full precision. Interrupted, it goes on where it was.
 MODEL   ?= models/default.gguf
 CORPUS  ?= build/corpus
@@ -120,14 +122,39 @@ evaluate: test-packages
 	  --shards $(SHARDS) --pairs $(PAIRS) --corpus $(CORPUS)/corpus.pack --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS) \
 	  --kept $(KEPT) $(if $(FULL),--full $(FULL))
 
+# The constants of the product, chosen on the cases that `make evaluate` leaves alone; printed, to be written by hand. An hour or two.
+calibrate: test-packages
+	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
+	@python3 -B training/evaluation/calibrate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
+	  --lines $(SHARDS)/eval-line.jsonl --kept $(KEPT)
+
+training-programs: packages
+	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-train hearth-make-samples
+
+# What was fetched is kept: interrupted, it goes on. Packages of npm need npm, which is not installed for them.
+corpus:
+	$(call install,$(CORPUS_PACKAGES))
+	@python3 -B training/corpus/build_corpus.py $(CORPUS)
+
+# A tokenizer that is not the model's would make noise of every shard.
+shards: training-programs
+	@[ -f $(CORPUS)/corpus.pack ] || $(MAKE) --no-print-directory corpus
+	@mkdir -p $(SHARDS)
+	@$(BUILD)/bin/hearth-train tokenizer --model $(MODEL) --out $(SHARDS)/tokenizer.txt
+	@$(BUILD)/bin/hearth-make-samples $(CORPUS)/corpus.pack $(SHARDS)/tokenizer.txt $(SHARDS) $(SAMPLES)
+
+# The evaluation cases alone, beside shards that are there.
+cases: SAMPLES := --only cases
+cases: shards
+
 # One link of a chain: an interrupted run goes on; else one begins where the last one's constant rate ended, else from MODEL,
 # which is only read: the result lies beside the checkpoints.
 TRAINED ?= build/train
 MINUTES ?= 90
 THREADS ?= $(JOBS)
-train: packages
-	@cmake --preset release -DHEARTH_TRAINING=ON >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target hearth-train
+train: training-programs
 	@$(BUILD)/bin/hearth-train run --data $(SHARDS) --out $(TRAINED) --threads $(THREADS) --step-tokens 4096 \
 	  $(if $(wildcard $(TRAINED)/unfinished),--resume $(TRAINED),--minutes $(MINUTES) \
 	  $(if $(wildcard $(TRAINED)/stable.bin),--chain $(TRAINED),--from $(MODEL))) \

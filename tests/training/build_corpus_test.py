@@ -199,6 +199,46 @@ class RegistryTest(unittest.TestCase):
             self.assertIsNone(package.copyright().usable_stanza_of("src/a.ts"), licence)
 
 
+class ToolsTest(unittest.TestCase):
+    """On a machine that lacks what unpacks: a folder of programs is all of PATH."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.programs = self.root / "programs"
+        self.programs.mkdir()
+        (self.root / "scanned").mkdir()
+        path = mock.patch.dict("os.environ", {"PATH": str(self.programs)})
+        path.start()
+        self.addCleanup(path.stop)
+
+    def skipped(self, *names):
+        entries = [sources.Entry(name, "train") for name in names]
+        with redirect_stderr(io.StringIO()) as said:
+            packages, missing = build_corpus.scan_all(entries, self.root, 1)
+        self.assertEqual(missing, list(names))
+        self.assertEqual(packages, {"train": [], "heldout": []})
+        return said.getvalue()
+
+    def test_packages_whose_tool_is_missing_are_skipped_by_name(self):
+        (self.programs / "apt-get").write_text("#!/bin/sh\n")
+        (self.programs / "apt-get").chmod(0o755)
+        said = self.skipped("zlib", "npm:rxjs@7.8.2")
+        self.assertIn("skipped: cannot fetch zlib: dpkg-source is not installed; apt-get install dpkg-dev\n", said)
+        self.assertIn("skipped: cannot fetch npm:rxjs@7.8.2: npm is not installed; apt-get install npm\n", said)
+
+    def test_so_are_all_of_debian_where_apt_is_missing(self):
+        (self.programs / "dpkg-source").write_text("#!/bin/sh\n")
+        (self.programs / "dpkg-source").chmod(0o755)
+        self.assertIn("skipped: cannot fetch Debian's packages: apt-get is not installed", self.skipped("zlib"))
+
+    def test_a_corpus_of_nothing_is_no_corpus(self):
+        with redirect_stderr(io.StringIO()), self.assertRaisesRegex(SystemExit, "no package could be had"):
+            build_corpus.build(self.root, [sources.Entry("npm:rxjs@7.8.2", "train")], 1.0, 1)
+        self.assertFalse((self.root / "corpus.pack").exists())
+
+
 class SourcesTest(unittest.TestCase):
     def test_deb_src_lines_come_from_the_configured_debian_repositories(self):
         targets = [

@@ -100,8 +100,11 @@ def scan_all(entries, folder, jobs):
     packages = {"train": [], "heldout": []}
     missing = []
     fetcher = sources.SourceFetcher(folder)
-    if not all(scan.is_scanned(scanned, entry.name) for entry in entries):
-        fetcher.ensure_lists()  # once, before the workers part
+    if not all(scan.is_scanned(scanned, entry.name) for entry in entries if not entry.name.startswith("npm:")):
+        try:
+            fetcher.ensure_lists()  # once, before the workers part
+        except LookupError as error:
+            print(error, file=sys.stderr)  # and each package will be skipped for it
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         in_order = pool.map if jobs > 1 else map
         reasons = in_order(functools.partial(_ensure_scanned, fetcher, scanned), entries)
@@ -162,12 +165,14 @@ def _pack_order(file):
 
 def write_pack(path, chosen, scanned_of):
     """One record per file: a line `split language package path bytes` (tabs between), the bytes, a line end."""
-    with open(path, "wb") as pack:
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as pack:
         for split, files in chosen.items():
             for file in files:
                 head = (split, file.language, file.package, file.path, str(file.bytes))
                 data = scanned_of[file.package].text_of(file).encode("utf-8")
                 pack.write("\t".join(head).encode("utf-8") + b"\n" + data + b"\n")
+    os.replace(part, path)
 
 
 def write_manifest(path, chosen, scanned_of):
@@ -212,10 +217,12 @@ def build(folder, entries, factor, jobs):
     for package in scanned_of.values():
         drops.update(package.about["dropped"])
     chosen = select_all(packages, drops, factor)
-    write_pack(folder / "corpus.pack", chosen, scanned_of)
+    if not any(chosen.values()):
+        sys.exit("build_corpus: no package could be had, or nothing of them may be used; the lines above say why")
     write_manifest(folder / "manifest.jsonl", chosen, scanned_of)
     notice.write_notice(folder / "NOTICE", chosen["train"], scanned_of)
     write_report(folder / "report.json", chosen, missing, drops)
+    write_pack(folder / "corpus.pack", chosen, scanned_of)  # last: it says that all is there
 
 
 def main():
@@ -227,7 +234,10 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="packages read at a time")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    build(arguments.folder, sources.read_package_list(arguments.packages), arguments.size, arguments.jobs)
+    try:
+        build(arguments.folder, sources.read_package_list(arguments.packages), arguments.size, arguments.jobs)
+    except (RuntimeError, ValueError) as error:  # no archive answers; a line of packages.txt is broken
+        sys.exit(f"build_corpus: {error}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ _SPELLINGS = {
 }  # fmt: skip
 
 
+# Which Debian package brings a tool that is run here.
+_PACKAGE_OF = {"npm": "npm", "dpkg-source": "dpkg-dev", "apt-get": "apt"}
+
+
 @dataclass(frozen=True)
 class SourcePackage:
     """An unpacked Debian source package."""
@@ -105,7 +109,7 @@ class SourceFetcher:
         self.suites = []
 
     def fetch(self, entry):
-        """The unpacked package. Raises LookupError when the archive cannot give it."""
+        """The unpacked package. Raises LookupError when the archive cannot give it, or a tool is not installed."""
         name = entry.name.replace("/", "_")
         unpacked = self.root / "unpacked" / name
         downloads = self.root / "sources" / name
@@ -114,6 +118,7 @@ class SourceFetcher:
         if entry.name.startswith("npm:"):
             return self._fetch_npm(entry, downloads, unpacked)
         if not unpacked.is_dir():
+            ensure_tool("dpkg-source", entry.name)  # before anything is downloaded for it
             if not any(downloads.glob("*.dsc")):
                 self._download(entry.name, downloads)
             self._unpack(entry.name, downloads, unpacked)
@@ -133,6 +138,7 @@ class SourceFetcher:
     def _fetch_npm(self, entry, downloads, unpacked):
         wanted = entry.name.partition(":")[2]
         if not any(downloads.glob("*.tgz")):
+            ensure_tool("npm", entry.name)
             pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(downloads), wanted]
             done = _run(pack, downloads)
             if done.returncode != 0 or not any(downloads.glob("*.tgz")):
@@ -176,9 +182,10 @@ class SourceFetcher:
         partial.rename(unpacked)
 
     def ensure_lists(self):
-        """Reads the package lists, once. Raises RuntimeError where no archive answers."""
+        """Reads the package lists, once. Raises RuntimeError where no archive answers, LookupError without apt."""
         if self.options:
             return
+        ensure_tool("apt-get", "Debian's packages")
         state = self.root / "apt"
         for folder in ("parts", "lists/partial", "cache/archives/partial"):
             (state / folder).mkdir(parents=True, exist_ok=True)
@@ -198,6 +205,12 @@ class SourceFetcher:
         done = _run(["apt-get", *self.options, "-qq", "update"], self.root)
         if done.returncode != 0:
             raise RuntimeError(f"cannot read the package lists: {_last_line(done.stdout)}")
+
+
+def ensure_tool(tool, wanted):
+    """Raises LookupError where `tool`, which fetches `wanted`, is not installed."""
+    if shutil.which(tool) is None:
+        raise LookupError(f"cannot fetch {wanted}: {tool} is not installed; apt-get install {_PACKAGE_OF[tool]}")
 
 
 def deb_src_lines(targets):
