@@ -1,8 +1,11 @@
 """How the constants of the choice are fitted; the answers are made up."""
 
+import argparse
+import json
 import math
 import random
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -46,6 +49,31 @@ class SampleTest(unittest.TestCase):
         for log_probability in (0.0, -1e6):
             features = calibrate.model_features({"log_probability": log_probability})
             self.assertTrue(0 <= calibrate.probability([0.0, 1.0], features) <= 1)
+
+
+class ThresholdTest(unittest.TestCase):
+    def test_explanations_are_shown_from_their_confidence_on(self):
+        cases = [{"sentence": "counts files"}, {"sentence": "opens doors"}]
+        answers = [{"confidence": 0.7, "answer": "counts files"}, {"confidence": 0.3, "answer": "xyz"}]
+        rows = {least: rest for least, *rest in calibrate.explain_rows(cases, answers)}
+        self.assertEqual((rows["0.3"], rows["0.4"], rows["0.8"]), ([1, 0.5], [0.5, 1], [0, None]))
+
+    def test_fixes_mend_broken_lines_and_change_sound_ones(self):
+        cases = [{"kind": kind, "target": "a"} for kind in ("typo", "typo", "number", "none", "none", "none")]
+        said = [("a", 0.9, "none"), ("a", 0.5, "none"), ("a", 0.9, "unbalanced"), ("b", 0.7, "none"), ("", 0.9, "none"),
+                ("b", 0.9, "unbalanced")]  # fmt: skip
+        answers = [{"answer": text, "log_probability": math.log(p) + 1e-9, "fault": fault} for text, p, fault in said]
+        rows = {least: rest for least, *rest in calibrate.fix_rows(cases, answers)}
+        self.assertEqual((rows["0.5"], rows["0.6"], rows["0.8"]), ([0.6667, 0.3333], [0.3333, 0.3333], [0.3333, 0]))
+
+    def test_cases_are_of_the_tuning_half(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "eval-line.jsonl"
+            entries = [{"language": "c", "kind": "whole_line", "path": str(i), "split": split}
+                       for i, split in enumerate(("report", "tuning", "report", "tuning", "tuning"))]  # fmt: skip
+            path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+            options = argparse.Namespace(lines=path, cases=2)
+            self.assertEqual([case["path"] for case in calibrate.tuning_lines(options)], ["1", "3"])
 
 
 if __name__ == "__main__":

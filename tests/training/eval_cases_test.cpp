@@ -99,21 +99,50 @@ TEST_CASE("explain cases are functions and their sentences, up to a count", "[tr
     }
 }
 
-TEST_CASE("fix cases hold every mutation alike and a tenth without a bug", "[training][cases]") {
+TEST_CASE("fix cases hold every mutation alike and a sound line for each", "[training][cases]") {
     const CorpusFile file{.language = "cpp", .package = "p", .path = "a.cpp", .text = code_text()};
     Random random(1);
     std::ostringstream stream;
     write_fix_cases({&file}, 130, random, stream);
     auto kinds = by_kind(stream.str());
     CHECK(kinds.size() == 14);
-    CHECK(kinds["none"].size() == 13);
+    CHECK(kinds["none"].size() == 130);
     for (const auto& [kind, lines] : kinds) {
         INFO(kind);
-        if (kind != "none") CHECK(lines.size() == 9);
+        if (kind != "none") CHECK(lines.size() == 10);
         for (const std::string& line : lines) {
             CHECK((field(line, "bad_line") == field(line, "target")) == (kind == "none"));
         }
     }
+}
+
+TEST_CASE("held-out files are of two halves by their paths, and their cases say which",
+          "[training][cases]") {
+    std::map<std::string_view, std::size_t> count;
+    for (int i = 0; i < 200; ++i) {
+        CorpusFile file{.language = "cpp",
+                        .package = "p",
+                        .path = "src/a" + std::to_string(i),
+                        .text = code_text(),
+                        .is_heldout = true};
+        ++count[split_of(file)];
+        if (i > 5) continue;
+        Random random(1);
+        std::ostringstream stream;
+        write_line_cases({&file}, 2, random, stream);
+        write_fix_cases({&file}, 2, random, stream);
+        std::istringstream lines(stream.str());
+        for (std::string line; std::getline(lines, line);) {
+            CHECK(field(line, "split") == split_of(file));
+        }
+        file.is_heldout = false;
+        std::ostringstream of_training;
+        write_line_cases({&file}, 2, random, of_training);
+        CHECK(of_training.str().find("split") == std::string::npos);
+    }
+    CHECK(count.size() == 2);
+    CHECK(count["tuning"] > 70);
+    CHECK(count["report"] > 70);
 }
 
 }  // namespace

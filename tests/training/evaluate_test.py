@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import stat
 import sys
@@ -71,16 +72,18 @@ class EvaluateTest(unittest.TestCase):
         lines, explains, fixes, pairs = [], [], [], []
         for language in ("c", "go"):
             for number in (1, 2, 3):
-                for kind in evaluate.KINDS:
+                for kind, split in itertools.product(evaluate.KINDS, ("tuning", "report")):
                     target = "é1.x\nb" if kind == "block" else "é1.x"
-                    lines.append({"language": language, "kind": kind, "path": f"é{number}.x",
-                                  "prefix": "naïve(é1.x\nb\nnaïve(", "suffix": "\n", "target": target})  # fmt: skip
+                    # The program fails over a case of the other half.
+                    lines.append({"language": language, "kind": kind, "path": f"é{number}.x", "split": split,
+                                  "prefix": "naïve(é1.x\nb\nnaïve(" if split == "report" else "", "suffix": "\n",
+                                  "target": target})  # fmt: skip
                 explains.append({"language": language, "path": f"read {number}", "code": "def read_it(file):",
-                                 "sentence": f"read {number}"})  # fmt: skip
+                                 "split": "report", "sentence": f"read {number}"})  # fmt: skip
                 for kind in ("typo", "none"):
                     bad = " a bug;" if kind == "typo" else " a bug; x"
                     fixes.append({"language": language, "kind": kind, "path": f"{number}", "before": "", "bad_line": bad,
-                                  "after": "", "target": " a good;" if kind == "typo" else bad})  # fmt: skip
+                                  "split": "report", "after": "", "target": " a good;" if kind == "typo" else bad})  # fmt: skip
             pairs.append({"language": language, "path": "x", "code": "def read_that():", "sentence": "read 1"})
         for name, entries in {"eval-line": lines, "eval-explain": explains, "eval-fix": fixes, "train-explain": pairs}.items():
             write_lines(self.folder / f"{name}.jsonl", entries)
@@ -109,7 +112,9 @@ class EvaluateTest(unittest.TestCase):
         self.assertEqual((block["model"]["exact"], block["copy"]["exact"]), (0.5, 1))
         self.assertEqual(block["seen"]["invoked"], {"shown": 2, "right": 1, "wrong": 1, "silent": 0})
         self.assertEqual(block["seen"]["automatic"]["silent"], 2)
-        self.assertEqual(results["gates"]["copy: unbalanced"], {"fired": 16, "right": 0})
+        held = {"shown": 0, "right": 0, "wrong": 0, "silent": 4, "silent_right": 0}
+        self.assertEqual(results["gates"]["copy: unbalanced"], {kind: held for kind in evaluate.KINDS})
+        self.assertIn("| copy: unbalanced | line tail | 0 | 0 | 0 | 4 | 0 |", page)
 
     def test_bits_are_summed_and_training_is_held_beside(self):
         results, page = self.run_main("--windows", "3")
@@ -138,7 +143,7 @@ class EvaluateTest(unittest.TestCase):
         self.assertLess(entry["shown_chrf"]["nearest"], 1)
         self.assertEqual(entry["thresholds"]["0.6"], {"shown": 0, "worth": None})
         self.assertEqual(results["explain"]["known"], 2)
-        self.assertRegex(page, r"explanations, chrF \| above both baselines \| 100.0 beside [0-9.]+: reached \|")
+        self.assertRegex(page, r"explanations, chrF \| above both baselines \| 100.0 ± 0.0 beside [0-9.]+: reached \|")
 
     def test_without_sentences_to_look_up_explanations_reach_no_bar(self):
         results, page = self.run_main("--cases", "2", "--pairs", str(self.folder / "nothing.jsonl"))
@@ -146,7 +151,7 @@ class EvaluateTest(unittest.TestCase):
         self.assertIn("| explanations, chrF | above both baselines | not measured | not measured |", page)
 
     def test_fixes_are_counted_by_kind_and_changes_of_sound_lines_against_them(self):
-        results, page = self.run_main("--cases", "10")
+        results, tens = self.run_main("--cases", "10")
         entry = results["fix"]["entries"]["go"]
         self.assertEqual((entry["broken"], entry["clean"]), (3, 3))  # all that there are
         self.assertEqual((entry["exact"]["model"], entry["exact"]["product"]), (0.6667, 0.3333))
@@ -156,12 +161,17 @@ class EvaluateTest(unittest.TestCase):
         results, _ = self.run_main("--cases", "1")
         entry = results["fix"]["entries"]["go"]
         self.assertEqual((entry["clean"], entry["false_changes"]["model"]), (1, 0))  # of path 1
-        self.assertIn("| fixes exact | at least 40 % | 66.7 %: reached | 33.3 %: not reached |", page)
+        # Beside a share its standard error, of 6 cases.
+        self.assertIn("| fixes exact | at least 40 % | 66.7 ± 21.1 %: reached | 33.3 ± 21.1 %: not reached |", tens)
         results, page = self.run_main("--cases", "30")
         self.assertEqual(results["fix"]["entries"]["go"]["false_changes"]["product"], 0.3333)
         self.assertEqual(results["fix"]["entries"]["all"]["thresholds"]["0.9"], {"shown": 1, "worth": 0.5})
         self.assertEqual(results["fix"]["kinds"]["typo"]["broken"], 6)
-        self.assertIn("| false changes | at most 5 % | 33.3 %: not reached |", page)
+        self.assertIn("| false changes | at most 5 % | 33.3 ± 21.1 %: not reached |", page)
+        self.assertIn("| fix: unbalanced | broken line | 2 | 2 | 0 | 2 | 2 |", page)
+        self.assertIn("| typo | 6 | 66.7 | 33.3 | 0.0 | 0.0 | 2 | 2 | 0 | 4 |", page)
+        self.assertIn("Fewer than the 30 cases of a language that were asked for were to be had of whole lines: c 3, go 3;",
+                      " ".join(page.split()))  # fmt: skip
 
     def test_what_was_answered_is_not_asked_again(self):
         first, page = self.run_main("--cases", "2")
@@ -193,9 +203,15 @@ class EvaluateTest(unittest.TestCase):
         with self.assertRaisesRegex(SystemExit, "gave up with status 3"):
             self.run_main()
         (self.folder / "shards.json").unlink()
-        with self.assertRaisesRegex(SystemExit, "shards.json is missing"):
+        with self.assertRaisesRegex(SystemExit, "shards.json is missing; `make shards"):
             self.run_main()
         self.assertEqual((self.folder / "README.md").read_text(), "# Card\n")
+
+
+    def test_cases_without_a_half_are_refused(self):
+        write_lines(self.folder / "eval-explain.jsonl", [{"language": "c", "path": "a", "code": "f()", "sentence": "F."}])
+        with self.assertRaisesRegex(SystemExit, "eval-explain.jsonl: its cases are of no split; `make cases`"):
+            self.run_main()
 
 
 class CorpusTest(unittest.TestCase):
@@ -216,6 +232,7 @@ class CorpusTest(unittest.TestCase):
             found = windows.check_pack(pack, Path(folder) / "kept")
             self.assertEqual(found["alike"], [["q/same.c", "p/a.c", 0.5]])
             self.assertEqual((found["training_files"], found["evaluation_files"]), (3, 2))
+            self.assertEqual(found["projects"], {"c": ["p"]})
             self.assertEqual(windows.check_pack(pack, Path(folder) / "kept"), found)
 
 

@@ -86,7 +86,7 @@ class ChrfTest(unittest.TestCase):
 
 class SightTest(unittest.TestCase):
     def test_what_is_shown_is_counted(self):
-        cases = [{"target": "a"}, {"target": "b\nc"}, {"target": "d"}]
+        cases = [{"kind": "line", "target": "a"}, {"kind": "block", "target": "b\nc"}, {"kind": "line", "target": "d"}]
         answers = [
             {"model": "a", "product": "a", "automatic": "", "invoked": "a", "fault": "none", "copies": []},
             {"model": "b)", "product": "b", "automatic": "b", "invoked": "b", "fault": "unbalanced",
@@ -99,10 +99,31 @@ class SightTest(unittest.TestCase):
         self.assertEqual(seen["invoked"], {"shown": 3, "right": 2, "wrong": 1, "silent": 0})
         self.assertEqual(seen["certain_copy"], {"shown": 1, "right": 1, "wrong": 0, "silent": 2})
         gates = scores.gate_counts(cases, answers)
-        self.assertEqual(gates["not likely enough, automatic"], {"fired": 1, "right": 1})
-        self.assertEqual(gates["model: unbalanced"], {"fired": 1, "right": 0})
-        self.assertEqual(gates["copy: unbalanced"], {"fired": 1, "right": 1})
-        self.assertNotIn("not likely enough, invoked", gates)
+        counts = lambda *values: dict(zip(("shown", "right", "wrong", "silent", "silent_right"), values, strict=True))
+        self.assertEqual(gates["automatic: not likely enough"],
+                         {"line": counts(1, 0, 1, 1, 1), "block": counts(1, 1, 0, 0, 0)})  # fmt: skip
+        self.assertEqual(gates["model: unbalanced"], {"line": counts(1, 1, 0, 0, 0), "block": counts(0, 0, 0, 1, 0)})
+        self.assertEqual(gates["copy: unbalanced"], {"line": counts(0, 0, 0, 1, 1), "block": counts(1, 1, 0, 0, 0)})
+        self.assertEqual(sorted(gates), ["automatic: not likely enough", "copy: unbalanced", "model: unbalanced"])
+
+    def test_gates_of_fixes_hold_changes(self):
+        cases = [{"kind": kind, "target": "a"} for kind in ("typo", "typo", "number", "none", "none")]
+        said = [("a", "a", "none"), ("a ", "", "none"), ("b", "", "unbalanced"), ("b", "b", "none"), ("", "", "none")]
+        answers = [{"answer": answer, "shown": shown, "fault": fault} for answer, shown, fault in said]
+        gates = scores.fix_gate_counts(cases, answers)
+        columns = ("shown", "right", "wrong", "silent", "silent_right")
+        table = {gate: {kind: [one[column] for column in columns] for kind, one in kinds.items()}
+                 for gate, kinds in gates.items()}  # fmt: skip
+        self.assertEqual(table, {
+            "fix: not likely enough": {"broken line": [2, 1, 1, 1, 1], "sound line": [1, 0, 1, 0, 0]},
+            "fix: unbalanced": {"broken line": [2, 2, 0, 1, 0], "sound line": [1, 0, 1, 0, 0]},
+        })  # fmt: skip
+
+    def test_errors_are_those_of_means(self):
+        self.assertEqual(scores.standard_error([1, 1, 0, 0]), 0.2887)
+        self.assertAlmostEqual(scores.share_error(0.5, 101), 0.05)
+        self.assertIsNone(scores.share_error(1, 1))
+        self.assertIsNone(scores.standard_error([1]))
 
     def test_a_threshold_shows_what_reaches_it(self):
         rows = scores.by_threshold([(0.95, 1.0), (0.5, 0.0), (0.05, 1.0), (0.3, 1.0)])

@@ -1,21 +1,22 @@
 #!/usr/bin/env python3
-"""Fits the constants of core/assist/suggestion_choice.cpp to cursors in code, and says what they are worth.
+"""Chooses the product's constants by the cases that no report is made of (cases.py, TUNING); prints them, writes nothing.
 
-Reads lines of the form of eval-line.jsonl, asks hearth-evaluate what model and copies say, fits on
-the files of one half and reports on the other. Prints the constants; nothing is written. Copies
-need no model, so that lines of training files serve as well; a model's own lines are fitted only
-where it is right often enough to say something, and by files it has not seen.
+Of core/assist/suggestion_choice.cpp: asks hearth-evaluate what model and copies say at the cursors of eval-line.jsonl,
+fits on one half of these files and says on the other half what the fit is worth. A model's own lines are fitted only
+where it is right often enough to say something. Of core/assist/assist.h: what explanations and fixes would be from each
+threshold on. Without a model the copies alone are fitted. Answers are kept: what was interrupted goes on.
 """
 
 import argparse
 import math
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import evaluate
 import scores
-from answers import Conversation
+from answers import Asker, Conversation
+from cases import TUNING, explain_parts, fix_cases, fix_parts, line_parts, take_cases
 
 KINDS = ("whole_line", "line_tail")
 RIGHT_MIN = 30  # fewer right lines say nothing about a model
@@ -79,7 +80,7 @@ def fit(samples, start):
 
 
 def is_fitted_on(case):
-    """One half of the files, by their path."""
+    """One half of the files, by their path; by another hash than the one that makes them cases of TUNING."""
     return zlib.crc32(case["path"].encode()) % 2 == 0
 
 
@@ -111,24 +112,12 @@ def report(name, weights, samples):
             print(f"  from {step}: {len(sure)}, right {100 * sum(sure) / len(sure):.0f} %")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", type=Path, default=Path("build/release/bin/hearth-evaluate"))
-    parser.add_argument("--model", type=Path, help="a GGUF file; without one the copies alone are fitted")
-    parser.add_argument("--lines", type=Path, default=Path("build/corpus/shards/eval-line.jsonl"))
-    parser.add_argument("--cases", type=int, default=5000, help="of each language and kind")
-    options = parser.parse_args()
-    if not options.lines.is_file():
-        sys.exit(f"calibrate: {options.lines} is missing; training/README.md says how it is made")
-    # The choice is about one line.
-    cases = evaluate.take_cases(options.lines, lambda kind: options.cases if kind in KINDS else 0)
-    command = ["lines", options.model] if options.model else ["copies"]
-    with Conversation(options.program, command, list(map(evaluate.line_parts, cases))) as talk:
-        pairs = list(zip(cases, talk, strict=True))
+def fit_lines(pairs, has_model):
+    """Prints the constants of copies and model, and what they are worth; `pairs` are (case, answer)."""
     fitted = [pair for pair in pairs if is_fitted_on(pair[0])]
     other = [pair for pair in pairs if not is_fitted_on(pair[0])]
     fits = [("kCopy", COPY_WEIGHTS, copy_samples, [0.0] * len(COPY_WEIGHTS))]
-    if options.model:
+    if has_model:
         fits.append(("kModel", MODEL_WEIGHTS, model_samples, [0.0, 1.0]))
     for name, names, samples_of, start in fits:
         samples = samples_of(fitted)
@@ -140,6 +129,74 @@ def main():
         weights = fit(samples, start)
         print(name + ": " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, weights, strict=True)))
         report(name, weights, samples_of(other))
+
+
+def explain_rows(cases, answers):
+    """(threshold, share shown, chrF of these) for explain_confidence_min."""
+    values = [(answer["confidence"], scores.chrf(case["sentence"], answer["answer"]))
+              for case, answer in zip(cases, answers, strict=True)]  # fmt: skip
+    return [(least, one["shown"], one["worth"]) for least, one in scores.by_threshold(values).items()]
+
+
+def fix_rows(cases, answers):
+    """(threshold, share of broken lines that are mended, share of sound lines that are changed) for fix_probability_min."""
+    rows = []
+    for least in scores.THRESHOLDS:
+        mended, changed = [], []
+        for case, answer in zip(cases, answers, strict=True):
+            is_sure = scores.probability(answer["log_probability"]) >= least
+            is_shown = bool(answer["answer"]) and answer["fault"] == "none" and is_sure
+            is_right = is_shown and scores.is_right(case["target"], answer["answer"])
+            if case["kind"] == "none":
+                changed.append(is_shown and not is_right)
+            else:
+                mended.append(is_right)
+        rows.append((str(least), scores.mean(mended), scores.mean(changed)))
+    return rows
+
+
+def print_rows(head, rows):
+    print(head)
+    for least, *shares in rows:
+        print(f"  from {least}: " + ", ".join("-" if share is None else f"{100 * share:.1f}" for share in shares))
+
+
+def tuning_lines(options):
+    return take_cases(options.lines, lambda kind: options.cases if kind in KINDS else 0, TUNING)
+
+
+def choose_with_model(options):
+    """Asks for lines, explanations and fixes side by side, and prints what comes of them."""
+    asker = Asker(options.program, options.model, options.kept)
+    explained = take_cases(options.lines.with_name("eval-explain.jsonl"), lambda _: options.cases, TUNING)
+    broken = fix_cases(options.lines.with_name("eval-fix.jsonl"), options.cases, TUNING)
+    lines = tuning_lines(options)
+    jobs = (("lines", lines, line_parts), ("explain", explained, explain_parts), ("fix", broken, fix_parts))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        asked = [pool.submit(asker.ask, f"tuning-{name}", name, list(map(parts, cases))) for name, cases, parts in jobs]
+        answers = [one.result()[1] for one in asked]
+    fit_lines(list(zip(lines, answers[0], strict=True)), True)
+    print_rows("explain_confidence_min: per cent shown, chrF", explain_rows(explained, answers[1]))
+    print_rows("fix_probability_min: per cent of broken lines mended, of sound ones changed", fix_rows(broken, answers[2]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, default=Path("build/release/bin/hearth-evaluate"))
+    parser.add_argument("--model", type=Path, help="a GGUF file; without one the copies alone are fitted")
+    parser.add_argument("--lines", type=Path, default=Path("build/corpus/shards/eval-line.jsonl"),
+                        help="beside it eval-explain.jsonl and eval-fix.jsonl")  # fmt: skip
+    parser.add_argument("--cases", type=int, default=300, help="of each language and kind")
+    parser.add_argument("--kept", type=Path, default=Path("build/evaluation"), help="folder for answers")
+    options = parser.parse_args()
+    if not options.lines.is_file():
+        sys.exit(f"calibrate: {options.lines} is missing; `make shards` makes it")
+    if options.model:
+        choose_with_model(options)
+        return
+    lines = tuning_lines(options)
+    with Conversation(options.program, ["copies"], list(map(line_parts, lines))) as talk:
+        fit_lines(list(zip(lines, talk, strict=True)), False)
 
 
 if __name__ == "__main__":

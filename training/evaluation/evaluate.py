@@ -19,37 +19,12 @@ import report
 import scores
 import windows
 from answers import Asker, sha256
+from cases import REPORT, explain_parts, fix_cases, fix_parts, line_parts, take_cases
 
 KINDS = ("whole_line", "line_tail", "argument_list", "block")
 REPAIRS = {"balancer": lambda case: baselines.balanced(case["bad_line"]),
            "frequent_name": lambda case: baselines.most_frequent_name(
                case["before"], case["bad_line"], case["after"])}  # fmt: skip
-
-
-def take_cases(path, per_group):
-    """The first `per_group(kind)` cases of each language and kind; explanations have no kind."""
-    taken, counts = [], {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        case = json.loads(line)
-        kind = case.setdefault("kind", "")
-        group = case["language"], kind
-        counts[group] = counts.get(group, 0) + 1
-        if counts[group] <= per_group(kind):
-            taken.append(case)
-    return taken
-
-
-def fix_cases(path, count):
-    """Of a language about `count` with a bug, of all kinds alike, and as many without, if there are."""
-    kinds = {json.loads(line)["kind"] for line in path.read_text(encoding="utf-8").splitlines()} - {"none"}
-    of_each = -(-(count - count // 10) // max(1, len(kinds)))
-    return take_cases(path, lambda kind: count if kind == "none" else of_each)
-
-
-def line_parts(case):
-    """As hearth-evaluate wants them. An answer may have as many lines as the target."""
-    lines_max = 1 + case["target"].count("\n")
-    return [case["path"], case["language"], case["prefix"], case["suffix"], lines_max]
 
 
 def line_entry(cases, answers, copies, shown_from):
@@ -79,12 +54,16 @@ def explain_entry(cases, answers, nearest):
     return {
         "cases": len(cases),
         "chrf": {who: scores.mean(values) for who, values in worth.items()},
+        "chrf_error": scores.standard_error(worth["model"]),
         "names_a_word": scores.mean(map(baselines.names_a_word, (case["code"] for case in cases), said["model"])),
         "shown": scores.mean(shown),
         "shown_chrf": {
             who: scores.mean(value for value, is_shown in zip(values, shown, strict=True) if is_shown)
             for who, values in worth.items()
         },
+        "shown_chrf_error": scores.standard_error(
+            value for value, is_shown in zip(worth["model"], shown, strict=True) if is_shown
+        ),
         "thresholds": scores.by_threshold(
             [(answer["confidence"], value) for answer, value in zip(answers, worth["model"], strict=True)]
         ),
@@ -131,7 +110,7 @@ def by_language(cases, answers, entry_of):
 def measure_lines(asker, options, kind):
     """Also: the cases and their answers."""
     path = options.shards / "eval-line.jsonl"
-    cases = take_cases(path, lambda own: options.cases if own == kind else 0)
+    cases = take_cases(path, lambda own: options.cases if own == kind else 0, REPORT)
     constants, answers = asker.ask(f"lines-{kind}", "lines", list(map(line_parts, cases)))
     shown_from = dict(zip(scores.SITUATIONS, constants, strict=True))
 
@@ -143,8 +122,8 @@ def measure_lines(asker, options, kind):
 
 
 def measure_explain(asker, options):
-    cases = take_cases(options.shards / "eval-explain.jsonl", lambda _: options.cases)
-    constants, answers = asker.ask("explain", "explain", [[case["path"], case["code"]] for case in cases])
+    cases = take_cases(options.shards / "eval-explain.jsonl", lambda _: options.cases, REPORT)
+    constants, answers = asker.ask("explain", "explain", list(map(explain_parts, cases)))
     known, pairs = {}, {}
     if options.pairs.exists():
         for pair in take_cases(options.pairs, lambda _: sys.maxsize):
@@ -159,14 +138,14 @@ def measure_explain(asker, options):
 
 
 def measure_fix(asker, options):
-    cases = fix_cases(options.shards / "eval-fix.jsonl", options.cases)
-    names = ("path", "language", "before", "bad_line", "after")
-    constants, answers = asker.ask("fix", "fix", [[case[name] for name in names] for case in cases])
+    cases = fix_cases(options.shards / "eval-fix.jsonl", options.cases, REPORT)
+    constants, answers = asker.ask("fix", "fix", list(map(fix_parts, cases)))
     kinds = {}
     for kind in sorted({case["kind"] for case in cases}):
         own = [i for i, case in enumerate(cases) if case["kind"] == kind]
         kinds[kind] = fix_entry([cases[i] for i in own], [answers[i] for i in own])
-    return {"probability_min": constants[0], "entries": by_language(cases, answers, fix_entry), "kinds": kinds}
+    return {"probability_min": constants[0], "entries": by_language(cases, answers, fix_entry), "kinds": kinds,
+            "gates": scores.fix_gate_counts(cases, answers)}  # fmt: skip
 
 
 def bits_entries(sums):
@@ -223,6 +202,7 @@ def evaluate(options):
         "cases_sha256": {
             name: sha256(options.shards / f"eval-{name}.jsonl") for name in ("line", "explain", "fix")
         },
+        "cases_max": options.cases,
         "windows_max": options.windows,
         "bits": measured["bits"]["entries"],
         "full_precision_bits_per_byte": measured["full"],
@@ -234,6 +214,12 @@ def evaluate(options):
         "fix": measured["fix"],
         "corpus": windows.check_pack(options.corpus, options.kept) if options.corpus.is_file() else None,
     }
+
+
+def missing_hint(options, needed):
+    if needed == options.model:
+        return "--model names a GGUF file"
+    return f"`make shards SHARDS={options.shards}` makes it, the corpus first where there is none (about 2 GB of downloads)"
 
 
 def parse_options():
@@ -257,7 +243,7 @@ def parse_options():
     cases = [options.shards / f"eval-{name}.jsonl" for name in ("line", "explain", "fix")]
     for needed in (options.model, options.shards / "shards.json", *cases):
         if not needed.is_file():
-            sys.exit(f"evaluate: {needed} is missing; training/README.md says how it is made")
+            sys.exit(f"evaluate: {needed} is missing; {missing_hint(options, needed)}")
     return options
 
 

@@ -1,6 +1,9 @@
 """The results as a section of a Markdown page. What was not measured is a dash."""
 
+import math
 import textwrap
+
+from scores import share_error
 
 LINE_NAMES = {"whole_line": "Whole line", "line_tail": "Line tail", "argument_list": "Argument list", "block": "Block"}
 
@@ -70,16 +73,27 @@ def seen_text(results):
     kinds = [LINE_NAMES[kind].lower() for kind in lines]
     heads = ["language", *(f"typing: {kind}" if not i else kind for i, kind in enumerate(kinds)),
              *(f"asked: {kind}" if not i else kind for i, kind in enumerate(kinds)), "copy at once"]  # fmt: skip
-    gates = [[gate, str(one["fired"]), str(one["right"])] for gate, one in results["gates"].items()]
     text = paragraph(f"""
         Per cent of the cases in which something is suggested, and in brackets per cent of these that are exactly the hidden
         text (of a block: its first lines). While one types a line needs a probability of {least['automatic']:g}, where one asks for it
         {least['invoked']:g}; a copy of {least['certain_copy']:g} is shown before the model is asked.""")
     return (
         "### What the user sees\n" + text + "\n" + table(heads, [row(name) for name in next(iter(lines.values()))])
-        + "\nWhat held lines back, and how often the line was the right one:\n\n"
-        + table(["gate", "fired", "right"], gates)
+        + "\n" + gates_text(results)
     )  # fmt: skip
+
+
+def gates_text(results):
+    columns = ("shown", "right", "wrong", "silent", "silent_right")
+    gates = results["gates"] | results["fix"]["gates"]
+    rows = [[gate, LINE_NAMES.get(kind, kind).lower(), *(str(one[column]) for column in columns)]
+            for gate, kinds in gates.items() for kind, one in kinds.items()]  # fmt: skip
+    text = paragraph("""
+        Each gate by itself: how many lines of its source (the model, copies from the file, the product's choice of these while
+        one types (automatic) and where one asks (invoked), changes to a marked line) it lets pass, right and wrong ones, how
+        many it holds back, and how many of these were right. Of a block the first line counts. A line that passes one gate may
+        be held by another.""")
+    return text + "\n" + table(["gate", "kind", "shown", "right", "wrong", "silent", "right of these"], rows)
 
 
 def thresholds_table(head, worth, entry):
@@ -115,7 +129,8 @@ def fix_text(fix):
                 f"{seen['shown']} ({percent(seen['right'], seen['shown'])})"]  # fmt: skip
 
     def kind_cells(entry):
-        return [str(entry["broken"]), *(tenths(entry["exact"][who]) for who in sides)]
+        return [str(entry["broken"]), *(tenths(entry["exact"][who]) for who in sides),
+                *(str(entry["seen"][what]) for what in ("shown", "right", "wrong", "silent"))]  # fmt: skip
 
     sides = ("model", "product", "balancer", "frequent_name")
     total = fix["entries"]["all"]
@@ -130,7 +145,8 @@ def fix_text(fix):
              "shown"]  # fmt: skip
     return (
         "### Fixes\n" + text + "\n" + table(heads, rows_of(fix["entries"], cells)) + "\n"
-        + table(["bug", "cases", "exact: model", "product", "balancer", "name"], rows_of(kinds, kind_cells))
+        + table(["bug", "cases", "exact: model", "product", "balancer", "name", "shown", "right", "wrong", "silent"],
+                rows_of(kinds, kind_cells))
         + "\nChanges of at least this probability, per cent of all changes, and per cent of these that are right:\n\n"
         + thresholds_table("probability", "right", total)
     )  # fmt: skip
@@ -167,6 +183,10 @@ def bits_text(results):
     return "### Bits per byte, and what is known by heart\n" + text + "\n" + table(heads, rows)
 
 
+def with_error(share, error):
+    return tenths(share) if error is None else f"{tenths(share)} ± {tenths(error)}"
+
+
 def bars(results):
     """(what, what is wanted, model, product): a side is its value as text and whether it reaches the bar, or nothing."""
     languages = lambda entries: [entry for name, entry in entries.items() if name != "all"]
@@ -174,9 +194,11 @@ def bars(results):
     for kind, least in (("whole_line", 0.26), ("line_tail", 0.43)):
         sides = []
         for who in ("model", "product"):
-            own = [entry[who]["exact"] for entry in languages(results["lines"][kind])]
-            value = sum(own) / max(1, len(own))
-            sides.append((tenths(value) + " %", value >= least))
+            own = [(entry[who]["exact"], entry["cases"]) for entry in languages(results["lines"][kind])]
+            value = sum(share for share, _ in own) / max(1, len(own))
+            errors = [share_error(*one) for one in own]
+            error = None if None in errors else math.sqrt(sum(each**2 for each in errors)) / max(1, len(own))
+            sides.append((with_error(value, error) + " %", value >= least))
         rows.append((f"{LINE_NAMES[kind].lower()} exact, mean of languages", f"at least {percent(least)} %", *sides))
     full, own = results["full_precision_bits_per_byte"], results["bits"]["all"]["bits_per_byte"]
     worse = full and own / full - 1
@@ -184,35 +206,61 @@ def bars(results):
                  full and (f"{100 * worse:+.2f} %", worse <= 0.005), None))  # fmt: skip
     total = results["explain"]["entries"]["all"]
     sides = []
-    for chrf in (total["chrf"], total["shown_chrf"]):
+    for chrf, error in ((total["chrf"], total["chrf_error"]), (total["shown_chrf"], total["shown_chrf_error"])):
         # Nothing to look up is no baseline that was beaten.
         if chrf["model"] is None or results["explain"]["known"] == 0:
             sides.append(None)
             continue
         best = max(chrf["name"], chrf["nearest"])
-        sides.append((f"{tenths(chrf['model'])} beside {tenths(best)}", chrf["model"] > best))
+        sides.append((f"{with_error(chrf['model'], error)} beside {tenths(best)}", chrf["model"] > best))
     rows.append(("explanations, chrF", "above both baselines", *sides))
     fix = results["fix"]["entries"]["all"]
-    for what, wanted, values, is_reached in (
-        ("fixes exact", "at least 40 %", fix["exact"], lambda value: value >= 0.40),
-        ("false changes", "at most 5 %", fix["false_changes"], lambda value: value <= 0.05),
+    for what, wanted, values, count, is_reached in (
+        ("fixes exact", "at least 40 %", fix["exact"], fix["broken"], lambda value: value >= 0.40),
+        ("false changes", "at most 5 %", fix["false_changes"], fix["clean"], lambda value: value <= 0.05),
     ):
-        sides = [(tenths(values[who]) + " %", is_reached(values[who])) for who in ("model", "product")]
+        sides = [(f"{with_error(values[who], share_error(values[who], count))} %", is_reached(values[who]))
+                 for who in ("model", "product")]  # fmt: skip
         rows.append((what, wanted, *sides))
     return rows
+
+
+def short_text(results):
+    """Which languages had fewer cases than were asked for; empty where none had."""
+    asked = results["cases_max"]
+    groups = {LINE_NAMES[kind].lower() + "s": (entries, "cases") for kind, entries in results["lines"].items()}
+    groups["explanations"] = (results["explain"]["entries"], "cases")
+    groups["broken lines"] = (results["fix"]["entries"], "broken")
+    groups["sound lines"] = (results["fix"]["entries"], "clean")
+    short = []
+    for name, (entries, count) in groups.items():
+        own = [f"{language} {one[count]}" for language, one in entries.items() if language != "all" and one[count] < asked]
+        short += [f"{name}: {', '.join(own)}"] if own else []
+    return f"Fewer than the {asked} cases of a language that were asked for were to be had of {'; '.join(short)}." if short else ""
 
 
 def bars_text(results):
     cell = lambda side: f"{side[0]}: {'reached' if side[1] else 'not reached'}" if side else "not measured"
     rows = [[what, wanted, cell(model), cell(product)] for what, wanted, model, product in bars(results)]
-    return "### Bars\n\n" + table(["bar", "wanted", "model", "product"], rows)
+    text = paragraph(f"""
+        ± is the standard error, as if cases were independent; two of them are a 95 % interval. The cases are of the half of the
+        held-out files by which no constant of the product is chosen. {short_text(results)}""")
+    return "### Bars\n\n" + table(["bar", "wanted", "model", "product"], rows) + "\n" + text
+
+
+def projects_text(results):
+    """Those that held-out files of each language really come from."""
+    if results["corpus"] is None:
+        return ""
+    own = [f"{language} of {', '.join(projects)}" for language, projects in results["corpus"]["projects"].items()]
+    return f" ({'; '.join(own)})"
 
 
 def section(results):
     head = paragraph(f"""
         Measured by `make evaluate` on `{results['model']['file']}` (SHA-256 {results['model']['sha256'][:16]}...) through the plan, the
-        CPU kernels, the engine and the gates that serve it, on projects that training never saw. `training/README.md` says
-        what each number is.""")
+        CPU kernels, the engine and the gates that serve it, on projects that training never saw{projects_text(results)}.
+        `training/README.md` says what each number is.""")
     parts = [head, bars_text(results), bits_text(results), lines_text(results), seen_text(results),
              explain_text(results["explain"]), fix_text(results["fix"])]  # fmt: skip
     return "## Evaluation\n\n" + "\n".join(parts)

@@ -57,6 +57,20 @@ def mean(values):
     return round(sum(values) / len(values), 4) if values else None
 
 
+def standard_error(values):
+    """Of their mean, as if they were independent; nothing of fewer than two."""
+    values = list(values)
+    if len(values) < 2:
+        return None
+    middle = sum(values) / len(values)
+    return round(math.sqrt(sum((value - middle) ** 2 for value in values) / (len(values) - 1) / len(values)), 4)
+
+
+def share_error(share, count):
+    """The same of a share of `count` cases."""
+    return math.sqrt(share * (1 - share) / (count - 1)) if count > 1 else None
+
+
 def score(targets, answers):
     """Share of exact answers, mean similarity, letters that may be kept and their share of the target."""
     pairs = [(target.rstrip(), answer.rstrip()) for target, answer in zip(targets, answers, strict=True)]
@@ -116,25 +130,65 @@ def sight(cases, answers, shown_from):
     return seen
 
 
+class GateCounts:
+    """What gates do to the lines of a source ("model", "copy", a situation, ...), by gate and kind of case.
+
+    Of each gate: how many lines it lets pass (shown), whether these are right or wrong, and how many it holds back
+    (silent); of the latter some were right. A line that passes one gate may be held by another.
+    """
+
+    def __init__(self):
+        self.lines = {}  # (source, kind) -> [(gate that holds the line or None, is right)]
+
+    def add(self, source, kind, gate, is_right):
+        self.lines.setdefault((source, kind), []).append((gate, is_right))
+
+    def counts(self):
+        """{gate: {kind: counts}}, of the gates that ever held a line of their source."""
+        found = {}
+        for source in sorted({source for source, _ in self.lines}):
+            of_kind = {kind: lines for (own, kind), lines in self.lines.items() if own == source}
+            for gate in sorted({gate for lines in of_kind.values() for gate, _ in lines if gate}):
+                found[f"{source}: {gate}"] = {kind: self._count(lines, gate) for kind, lines in of_kind.items()}
+        return found
+
+    @staticmethod
+    def _count(lines, gate):
+        passed = [is_right for own, is_right in lines if own != gate]
+        held = [is_right for own, is_right in lines if own == gate]
+        return {"shown": len(passed), "right": sum(passed), "wrong": len(passed) - sum(passed),
+                "silent": len(held), "silent_right": sum(held)}  # fmt: skip
+
+
 def gate_counts(cases, answers):
-    """By gate: how often it held a line back, and how often that was the right one."""
-    counts = {}
-
-    def count(gate, case, text):
-        entry = counts.setdefault(gate, {"fired": 0, "right": 0})
-        entry["fired"] += 1
-        entry["right"] += is_right_so_far(case["target"], text)
-
+    """Of lines: their faults, and that they are not likely enough where one types or asks. Of a block the first line counts."""
+    gates = GateCounts()
     for case, answer in zip(cases, answers, strict=True):
-        if answer["fault"] != "none":
-            count("model: " + answer["fault"], case, answer["model"].split("\n")[0])
+        kind = case["kind"]
+        right = lambda text, case=case: is_right_so_far(case["target"], text)
+        held_by = lambda fault: None if fault == "none" else fault
+        if answer["model"].strip() or answer["fault"] != "none":
+            gates.add("model", kind, held_by(answer["fault"]), right(answer["model"].split("\n")[0]))
         for copy in answer["copies"]:
-            if copy["fault"] != "none":
-                count("copy: " + copy["fault"], case, copy["text"])
+            gates.add("copy", kind, held_by(copy["fault"]), right(copy["text"]))
         for situation in SITUATIONS[:2]:
-            if answer["product"].strip() and not answer[situation].strip():
-                count("not likely enough, " + situation, case, answer["product"])
-    return dict(sorted(counts.items()))
+            if answer["product"].strip():
+                is_shown = bool(answer[situation].strip())
+                text = answer[situation] if is_shown else answer["product"]
+                gates.add(situation, kind, None if is_shown else "not likely enough", right(text))
+    return gates.counts()
+
+
+def fix_gate_counts(cases, answers):
+    """The same of changes to broken and to sound lines; any change to a sound line is wrong."""
+    gates = GateCounts()
+    for case, answer in zip(cases, answers, strict=True):
+        if not answer["answer"]:
+            continue
+        gate = None if answer["shown"] else "not likely enough" if answer["fault"] == "none" else answer["fault"]
+        kind = "sound line" if case["kind"] == "none" else "broken line"
+        gates.add("fix", kind, gate, is_right(case["target"], answer["answer"]))
+    return gates.counts()
 
 
 def by_threshold(values):

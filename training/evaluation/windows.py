@@ -110,12 +110,15 @@ def _bits_per_byte(said):
 def alike_files(pack):
     """Training files of a pack that share half of their runs of three lines with a held-out file: [path, path, share]."""
     places, heldout_paths, alike, trained = {}, [], [], 0
+    projects = {}  # language -> projects that its held-out files come from
 
     def read(split):
         for own, record in pack_parts.records(pack):
             if own == split:
                 head, text = record.split(b"\n", 1)
-                _, _, package, path, _ = head.decode().split("\t")
+                _, language, package, path, _ = head.decode().split("\t")
+                if split == "heldout":
+                    projects.setdefault(language, set()).add(package)
                 yield f"{package}/{path}", shingles.shingles_of(text.decode("utf-8"))
 
     for path, runs in read("heldout"):
@@ -131,12 +134,13 @@ def alike_files(pack):
         place = max(shared, key=shared.get, default=None)
         if place is not None and shared[place] >= SHARED_MAX * len(runs):
             alike.append([path, heldout_paths[place], round(shared[place] / len(runs), 2)])
-    return {"training_files": trained, "evaluation_files": len(heldout_paths), "alike": alike}
+    return {"training_files": trained, "evaluation_files": len(heldout_paths), "alike": alike,
+            "projects": {language: sorted(own) for language, own in sorted(projects.items())}}  # fmt: skip
 
 
 def check_pack(pack, kept):
     """The same, remembered under the pack's hash."""
-    noted = kept / f"alike-{answers.sha256(pack)[:16]}.json"
+    noted = kept / f"pack-{answers.sha256(pack)[:16]}.json"
     if not noted.exists():
         print(f"evaluate: comparing the files of {pack}", file=sys.stderr)
         kept.mkdir(parents=True, exist_ok=True)

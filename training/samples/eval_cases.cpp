@@ -43,6 +43,10 @@ void write_case(std::ostream& stream, const CorpusFile& file, const Fields& fiel
     write_json_text(stream, file.language);
     stream << ", \"path\": ";
     write_json_text(stream, file.path);
+    if (file.is_heldout) {
+        stream << ", \"split\": ";
+        write_json_text(stream, split_of(file));
+    }
     for (const auto& [name, value] : fields) {
         stream << ", ";
         write_json_text(stream, name);
@@ -125,6 +129,14 @@ std::optional<Span> block(std::string_view text,
 
 }  // namespace
 
+std::string_view split_of(const CorpusFile& file) {
+    std::uint64_t hash = 0xCBF29CE484222325U;  // FNV-1a: the same on every machine
+    for (const char letter : file.path) {
+        hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001B3U;
+    }
+    return Random(hash).chance(0.5) ? "tuning" : "report";
+}
+
 void write_line_cases(const std::vector<const CorpusFile*>& files,
                       std::size_t count,
                       Random& random,
@@ -181,10 +193,10 @@ void write_fix_cases(const std::vector<const CorpusFile*>& files,
                      std::size_t count,
                      Random& random,
                      std::ostream& stream) {
-    const std::size_t of_each = (count - count / 10 + kMutationCount - 1) / kMutationCount;
+    const std::size_t of_each = (count + kMutationCount - 1) / kMutationCount;
     for (std::size_t kind = 0; kind <= kMutationCount; ++kind) {
         const auto mutation = static_cast<Mutation>(kind);
-        const std::size_t wanted = mutation == Mutation::none ? count / 10 : of_each;
+        const std::size_t wanted = mutation == Mutation::none ? of_each * kMutationCount : of_each;
         std::size_t written = 0;
         for (std::size_t i = 0; i < wanted * kTriesPerFix && written < wanted; ++i) {
             const CorpusFile& file = *random.pick(files);

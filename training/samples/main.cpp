@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -38,9 +39,9 @@ constexpr std::size_t kHeldoutTokensMax = std::size_t{400} * 512;  // per langua
 struct Options {
     std::uint64_t seed = 1;
     std::size_t window = 512;
-    std::size_t cases = 300;      // per language and kind
+    std::size_t cases = 300;      // per language, kind and split
     std::size_t pairs = 4000;     // documented functions of training files, per language
-    bool is_pairs_alone = false;  // and nothing else is written
+    std::string only;             // "pairs" or "cases": nothing else is written
     std::set<std::string> twice;  // languages whose files are seen twice, with other holes
 };
 
@@ -59,11 +60,11 @@ class SampleMaker {
           pieces_(files, formats, options.window) {}
 
     Result<void> run() {
-        HEARTH_CHECK(write_train_pairs());
-        if (options_.is_pairs_alone) return {};
+        if (options_.only != "cases") HEARTH_CHECK(write_train_pairs());
+        if (options_.only != "pairs") HEARTH_CHECK(write_cases());
+        if (!options_.only.empty()) return {};
         HEARTH_CHECK(write_train_and_decay());
         HEARTH_CHECK(write_heldout());
-        HEARTH_CHECK(write_cases());
         if (index_.empty()) {
             return fail(ErrorCode::invalid_argument, "the corpus has no files", "samples");
         }
@@ -231,13 +232,21 @@ class SampleMaker {
     Result<void> write_cases() {
         const auto by_language = files_of(true);
         if (by_language.empty()) return {};
+        Random random(options_.seed);  // of its own, as above
         std::ofstream lines(folder_ / "eval-line.jsonl");
         std::ofstream explains(folder_ / "eval-explain.jsonl");
         std::ofstream fixes(folder_ / "eval-fix.jsonl");
         for (const auto& [language, files] : by_language) {
-            write_line_cases(files, options_.cases, random_, lines);
-            write_explain_cases(files, options_.cases, random_, explains);
-            write_fix_cases(files, options_.cases, random_, fixes);
+            for (const std::string_view split : {"tuning", "report"}) {
+                std::vector<const CorpusFile*> own;
+                std::ranges::copy_if(files, std::back_inserter(own), [&](const CorpusFile* file) {
+                    return split_of(*file) == split;
+                });
+                if (own.empty()) continue;
+                write_line_cases(own, options_.cases, random, lines);
+                write_explain_cases(own, options_.cases, random, explains);
+                write_fix_cases(own, options_.cases, random, fixes);
+            }
         }
         if (!lines.flush() || !explains.flush() || !fixes.flush()) {
             return fail(ErrorCode::io, "cannot write evaluation cases to " + folder_.string());
@@ -328,8 +337,8 @@ std::optional<Options> parse_options(int argument_count, char** arguments) {
             options.cases = std::strtoul(value, nullptr, 10);
         } else if (name == "--pairs") {
             options.pairs = std::strtoul(value, nullptr, 10);
-        } else if (name == "--only" && std::string_view(value) == "pairs") {
-            options.is_pairs_alone = true;
+        } else if (name == "--only") {
+            options.only = value;
         } else if (name == "--twice") {
             std::istringstream names(value);
             for (std::string language; std::getline(names, language, ',');) {
@@ -340,6 +349,9 @@ std::optional<Options> parse_options(int argument_count, char** arguments) {
         }
     }
     if (options.window < 128 || options.window > 8192) return std::nullopt;
+    if (!options.only.empty() && options.only != "pairs" && options.only != "cases") {
+        return std::nullopt;
+    }
     return options;
 }
 
@@ -353,9 +365,9 @@ int main(int argument_count, char** arguments) {
             "usage: hearth-make-samples CORPUS.PACK TOKENIZER_FILE FOLDER [options]\n"
             "  --seed N           of cuts and order (1)\n"
             "  --window N         tokens of a sample, 128 to 8192 (512)\n"
-            "  --cases N          evaluation cases per language and kind (300)\n"
+            "  --cases N          evaluation cases per language, kind and split (300)\n"
             "  --pairs N          documented functions of training files per language (4000)\n"
-            "  --only pairs       write these and nothing else\n"
+            "  --only pairs|cases write these and nothing else\n"
             "  --twice LANG,...   languages whose files are cut twice\n",
             stderr);
         return 2;
