@@ -488,7 +488,8 @@ class SequenceTest(FolderTest):
         self.assertTrue((data / "heldout" / "w256" / "heldout-python.bin").is_file())
         command("probe", "--data", data, "--seconds", 0.1, "--shapes", "toy=1e12,toy", "--micro-tokens", 256,
                 "--windows", "128,256")
-        self.assertEqual(train.json.loads((data / "choice.json").read_text())["shape"], "toy")
+        choice = train.json.loads((data / "choice.json").read_text())
+        self.assertEqual((choice["shape"], len(choice["table"])), ("toy", 2))
         runs = ("--data", data, "--out", out, "--windows", "128,256", "--micro-tokens", 512, "--step-tokens", 512)
         command("start", *runs, "--minutes", 0, "--tokens", 10_000)
         command("poll", "--out", out, "--seconds", 200)
@@ -500,11 +501,33 @@ class SequenceTest(FolderTest):
         run(BIN / "hearth", "logits", "--model", back / "model.gguf", "--backend", "reference", "--tokens", "1,2,3",
             "--out", self.folder / "logits")  # fmt: skip
         self.assertEqual((self.folder / "logits").stat().st_size, 3 * 4 * VOCAB)
-        command("carry", "--out", out, "--folder", back)
+        command("carry", "--out", out, "--folder", back, "--part-bytes", 300_000, "--count", 100)
+        self.assertEqual((back / "full.gguf.000").stat().st_size, 300_000)
         run("sh", "-c", f"cd {back} && ./join-full.gguf.sh")
-        command("train", "--data", data, "--out", self.folder / "second", "--windows", "128,256", "--micro-tokens", 512,
-                "--step-tokens", 512, "--minutes", 0, "--tokens", 1000, "--from-model", back / "full.gguf")
-        self.assertTrue((self.folder / "second" / "checkpoint.bin").is_file())
+        # A model of another mark and context is gone on from, and keeps them.
+        begun = self.folder / "begun.gguf"
+        run(BIN / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt", "--out", begun,
+            "--infill-mark", "none", "--window", 4096, "--name", "its name")  # fmt: skip
+        second = self.folder / "second"
+        runs = ("--data", data, "--out", second, "--windows", "128,256", "--micro-tokens", 512, "--step-tokens", 512)
+        command("train", *runs, "--minutes", 0, "--tokens", 1000, "--from-model", begun)
+        command("export", "--data", data, "--out", second, "--windows", "128,256", "--folder", back)
+        data_of = (second / "model.gguf").read_bytes()
+        for text in (b"hearth.infill_mark", b"its name"):
+            self.assertIn(text, data_of)
+        place = data_of.index(b"hearth.infill_mark") + len(b"hearth.infill_mark")
+        self.assertEqual(data_of[place : place + 16], struct.pack("<IQ", 8, 4) + b"none")
+        place = data_of.index(b"deepseek2.context_length") + len(b"deepseek2.context_length")
+        self.assertEqual(data_of[place : place + 8], struct.pack("<II", 4, 4096))
+        # The state before the decay goes elsewhere as halves.
+        command("carry", "--out", out, "--folder", back, "--what", "stable", "--part-bytes", 200_000, "--count", 100)
+        run("sh", "-c", f"cd {back} && ./join-stable-halves.pt.sh")
+        again = states.State.load(back / "stable-halves.pt", CPU)
+        stable = states.State.load(out / "stable.pt", CPU)
+        self.assertEqual((again.steps, again.tokens, again.shape), (0, 0, stable.shape))
+        self.assertTrue(torch.allclose(again.weights, stable.weights, atol=2e-3, rtol=1e-3))
+        self.assertEqual(float(again.moments[0].abs().sum()), 0.0)
+        command("train", *runs, "--minutes", 0, "--tokens", 1000, "--resume", back / "stable-halves.pt")
 
 
 if __name__ == "__main__":

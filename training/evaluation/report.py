@@ -249,7 +249,7 @@ def bars_text(results):
 
 
 def projects_text(results):
-    """Those that held-out files of each language really come from."""
+    """Those that held-out files of each language really come from, the largest first."""
     if results["corpus"] is None:
         return ""
     own = [f"{language} of {', '.join(projects)}" for language, projects in results["corpus"]["projects"].items()]

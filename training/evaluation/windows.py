@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import answers
@@ -110,7 +111,7 @@ def _bits_per_byte(said):
 def alike_files(pack):
     """Training files of a pack that share half of their runs of three lines with a held-out file: [path, path, share]."""
     places, heldout_paths, alike, trained = {}, [], [], 0
-    projects = {}  # language -> projects that its held-out files come from
+    projects = {}  # language -> bytes of its held-out files by project
 
     def read(split):
         for own, record in pack_parts.records(pack):
@@ -118,7 +119,7 @@ def alike_files(pack):
                 head, text = record.split(b"\n", 1)
                 _, language, package, path, _ = head.decode().split("\t")
                 if split == "heldout":
-                    projects.setdefault(language, set()).add(package)
+                    projects.setdefault(language, Counter())[package] += len(text)
                 yield f"{package}/{path}", shingles.shingles_of(text.decode("utf-8"))
 
     for path, runs in read("heldout"):
@@ -135,7 +136,7 @@ def alike_files(pack):
         if place is not None and shared[place] >= SHARED_MAX * len(runs):
             alike.append([path, heldout_paths[place], round(shared[place] / len(runs), 2)])
     return {"training_files": trained, "evaluation_files": len(heldout_paths), "alike": alike,
-            "projects": {language: sorted(own) for language, own in sorted(projects.items())}}  # fmt: skip
+            "projects": {language: [name for name, _ in own.most_common()] for language, own in sorted(projects.items())}}
 
 
 def check_pack(pack, kept):

@@ -25,6 +25,9 @@ WORK = Path(tempfile.gettempdir()) / "hearth"  # the commands of one run share i
 PROGRAMS = ("hearth-train", "hearth-make-samples")
 SCARCE = "python,typescript,javascript,java"  # languages that are sampled twice
 WINDOWS = (1024, 2048)  # tokens: for the first part of a run, and for the rest
+# The first that reaches its tokens a second, compiled or plain. A device too slow for 68 million weights trains c1 better.
+PROBE_SECONDS_MAX = 8.0  # of one shape
+SHAPES = "h2-wide=330000,h2=110000,c1"
 
 
 def prepare(arguments):
@@ -92,21 +95,24 @@ def _make_samples(job):
 
 
 def probe(arguments):
-    """Measures the shapes, plain and compiled, and writes the choice to DATA/choice.json: the first above its bar."""
+    """Measures the shapes, plain and compiled, and writes the choice to DATA/choice.json: the first above its bar, else the last.
+
+    All steps that are measured take --seconds together at most, give or take one each; making and compiling a shape,
+    up to half a minute, comes on top.
+    """
     import train  # pylint: disable=import-outside-toplevel  # torch is not where `prepare` runs
     from shape import PRESETS  # pylint: disable=import-outside-toplevel
 
     device, compute = train.pick_device()
-    deadline = time.monotonic() + arguments.seconds
     choice, table = None, []
     candidates = [name.partition("=") for name in arguments.shapes.split(",")]
+    if unknown := [name for name, _, _ in candidates if name not in PRESETS]:
+        sys.exit(f"probe: no shape is called {unknown[0]}; there are {', '.join(PRESETS)}")
+    ways = (False, True) if arguments.compile else (False,)
+    seconds = min(PROBE_SECONDS_MAX, arguments.seconds / (len(candidates) * len(ways)))
+    sizes = {"length": arguments.windows[0], "micro_tokens": arguments.micro_tokens}
     for name, _, bar in candidates:
-        for compiled in (False, True):
-            left = deadline - time.monotonic()
-            if (choice and left < 10) or (compiled and not arguments.compile):
-                continue
-            sizes = {"length": arguments.windows[0], "micro_tokens": arguments.micro_tokens}
-            seconds = min(8.0, left / 4)
+        for compiled in ways:
             speed = train.probe(PRESETS[name], device, compute, seconds, train.print_log, compiled=compiled, **sizes)
             share = speed * PRESETS[name].flops_per_token(arguments.windows[0]) / 790e12
             table.append({"shape": name, "compiled": compiled, "tokens_per_second": round(speed)})
@@ -145,6 +151,7 @@ def train_here(arguments):
     if arguments.from_model:
         start_at = Path(arguments.out) / "start"
         subprocess.run([data / "hearth-train", "import", "--model", arguments.from_model, "--out", start_at], check=True)
+        (start_at / "model").write_text(str(Path(arguments.from_model).resolve()))
         arguments.resume = start_at / "checkpoint.bin"
     choice_file = data / "choice.json"
     choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
@@ -179,16 +186,21 @@ def _runs(pid):
 
 
 def export(arguments):
-    """Writes OUT/model.gguf and OUT/full.gguf by hearth-train, and the first's parts, the log and the choice into FOLDER."""
+    """Writes OUT/model.gguf and OUT/full.gguf by hearth-train, and the first's parts, the log and the choice into FOLDER.
+
+    A run that went on from a model file keeps its name, context length and mark (--like).
+    """
     out, data, folder = Path(arguments.out), Path(arguments.data), Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = out / "model.gguf"
-    command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt",
-               "--window", arguments.windows[1], "--name", "hearth default", "--out"]  # fmt: skip
+    begun_with = out / "start" / "model"
+    like = arguments.like or (begun_with.read_text() if begun_with.exists() else None)
+    about = ["--like", like] if like else ["--window", arguments.windows[1], "--name", "hearth default"]
+    command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt", *about, "--out"]
     subprocess.run([str(word) for word in (*command, model)], check=True)
     halves = [word for what in ("experts", "matrices", "embedding") for word in (f"--{what}", "F16")]
     subprocess.run([str(word) for word in (*command, out / "full.gguf", *halves)], check=True)
-    count = parts.split(model, folder)
+    count = parts.split(model, folder, arguments.part_bytes)
     for path in (out / "log", data / "choice.json"):
         if path.exists():
             shutil.copy(path, folder)
@@ -196,10 +208,18 @@ def export(arguments):
 
 
 def carry(arguments):
-    """Writes parts of OUT/full.gguf, the weights as halves, into FOLDER: --first and --count pick which."""
-    path = Path(arguments.out) / "full.gguf"
+    """Writes parts of weights as halves into FOLDER: --first and --count pick which.
+
+    `full`: OUT/full.gguf, the result. `stable`: the state before the decay without its moments, OUT/stable-halves.pt, from
+    which `--resume` begins a run elsewhere.
+    """
+    path = Path(arguments.out) / ("full.gguf" if arguments.what == "full" else "stable-halves.pt")
+    if arguments.what == "stable" and not path.exists():
+        import state  # pylint: disable=import-outside-toplevel  # torch is not where `prepare` runs
+
+        state.write_halves(path.with_name("stable.pt"), path)
     Path(arguments.folder).mkdir(parents=True, exist_ok=True)
-    count = parts.split(path, arguments.folder, first=arguments.first, count=arguments.count)
+    count = parts.split(path, arguments.folder, arguments.part_bytes, arguments.first, arguments.count)
     print(f"{path.stat().st_size / 1e6:.1f} MB in {count} parts")
 
 
@@ -222,8 +242,9 @@ def parse():
         ("--bin", {"default": "build/release/bin"}),
         ("--load-bytes", {"type": int, "default": 50_000_000}))  # fmt: skip
     add("unpack", unpack, box, data, windows, ("--jobs", {"type": int, "default": os.cpu_count()}))
-    add("probe", probe, data, windows, ("--seconds", {"type": float, "default": 60.0}),
-        ("--shapes", {"default": "h2", "help": "NAME[=tokens a second at least],... the first that is fast enough"}),
+    add("probe", probe, data, windows,
+        ("--seconds", {"type": float, "default": 60.0, "help": "of all that is measured, without compiling"}),
+        ("--shapes", {"default": SHAPES, "help": "NAME[=tokens a second at least],... the first that is fast enough"}),
         ("--compile", {"action": "store_true", "help": "try compiled too"}),
         ("--micro-tokens", {"type": int, "default": 65536}))  # fmt: skip
     runs = (data, out, windows, ("--shape", {"default": ""}), ("--minutes", {"type": float, "default": 22.0}),
@@ -237,9 +258,11 @@ def parse():
     add("start", start, *runs)
     add("train", train_here, *runs)
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
-    add("export", export, data, out, windows, folder)
-    add("carry", carry, out, folder, ("--first", {"type": int, "default": 0}),
-        ("--count", {"type": int, "default": 3}))  # fmt: skip
+    size = ("--part-bytes", {"type": int, "default": parts.PART_BYTES, "help": "of one part of a file that comes back"})
+    add("export", export, data, out, windows, folder, size,
+        ("--like", {"help": "a model file whose name, context length and mark are kept (that of --from-model)"}))
+    add("carry", carry, out, folder, size, ("--what", {"choices": ("full", "stable"), "default": "full"}),
+        ("--first", {"type": int, "default": 0}), ("--count", {"type": int, "default": 3}))  # fmt: skip
     return parser.parse_args()
 
 
