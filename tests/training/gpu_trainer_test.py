@@ -24,6 +24,7 @@ except ImportError as error:
 
 import experts
 import model
+import mtp
 import optimizer
 import parts
 import rounding
@@ -348,7 +349,9 @@ class WindowsTest(FolderTest):
         self.assertEqual(shards.is_answer(tokens, 8, 9).long().tolist(), answers)
 
 
-class RunTest(FolderTest):
+class TrainerTest(FolderTest):
+    """With a part of easy text; what is logged is in `lines`."""
+
     def options(self, **changes):
         values = {
             "data": str(self.folder), "out": str(self.folder), "minutes": 0.0, "tokens": 60_000, "step_tokens": 512,
@@ -366,6 +369,8 @@ class RunTest(FolderTest):
         write_part(self.folder, "part-000", 32, 300)
         write_part(self.folder, "part-000", 64, 150)
 
+
+class RunTest(TrainerTest):
     def test_a_run_learns_and_ends_with_a_whole_decay(self):
         state = states.State(shapes.toy_of(VOCAB), CPU)
         trainer = self.trainer(self.options(), state)
@@ -442,6 +447,80 @@ class RunTest(FolderTest):
     def test_the_schedule_warms_up_holds_and_decays_to_nothing(self):
         for progress, factor in ((0.0, 0.02), (0.01, 0.5), (0.5, 1.0), (0.825, 0.5), (1.0, 0.0)):
             self.assertAlmostEqual(train.rate_factor(progress), factor)
+
+
+class MtpTest(TrainerTest):
+    """The block for multi-token prediction."""
+
+    def setUp(self):
+        super().setUp()
+        self.trunk = random_state(shapes.toy_of(VOCAB))
+
+    def block(self):
+        return mtp.MtpModel(model.Model(self.trunk.shape, CPU, torch.float32), self.trunk.weights)
+
+    def block_trainer(self, state, **changes):
+        return train.Trainer(self.options(**changes), self.block(), state, self.lines.append)
+
+    def test_a_place_reads_the_token_behind_it_and_no_further(self):
+        block = self.block()
+        state = random_state(block.shape)
+        weights = model.views(block.shape, state.weights)
+        tokens = torch.randint(0, 250, (1, 12), generator=torch.Generator().manual_seed(2))
+        changed = tokens.clone()
+        changed[0, 8] = 251
+        rows, others = (block._rows(weights, each, False)[0] for each in (tokens, changed))
+        self.assertTrue(torch.allclose(rows[:7], others[:7], atol=1e-5))
+        self.assertFalse(torch.allclose(rows[7], others[7], atol=1e-2))
+
+    def test_at_the_start_it_is_its_projection_alone(self):
+        block = self.block()
+        shape = block.shape
+        weights = model.views(shape, states.State(shape, CPU).weights)  # what writes into the stream is zero
+        tokens = torch.randint(0, 250, (1, 9), generator=torch.Generator().manual_seed(2))
+        rows, seen, _ = block._rows(weights, tokens, False)
+        table = block.ready["token_embd.weight"]
+        for place in range(8):
+            def norm(x):
+                return x / torch.sqrt((x * x).mean() + shape.norm_epsilon)
+
+            joined = torch.cat((norm(table[tokens[0, place + 1]]), norm(seen[place])))
+            alone = norm(weights["blk.3.nextn.eh_proj.weight"][0] @ joined)
+            self.assertTrue(torch.allclose(rows[place], alone, atol=1e-4))
+        targets = shards.targets_of(tokens, 260)
+        loss = float(block.loss(weights, tokens, targets, False, 0.0)[0])
+        logits = (rows @ table.t()).log_softmax(1)
+        right = -torch.stack([logits[i, tokens[0, i + 2]] for i in range(7)]).mean()
+        self.assertAlmostEqual(loss, float(right), places=4)
+
+    def test_it_learns_what_its_trunk_says_next_and_the_trunk_stays(self):
+        self.trunk = states.State(shapes.toy_of(VOCAB), CPU)
+        self.trainer(self.options(tokens=30_000), self.trunk).run()
+        before = self.trunk.weights.clone()
+        state = states.State(self.block().shape, CPU)
+        trainer = self.block_trainer(state, tokens=40_000)
+        start = trainer.heldout_agreement()["python"]
+        trainer.run()
+        end = trainer.heldout_agreement()["python"]
+        self.assertGreater(end, start + 0.3)
+        self.assertTrue(torch.equal(self.trunk.weights, before))
+        self.assertIn("guessed as the trunk says them", self.lines[-2])
+        again = states.State.load(self.folder / "state.pt", CPU)
+        self.assertEqual((again.shape, again.tokens), (state.shape, state.tokens))
+
+    def test_its_file_holds_the_rounded_experts_and_is_no_model(self):
+        state = random_state(self.block().shape)
+        states.write_checkpoint(state.shape, state.weights, self.folder / "checkpoint.bin")
+        words = ("--checkpoint", self.folder, "--tokenizer", self.folder / "tokenizer.txt", "--out", self.folder / "mtp.gguf")
+        run(BIN / "hearth-train", "export-mtp", *words)
+        tensors = read_q4_0(self.folder / "mtp.gguf")
+        weights = model.views(state.shape, state.weights)
+        self.assertEqual(sorted(tensors), [f"blk.3.ffn_{name}_exps.weight" for name in ("down", "gate", "up")])
+        for name, values in tensors.items():
+            rounded = rounding.round_q4_0(weights[name][0]).reshape(-1)
+            self.assertTrue(torch.equal(rounded, torch.from_numpy(values)), name)
+        with self.assertRaisesRegex(AssertionError, "no checkpoint of this trainer"):
+            run(BIN / "hearth-train", "export", *words)
 
 
 class PartsTest(FolderTest):
@@ -528,6 +607,12 @@ class SequenceTest(FolderTest):
         self.assertTrue(torch.allclose(again.weights, stable.weights, atol=2e-3, rtol=1e-3))
         self.assertEqual(float(again.moments[0].abs().sum()), 0.0)
         command("train", *runs, "--minutes", 0, "--tokens", 1000, "--resume", back / "stable-halves.pt")
+        # The block of a shipped model.
+        runs = ("--data", data, "--out", self.folder / "mtp", "--windows", "128,256", "--micro-tokens", 512, "--step-tokens", 512)
+        command("train", *runs, "--minutes", 0, "--tokens", 1000, "--mtp", "--from-model", begun)
+        command("export", "--data", data, "--out", self.folder / "mtp", "--windows", "128,256", "--folder", back, "--mtp")
+        run("sh", "-c", f"cd {back} && ./join-mtp.gguf.sh")
+        self.assertEqual(len(read_q4_0(back / "mtp.gguf")), 3)
 
 
 if __name__ == "__main__":

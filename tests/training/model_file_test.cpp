@@ -201,6 +201,42 @@ TEST_CASE("the file says where the mark of the middle stands", "[trainer][model_
     }
 }
 
+TEST_CASE("a block for multi-token prediction is a file of its own", "[trainer][model_file]") {
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("mtp.gguf");
+    const ModelShape shape = file_shape();
+    const ParameterLayout layout = ParameterLayout::make_mtp(shape);
+    REQUIRE(write_mtp_block(shape, make_weights(layout, 3), byte_tokenizer(), {}, path));
+    const auto file = formats::GgufFile::load(path);
+    REQUIRE(file);
+    CHECK(*(*file)->find_integer("deepseek2.block_count") == 3);
+    CHECK(*(*file)->find_integer("deepseek2.nextn_predict_layers") == 1);
+    CHECK((*file)->find_tensor("token_embd.weight") == nullptr);
+    CHECK((*file)->find_tensor("blk.1.attn_norm.weight") == nullptr);
+    const compute::Tensor* join = (*file)->find_tensor("blk.2.nextn.eh_proj.weight");
+    REQUIRE(join);
+    CHECK(join->shape == compute::Shape{256, 512});
+    for (const char* name : {"nextn.enorm.weight",
+                             "nextn.hnorm.weight",
+                             "nextn.shared_head_norm.weight",
+                             "attn_kv_a_mqa.weight",
+                             "ffn_down_exps.weight",
+                             "exp_probs_b.bias"}) {
+        CHECK((*file)->find_tensor(std::string("blk.2.") + name));
+    }
+}
+
+TEST_CASE("the block of the shape that ships has at most 10 MB", "[trainer][model_file]") {
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("mtp.gguf");
+    ModelShape shape = *make_shape("h2");
+    shape.vocab_size = 256 + 64;  // the block has neither embedding nor head
+    const ParameterLayout layout = ParameterLayout::make_mtp(shape);
+    REQUIRE(write_mtp_block(shape, make_weights(layout, 3), byte_tokenizer(), {}, path));
+    constexpr std::size_t kTokenizerBytesMax = 1'000'000;  // of 16,384 tokens and their merges
+    CHECK(std::filesystem::file_size(path) + kTokenizerBytesMax < 10'000'000);
+}
+
 TEST_CASE("a model that does not fit its tokenizer is not written", "[trainer][model_file]") {
     const test::TemporaryFolder folder;
     ModelShape shape = file_shape();

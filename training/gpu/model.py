@@ -85,27 +85,29 @@ class Model:
 
     def hidden(self, ready, tokens):
         """tokens (B, T) to the normed rows (B * T, d) that the head scores, and the load of each expert layer."""
-        s = self.shape
-        cosine, sine = self._rotation(tokens.shape[1])
         x = F.embedding(tokens, ready["token_embd.weight"])
         loads = []
-        for layer in range(s.layer_count):
+        for layer in range(self.shape.layer_count):
+            x, load = self.layer(ready, layer, x.view(*tokens.shape, self.shape.hidden_dim))
+            loads += [] if load is None else [load]
+        rows = rms_norm(x, ready["output_norm.weight"], self.shape.norm_epsilon)
+        return rows, torch.stack(loads) if loads else None
 
-            def weights_of(names, layer=layer):
-                return [ready[f"blk.{layer}.{name}.weight"] for name in names]
+    def layer(self, ready, layer, x):
+        """x (B, T, d) to (B * T, d), and the load of its experts if it has any."""
+        s = self.shape
 
-            x = self._part("attention")(weights_of(ATTENTION), x.view(*tokens.shape, s.hidden_dim), cosine, sine)
-            x = x.reshape(-1, s.hidden_dim)
-            if layer < s.dense_layer_count:
-                x = self._part("dense")(weights_of(DENSE), x)
-                continue
-            bias = ready[f"blk.{layer}.exp_probs_b.bias"].detach()
-            rows, base, chosen, shares = self._part("before_experts")(weights_of(BEFORE_EXPERTS), bias, x)
-            matrices = weights_of(EXPERTS)
-            out, load = experts.routed_experts(rows, chosen, matrices, self.product, self._part("gated"))
-            loads.append(load)
-            x = self._part("weighed")(out, shares, base)
-        return rms_norm(x, ready["output_norm.weight"], s.norm_epsilon), torch.stack(loads) if loads else None
+        def weights_of(names):
+            return [ready[f"blk.{layer}.{name}.weight"] for name in names]
+
+        x = self._part("attention")(weights_of(ATTENTION), x, *self._rotation(x.shape[1]))
+        x = x.reshape(-1, s.hidden_dim)
+        if layer < s.dense_layer_count:
+            return self._part("dense")(weights_of(DENSE), x), None
+        bias = ready[f"blk.{layer}.exp_probs_b.bias"].detach()
+        rows, base, chosen, shares = self._part("before_experts")(weights_of(BEFORE_EXPERTS), bias, x)
+        out, load = experts.routed_experts(rows, chosen, weights_of(EXPERTS), self.product, self._part("gated"))
+        return self._part("weighed")(out, shares, base), load
 
     def logits(self, weights, tokens, rounded=False):
         """(B * T, vocabulary), for comparison."""
@@ -119,11 +121,15 @@ class Model:
         None: all alike), and the experts' load."""
         ready = self.prepared(weights, rounded)
         rows, load = self.hidden(ready, tokens)
+        return self.scored(rows, ready["token_embd.weight"], targets, z_loss, worth), load
+
+    def scored(self, rows, embedding, targets, z_loss, worth):
+        """The loss of rows (N, d); targets and worth as above."""
         score = self._score_rows if torch.is_grad_enabled() else score_rows
         targets = targets.reshape(-1)
         worth = (targets >= 0).float() if worth is None else worth.reshape(-1) * (targets >= 0)
         worth = worth / worth.sum().clamp_min(1)
-        return ChunkedLoss.apply(rows, ready["token_embd.weight"], targets, worth, z_loss, score), load
+        return ChunkedLoss.apply(rows, embedding, targets, worth, z_loss, score)
 
     def _attention(self, weights, x, cosine, sine):
         norm, query_a, query_norm, query_b, latent_a, latent_norm, key_b, value_b, output = weights
@@ -225,6 +231,7 @@ class ChunkedLoss(torch.autograd.Function):
             total += loss
             if ctx.needs_input_grad[0]:
                 d_rows[part] = gradient @ embedding
+            if ctx.needs_input_grad[1]:
                 d_embedding += gradient.t() @ rows[part]
         ctx.save_for_backward(d_rows, d_embedding)
         ctx.embedding_type = embedding.dtype

@@ -152,7 +152,10 @@ def train_here(arguments):
         start_at = Path(arguments.out) / "start"
         subprocess.run([data / "hearth-train", "import", "--model", arguments.from_model, "--out", start_at], check=True)
         (start_at / "model").write_text(str(Path(arguments.from_model).resolve()))
-        arguments.resume = start_at / "checkpoint.bin"
+        if not arguments.mtp:
+            arguments.resume = start_at / "checkpoint.bin"
+    elif arguments.mtp:
+        sys.exit("train: --mtp wants --from-model, the trunk whose block is trained")
     choice_file = data / "choice.json"
     choice = json.loads(choice_file.read_text()) if choice_file.exists() else {}
     shape = PRESETS[arguments.shape or choice.get("shape", "h2")]
@@ -163,7 +166,8 @@ def train_here(arguments):
         step_tokens=arguments.step_tokens, micro_tokens=arguments.micro_tokens, short=arguments.windows[0],
         long=arguments.windows[1], heldout_seconds=arguments.heldout_seconds,
     )  # fmt: skip
-    train.main(options, shape, arguments.resume, arguments.compile or choice.get("compiled", False))
+    trunk = start_at / "checkpoint.bin" if arguments.mtp else None
+    train.main(options, shape, arguments.resume, arguments.compile or choice.get("compiled", False), trunk)
 
 
 def poll(arguments):
@@ -188,7 +192,7 @@ def _runs(pid):
 def export(arguments):
     """Writes OUT/model.gguf and OUT/full.gguf by hearth-train, and the first's parts, the log and the choice into FOLDER.
 
-    A run that went on from a model file keeps its name, context length and mark (--like).
+    A run that went on from a model file keeps its name, context length and mark (--like). --mtp: the block alone, OUT/mtp.gguf.
     """
     out, data, folder = Path(arguments.out), Path(arguments.data), Path(arguments.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,9 +201,13 @@ def export(arguments):
     like = arguments.like or (begun_with.read_text() if begun_with.exists() else None)
     about = ["--like", like] if like else ["--window", arguments.windows[1], "--name", "hearth default"]
     command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt", *about, "--out"]
+    if arguments.mtp:
+        model = out / "mtp.gguf"
+        command[1] = "export-mtp"
     subprocess.run([str(word) for word in (*command, model)], check=True)
     halves = [word for what in ("experts", "matrices", "embedding") for word in (f"--{what}", "F16")]
-    subprocess.run([str(word) for word in (*command, out / "full.gguf", *halves)], check=True)
+    if not arguments.mtp:
+        subprocess.run([str(word) for word in (*command, out / "full.gguf", *halves)], check=True)
     count = parts.split(model, folder, arguments.part_bytes)
     for path in (out / "log", data / "choice.json"):
         if path.exists():
@@ -253,13 +261,14 @@ def parse():
             ("--adam-rate", {"type": float, "default": 0.004}), ("--step-tokens", {"type": int, "default": 131072}),
             ("--micro-tokens", {"type": int, "default": 65536}), ("--resume", {"default": None}),
             ("--from-model", {"help": "a GGUF file of this trainer whose weights to start from"}),
+            ("--mtp", {"action": "store_true", "help": "train the block for multi-token prediction of --from-model alone"}),
             ("--heldout-seconds", {"type": float, "default": 120.0}),
             ("--compile", {"action": "store_true", "help": "whatever the probe chose"}))  # fmt: skip
     add("start", start, *runs)
     add("train", train_here, *runs)
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
     size = ("--part-bytes", {"type": int, "default": parts.PART_BYTES, "help": "of one part of a file that comes back"})
-    add("export", export, data, out, windows, folder, size,
+    add("export", export, data, out, windows, folder, size, ("--mtp", {"action": "store_true"}),
         ("--like", {"help": "a model file whose name, context length and mark are kept (that of --from-model)"}))
     add("carry", carry, out, folder, size, ("--what", {"choices": ("full", "stable"), "default": "full"}),
         ("--first", {"type": int, "default": 0}), ("--count", {"type": int, "default": 3}))  # fmt: skip

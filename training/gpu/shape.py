@@ -26,6 +26,7 @@ class Shape:
     norm_epsilon: float = 1e-6
     rope_base: float = 10000.0
     shared_expert_count: int = 2
+    is_mtp: bool = False  # the weights are those of the block behind the last layer alone, which predicts one token further
 
     @property
     def head_dim(self):
@@ -48,6 +49,9 @@ class Shape:
             + length / 2 * self.head_count * (self.head_dim + self.value_dim)
         )
         head = self.vocab_size * self.hidden_dim
+        if self.is_mtp:  # the trunk's layers are passed forwards alone
+            block = 3 * self.hidden_dim * experts + attention + 2 * self.hidden_dim**2
+            return 6 * (block + head) + 2 * (feed_forward + self.layer_count * attention)
         return 6 * (feed_forward + self.layer_count * attention + head)
 
 
@@ -90,41 +94,59 @@ class Parameter:
 
 def layout(shape):
     """All parameters in the order of the checkpoint."""
-    s = shape
-    parameters = [Parameter("token_embd.weight", "embedding", s.hidden_dim, s.vocab_size)]
-    for layer in range(s.layer_count):
-        at = f"blk.{layer}."
-        value_row = s.head_count * s.value_dim
+    if shape.is_mtp:
+        return _mtp_parameters(shape)
+    parameters = [Parameter("token_embd.weight", "embedding", shape.hidden_dim, shape.vocab_size)]
+    for layer in range(shape.layer_count):
+        parameters += _layer_parameters(shape, layer)
+    parameters.append(Parameter("output_norm.weight", "norm", shape.hidden_dim))
+    return parameters
 
-        def matrix(name, rows, columns, at=at, **more):
-            parameters.append(Parameter(at + name, "matrix", columns, rows, **more))
 
-        def other(name, kind, columns, rows=1, at=at):
-            parameters.append(Parameter(at + name, kind, columns, rows))
+def _mtp_parameters(shape):
+    """Of the multi-token-prediction block, named as layer `layer_count`; embedding and head are the trunk's."""
+    at = f"blk.{shape.layer_count}.nextn."
+    width = shape.hidden_dim
+    return [
+        Parameter(at + "eh_proj.weight", "matrix", 2 * width, width), Parameter(at + "enorm.weight", "norm", width),
+        Parameter(at + "hnorm.weight", "norm", width), *_layer_parameters(shape, shape.layer_count),
+        Parameter(at + "shared_head_norm.weight", "norm", width),
+    ]  # fmt: skip
 
-        other("attn_norm.weight", "norm", s.hidden_dim)
-        matrix("attn_q_a.weight", s.query_rank, s.hidden_dim)
-        other("attn_q_a_norm.weight", "norm", s.query_rank)
-        matrix("attn_q_b.weight", s.head_count * s.head_dim, s.query_rank)
-        matrix("attn_kv_a_mqa.weight", s.latent_rank + s.rope_dim, s.hidden_dim)
-        other("attn_kv_a_norm.weight", "norm", s.latent_rank)
-        matrix("attn_k_b.weight", s.latent_rank, s.nope_dim, count=s.head_count)
-        matrix("attn_v_b.weight", s.value_dim, s.latent_rank, count=s.head_count)
-        matrix("attn_output.weight", s.hidden_dim, value_row, starts_at_zero=True)
-        other("ffn_norm.weight", "norm", s.hidden_dim)
-        if layer < s.dense_layer_count:
-            matrix("ffn_gate.weight", s.dense_ffn_dim, s.hidden_dim)
-            matrix("ffn_up.weight", s.dense_ffn_dim, s.hidden_dim)
-            matrix("ffn_down.weight", s.hidden_dim, s.dense_ffn_dim, starts_at_zero=True)
-            continue
-        expert = {"count": s.expert_count, "is_routed_expert": True}
-        other("ffn_gate_inp.weight", "router", s.hidden_dim, s.expert_count)
-        other("exp_probs_b.bias", "routing_bias", s.expert_count)
-        matrix("ffn_gate_exps.weight", s.expert_ffn_dim, s.hidden_dim, **expert)
-        matrix("ffn_up_exps.weight", s.expert_ffn_dim, s.hidden_dim, **expert)
-        matrix("ffn_down_exps.weight", s.hidden_dim, s.expert_ffn_dim, starts_at_zero=True, **expert)
-        matrix("ffn_gate_shexp.weight", s.shared_ffn_dim, s.hidden_dim)
-        matrix("ffn_up_shexp.weight", s.shared_ffn_dim, s.hidden_dim)
-        matrix("ffn_down_shexp.weight", s.hidden_dim, s.shared_ffn_dim, starts_at_zero=True)
-    parameters.append(Parameter("output_norm.weight", "norm", s.hidden_dim))
+
+def _layer_parameters(s, layer):
+    parameters = []
+    at = f"blk.{layer}."
+    value_row = s.head_count * s.value_dim
+
+    def matrix(name, rows, columns, **more):
+        parameters.append(Parameter(at + name, "matrix", columns, rows, **more))
+
+    def other(name, kind, columns, rows=1):
+        parameters.append(Parameter(at + name, kind, columns, rows))
+
+    other("attn_norm.weight", "norm", s.hidden_dim)
+    matrix("attn_q_a.weight", s.query_rank, s.hidden_dim)
+    other("attn_q_a_norm.weight", "norm", s.query_rank)
+    matrix("attn_q_b.weight", s.head_count * s.head_dim, s.query_rank)
+    matrix("attn_kv_a_mqa.weight", s.latent_rank + s.rope_dim, s.hidden_dim)
+    other("attn_kv_a_norm.weight", "norm", s.latent_rank)
+    matrix("attn_k_b.weight", s.latent_rank, s.nope_dim, count=s.head_count)
+    matrix("attn_v_b.weight", s.value_dim, s.latent_rank, count=s.head_count)
+    matrix("attn_output.weight", s.hidden_dim, value_row, starts_at_zero=True)
+    other("ffn_norm.weight", "norm", s.hidden_dim)
+    if layer < s.dense_layer_count:
+        matrix("ffn_gate.weight", s.dense_ffn_dim, s.hidden_dim)
+        matrix("ffn_up.weight", s.dense_ffn_dim, s.hidden_dim)
+        matrix("ffn_down.weight", s.hidden_dim, s.dense_ffn_dim, starts_at_zero=True)
+        return parameters
+    expert = {"count": s.expert_count, "is_routed_expert": True}
+    other("ffn_gate_inp.weight", "router", s.hidden_dim, s.expert_count)
+    other("exp_probs_b.bias", "routing_bias", s.expert_count)
+    matrix("ffn_gate_exps.weight", s.expert_ffn_dim, s.hidden_dim, **expert)
+    matrix("ffn_up_exps.weight", s.expert_ffn_dim, s.hidden_dim, **expert)
+    matrix("ffn_down_exps.weight", s.hidden_dim, s.expert_ffn_dim, starts_at_zero=True, **expert)
+    matrix("ffn_gate_shexp.weight", s.shared_ffn_dim, s.hidden_dim)
+    matrix("ffn_up_shexp.weight", s.shared_ffn_dim, s.hidden_dim)
+    matrix("ffn_down_shexp.weight", s.hidden_dim, s.shared_ffn_dim, starts_at_zero=True)
     return parameters

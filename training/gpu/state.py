@@ -10,6 +10,7 @@ from model import initial_weights
 from shape import Shape, layout
 
 _MAGIC = 0x32306B7063687268  # "hrhcpk02" as bytes; training/trainer/checkpoint.cpp reads it
+_MTP_MAGIC = 0x313070746D687268  # "hrhmtp01": the block for multi-token prediction, with the shape of its trunk
 _WIDTHS = (
     "vocab_size", "hidden_dim", "layer_count", "dense_layer_count", "head_count", "nope_dim", "rope_dim", "value_dim",
     "query_rank", "latent_rank", "dense_ffn_dim", "expert_ffn_dim", "expert_count", "experts_per_token",
@@ -61,7 +62,7 @@ def write_checkpoint(shape, weights, path, steps=0, tokens=0, seconds=0.0):
     elements = sum(parameter.elements for parameter in layout(shape))
     assert weights.numel() == elements
     with open(f"{path}.part", "wb") as file:
-        file.write(struct.pack("<Q14Q", _MAGIC, *widths))
+        file.write(struct.pack("<Q14Q", _MTP_MAGIC if shape.is_mtp else _MAGIC, *widths))
         file.write(struct.pack("<fffI", *reals, shape.shared_expert_count))
         file.write(struct.pack("<QQQQdQ", steps, tokens, 0, 0, seconds, elements))
         weights.detach().float().cpu().numpy().astype("<f4").tofile(file)

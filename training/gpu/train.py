@@ -13,6 +13,7 @@ import torch
 import optimizer
 import shards
 from model import Model, views
+from mtp import MtpModel
 from shape import layout
 from state import State, write_checkpoint
 
@@ -171,6 +172,21 @@ class Trainer:
 
     def heldout(self, windows_max=8):
         """{language: nats per token} of a few windows of each held-out shard, as they are now."""
+        is_rounded = self.progress() >= ROUNDING_BEGIN
+
+        def loss(rows):
+            targets = self._to_device(self._targets(rows))
+            return self.model.loss(self.weights, self._to_device(rows), targets, is_rounded, 0.0)[0]
+
+        return self._heldout_mean(loss, windows_max)
+
+    def heldout_agreement(self, windows_max=8):
+        """{language: share of second tokens that the block for multi-token prediction guesses as its trunk says them}."""
+        agreement = lambda rows: self.model.agreement(self.weights, self._to_device(rows))
+        return self._heldout_mean(agreement, windows_max)
+
+    def _heldout_mean(self, value_of, windows_max):
+        """`value_of` some rows of tokens, a mean by language."""
         found = {}
         for path in sorted(Path(self.options.data).glob(f"*/w{self.options.long}/heldout-*.bin")):
             tokens = torch.from_numpy(shards.numpy.fromfile(path, dtype="<u2").astype("int64"))
@@ -180,11 +196,8 @@ class Trainer:
                 continue
             total = 0.0
             with torch.no_grad():
-                for row in rows.split(max(1, self.options.micro_tokens // self.options.long)):
-                    row, targets = self._to_device(row), self._to_device(self._targets(row))
-                    is_rounded = self.progress() >= ROUNDING_BEGIN
-                    loss, _ = self.model.loss(self.weights, row, targets, is_rounded, 0.0)
-                    total += float(loss) * len(row) / len(rows)
+                for part in rows.split(max(1, self.options.micro_tokens // self.options.long)):
+                    total += float(value_of(part)) * len(part) / len(rows)
             found[path.stem.removeprefix("heldout-")] = round(total, 4)
         return found
 
@@ -228,6 +241,8 @@ class Trainer:
             self.state.shape, self.state.weights, out / "checkpoint.bin",
             self.state.steps, self.state.tokens, self.state.seconds,
         )  # fmt: skip
+        if self.state.shape.is_mtp:
+            self.log(f"second tokens guessed as the trunk says them: {json.dumps(self.heldout_agreement(64))}")
         self.log("stopped on request" if self.is_stopped else "done")
 
     def _report(self, progress, loss, speed, load):
@@ -297,12 +312,20 @@ def pick_device():
     return torch.device("cpu"), torch.float32
 
 
-def main(options, shape, resume, is_compiled):
-    """One run. `resume`: a state file to go on from, or None."""
+def main(options, shape, resume, is_compiled, trunk=None):
+    """One run. `resume`: a state file to go on from, or None. `trunk`: one whose block for multi-token prediction is
+    trained, while it stays as it is."""
     device, compute = pick_device()
     print_log(f"torch {torch.__version__} on {device}, python {sys.version.split()[0]}")
+    if trunk:
+        whole = State.load(trunk, device)
+        model = MtpModel(Model(whole.shape, device, compute, print_log), whole.weights)
+        shape = model.shape
     state = State.load(resume, device) if resume else State(shape, device)
-    model = Model(state.shape, device, compute, print_log)
+    if state.shape.is_mtp != bool(trunk) or (trunk and state.shape != shape):
+        raise ValueError(f"{resume} is no state of what is trained here; --mtp goes with a state of the block of the same trunk")
+    if not trunk:
+        model = Model(state.shape, device, compute, print_log)
     if is_compiled:
         model.compile()
     if not options.specials:

@@ -12,6 +12,7 @@ namespace {
 constexpr std::uint64_t kMagic = 0x32306B7063687268;  // "hrhcpk02" as bytes
 // The same, but for the word of the shared experts, which the first version left open: it had one.
 constexpr std::uint64_t kFirstMagic = 0x31306B7063687268;
+constexpr std::uint64_t kMtpMagic = 0x313070746D687268;  // "hrhmtp01"
 
 /// Counters and shape as the file has them, in front of the arrays.
 struct Header {
@@ -22,6 +23,54 @@ struct Header {
     std::uint64_t elements = 0;
 };
 static_assert(std::is_trivially_copyable_v<Header>);
+
+/// A checkpoint that is being read: its header, and the arrays that follow.
+struct CheckpointFile {
+    std::string path;
+    std::ifstream stream;
+    Header header = {};
+    std::uintmax_t bytes = 0;
+
+    static Result<CheckpointFile> open(const std::string& path) {
+        CheckpointFile file{.path = path, .stream = std::ifstream(path, std::ios::binary)};
+        if (!file.stream) return fail(ErrorCode::io, "cannot open checkpoint " + path, "trainer");
+        file.stream.read(reinterpret_cast<char*>(&file.header), sizeof(file.header));
+        std::error_code error;
+        file.bytes = std::filesystem::file_size(path, error);
+        if (!file.stream || error)
+            return fail(ErrorCode::corrupt, path + " is no checkpoint of this trainer", "trainer");
+        return file;
+    }
+
+    [[nodiscard]] bool holds(std::size_t arrays, std::size_t elements) const {
+        return header.elements == elements &&
+               bytes == sizeof(header) + arrays * elements * sizeof(float);
+    }
+
+    [[nodiscard]] TrainState counters() const {
+        TrainState state;
+        state.shape = header.shape;
+        state.steps = header.steps;
+        state.tokens = header.tokens;
+        state.train_windows = header.train_windows;
+        state.decay_windows = header.decay_windows;
+        state.seconds = header.seconds;
+        return state;
+    }
+
+    Result<void> read(std::size_t elements, std::vector<float>& values) {
+        values.resize(elements);
+        stream.read(reinterpret_cast<char*>(values.data()),
+                    static_cast<std::streamsize>(elements * sizeof(float)));
+        if (!stream) return fail(ErrorCode::io, "cannot read checkpoint " + path, "trainer");
+        return {};
+    }
+};
+
+Failure cut_short(const std::string& path) {
+    return fail(
+        ErrorCode::corrupt, "checkpoint " + path + " is cut short or of another shape", "trainer");
+}
 
 }  // namespace
 
@@ -38,7 +87,7 @@ TrainState make_state(const ModelShape& shape, std::uint64_t seed) {
 Result<void> save_checkpoint(const TrainState& state, const std::string& path) {
     const std::string part = path + ".part";
     std::ofstream file(part, std::ios::binary | std::ios::trunc);
-    Header header;
+    Header header = {};
     header.shape = state.shape;
     header.steps = state.steps;
     header.tokens = state.tokens;
@@ -65,39 +114,37 @@ Result<void> save_checkpoint(const TrainState& state, const std::string& path) {
 }
 
 Result<TrainState> load_checkpoint(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) return fail(ErrorCode::io, "cannot open checkpoint " + path, "trainer");
-    Header header;
-    file.read(reinterpret_cast<char*>(&header), sizeof(header));
+    HEARTH_TRY(CheckpointFile checkpoint, CheckpointFile::open(path));
+    Header& header = checkpoint.header;
     if (header.magic == kFirstMagic) header.shape.shared_expert_count = 1;
-    if (!file || (header.magic != kMagic && header.magic != kFirstMagic) || !validate(header.shape))
+    if ((header.magic != kMagic && header.magic != kFirstMagic) || !validate(header.shape))
         return fail(ErrorCode::corrupt, path + " is no checkpoint of this trainer", "trainer");
-    const ParameterLayout layout(header.shape);
-    std::error_code error;
-    const auto bytes = std::filesystem::file_size(path, error);
-    const auto with_arrays = [&](std::size_t count) {
-        return sizeof(header) + count * layout.elements * sizeof(float);
-    };
-    const bool is_weights_alone = bytes == with_arrays(1);
-    if (error || header.elements != layout.elements ||
-        (bytes != with_arrays(3) && !is_weights_alone))
+    const std::size_t elements = ParameterLayout(header.shape).elements;
+    const bool is_weights_alone = checkpoint.holds(1, elements);
+    if (!is_weights_alone && !checkpoint.holds(3, elements)) return cut_short(path);
+    TrainState state = checkpoint.counters();
+    state.moments.first.assign(elements, 0.0F);
+    state.moments.second.assign(elements, 0.0F);
+    HEARTH_CHECK(checkpoint.read(elements, state.weights));
+    if (is_weights_alone) return state;
+    HEARTH_CHECK(checkpoint.read(elements, state.moments.first));
+    HEARTH_CHECK(checkpoint.read(elements, state.moments.second));
+    return state;
+}
+
+Result<TrainState> load_mtp_checkpoint(const std::string& path) {
+    HEARTH_TRY(CheckpointFile checkpoint, CheckpointFile::open(path));
+    const Header& header = checkpoint.header;
+    if (header.magic != kMtpMagic || !validate(header.shape) || header.shape.expert_count == 0)
         return fail(ErrorCode::corrupt,
-                    "checkpoint " + path + " is cut short or of another shape",
+                    path +
+                        " is no checkpoint of a block for multi-token prediction; "
+                        "training/gpu/run.py train --mtp writes one",
                     "trainer");
-    TrainState state;
-    state.shape = header.shape;
-    state.steps = header.steps;
-    state.tokens = header.tokens;
-    state.train_windows = header.train_windows;
-    state.decay_windows = header.decay_windows;
-    state.seconds = header.seconds;
-    for (auto* values : {&state.weights, &state.moments.first, &state.moments.second}) {
-        values->assign(layout.elements, 0.0F);
-        if (is_weights_alone && values != &state.weights) continue;
-        file.read(reinterpret_cast<char*>(values->data()),
-                  static_cast<std::streamsize>(layout.elements * sizeof(float)));
-    }
-    if (!file) return fail(ErrorCode::io, "cannot read checkpoint " + path, "trainer");
+    const std::size_t elements = ParameterLayout::make_mtp(header.shape).elements;
+    if (!checkpoint.holds(1, elements)) return cut_short(path);
+    TrainState state = checkpoint.counters();
+    HEARTH_CHECK(checkpoint.read(elements, state.weights));
     return state;
 }
 

@@ -33,4 +33,8 @@ Result<void> save_checkpoint(const TrainState& state, const std::string& path);
 /// Errors: io, corrupt (not a checkpoint, or cut short).
 Result<TrainState> load_checkpoint(const std::string& path);
 
+/// The weights of a block for multi-token prediction, with the shape of its trunk: what
+/// training/gpu writes with --mtp. Errors: as above.
+Result<TrainState> load_mtp_checkpoint(const std::string& path);
+
 }  // namespace hearth::trainer

@@ -41,6 +41,8 @@ hearth-train export --checkpoint DIR (--tokenizer FILE | --like FILE.gguf) --out
   --window N                    tokens that its readers may take at a time (512)
   --infill-mark line|none|cursor            where readers put <|fim_middle|> (line)
   --experts, --matrices, --embedding TYPE   Q4_0, Q6_K and Q6_K (defaults); F16 and F32 round nothing
+hearth-train export-mtp --checkpoint DIR (--tokenizer FILE | --like FILE.gguf) --out FILE.gguf [options]
+  the same of a block for multi-token prediction (training/gpu/run.py train --mtp)
 hearth-train import --model FILE.gguf --out DIR
   its weights as DIR/checkpoint.bin, to go on from with training/gpu
 hearth-train tokenizer --model FILE.gguf --out FILE
@@ -205,9 +207,10 @@ Result<compute::Dtype> parse_type(const std::string& name) {
     return fail(ErrorCode::invalid_argument, "no type is called '" + name + "'", "trainer");
 }
 
-Result<void> export_model(Arguments arguments) {
+Result<void> export_model(Arguments arguments, bool is_mtp) {
+    const std::string checkpoint = arguments.text("checkpoint") + "/checkpoint.bin";
     HEARTH_TRY(const TrainState state,
-               load_checkpoint(arguments.text("checkpoint") + "/checkpoint.bin"));
+               is_mtp ? load_mtp_checkpoint(checkpoint) : load_checkpoint(checkpoint));
     const std::string like = arguments.text("like");
     const std::string path = arguments.text("tokenizer");
     HEARTH_TRY(
@@ -232,7 +235,8 @@ Result<void> export_model(Arguments arguments) {
         return fail(ErrorCode::invalid_argument,
                     "--infill-mark wants line, none or cursor, found '" + mark + "'",
                     "trainer");
-    return write_model(state.shape, state.weights, tokenizer, options, out);
+    const auto write = is_mtp ? write_mtp_block : write_model;
+    return write(state.shape, state.weights, tokenizer, options, out);
 }
 
 Result<void> import_model(Arguments arguments) {
@@ -309,7 +313,8 @@ Result<void> run_command(int count, char** values, Log& log) {
     const std::string command = values[1];
     HEARTH_TRY(Arguments arguments, Arguments::parse(count, values));
     if (command == "run") return run(std::move(arguments), log);
-    if (command == "export") return export_model(std::move(arguments));
+    if (command == "export") return export_model(std::move(arguments), false);
+    if (command == "export-mtp") return export_model(std::move(arguments), true);
     if (command == "import") return import_model(std::move(arguments));
     if (command == "tokenizer") return write_tokenizer(std::move(arguments));
     if (command == "evaluate") return evaluate_model(std::move(arguments), log);

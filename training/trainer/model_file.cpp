@@ -109,6 +109,45 @@ Result<void> add_tokenizer(const training::TokenizerFile& tokenizer, formats::Gg
     return {};
 }
 
+struct FileParts {
+    ModelShape shape;  // as its keys say it
+    std::uint32_t mtp_layers = 0;
+    ParameterLayout layout;
+    std::span<const float> weights;
+    const training::TokenizerFile& tokenizer;
+    const ModelFileOptions& options;
+};
+
+Result<void> write_file(const FileParts& parts, const std::string& path) {
+    const auto& [shape, mtp_layers, layout, weights, tokenizer, options] = parts;
+    if (tokenizer.vocab_size() != shape.vocab_size)
+        return fail(ErrorCode::invalid_argument,
+                    "the tokenizer has " + std::to_string(tokenizer.vocab_size()) +
+                        " tokens, the model " + std::to_string(shape.vocab_size),
+                    "trainer");
+    formats::GgufWriter writer;
+    writer.add_string("general.architecture", "deepseek2");
+    writer.add_string("general.type", "model");
+    writer.add_string("general.name", options.name);
+    writer.add_string("general.description", options.description);
+    writer.add_string("general.license", "apache-2.0");
+    writer.add_u32("general.quantization_version", 2);
+    writer.add_string("hearth.infill_mark", options.infill_mark);
+    add_shape(shape, options.context_length, writer);
+    if (mtp_layers > 0) writer.add_u32("deepseek2.nextn_predict_layers", mtp_layers);
+    HEARTH_CHECK(add_tokenizer(tokenizer, writer));
+    std::deque<std::vector<std::byte>> stored;  // the writer borrows them
+    for (const Parameter& parameter : layout.parameters) {
+        const Dtype dtype = stored_dtype(parameter, options);
+        const auto values = weights.subspan(parameter.offset, parameter.elements());
+        std::vector<std::byte>& bytes = stored.emplace_back(static_cast<std::size_t>(
+            compute::row_bytes(dtype, static_cast<std::int64_t>(values.size()))));
+        reference::quantize(dtype, values, bytes);
+        writer.add_tensor(parameter.name, dtype, stored_shape(parameter), bytes);
+    }
+    return writer.write(path);
+}
+
 /// Reads the keys that `add_shape` wrote.
 Result<ModelShape> read_shape(const formats::GgufFile& file) {
     ModelShape shape;
@@ -170,32 +209,28 @@ Result<void> write_model(const ModelShape& shape,
                          const training::TokenizerFile& tokenizer,
                          const ModelFileOptions& options,
                          const std::string& path) {
-    if (tokenizer.vocab_size() != shape.vocab_size)
-        return fail(ErrorCode::invalid_argument,
-                    "the tokenizer has " + std::to_string(tokenizer.vocab_size()) +
-                        " tokens, the model " + std::to_string(shape.vocab_size),
-                    "trainer");
-    formats::GgufWriter writer;
-    writer.add_string("general.architecture", "deepseek2");
-    writer.add_string("general.type", "model");
-    writer.add_string("general.name", options.name);
-    writer.add_string("general.description", options.description);
-    writer.add_string("general.license", "apache-2.0");
-    writer.add_u32("general.quantization_version", 2);
-    writer.add_string("hearth.infill_mark", options.infill_mark);
-    add_shape(shape, options.context_length, writer);
-    HEARTH_CHECK(add_tokenizer(tokenizer, writer));
-    const ParameterLayout layout(shape);
-    std::deque<std::vector<std::byte>> stored;  // the writer borrows them
-    for (const Parameter& parameter : layout.parameters) {
-        const Dtype dtype = stored_dtype(parameter, options);
-        const auto values = weights.subspan(parameter.offset, parameter.elements());
-        std::vector<std::byte>& bytes = stored.emplace_back(static_cast<std::size_t>(
-            compute::row_bytes(dtype, static_cast<std::int64_t>(values.size()))));
-        reference::quantize(dtype, values, bytes);
-        writer.add_tensor(parameter.name, dtype, stored_shape(parameter), bytes);
-    }
-    return writer.write(path);
+    return write_file({.shape = shape,
+                       .layout = ParameterLayout(shape),
+                       .weights = weights,
+                       .tokenizer = tokenizer,
+                       .options = options},
+                      path);
+}
+
+Result<void> write_mtp_block(const ModelShape& shape,
+                             std::span<const float> weights,
+                             const training::TokenizerFile& tokenizer,
+                             const ModelFileOptions& options,
+                             const std::string& path) {
+    ModelShape with_block = shape;
+    ++with_block.layer_count;  // readers count it with the others
+    return write_file({.shape = with_block,
+                       .mtp_layers = 1,
+                       .layout = ParameterLayout::make_mtp(shape),
+                       .weights = weights,
+                       .tokenizer = tokenizer,
+                       .options = options},
+                      path);
 }
 
 Result<TrainState> load_model(const std::string& path) {

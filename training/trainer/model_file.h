@@ -35,6 +35,15 @@ Result<void> write_model(const ModelShape& shape,
                          const ModelFileOptions& options,
                          const std::string& path);
 
+/// The block for multi-token prediction over a model of that shape, as a file of its own: layer
+/// `layer_count`, without embedding and head, which are the model's. `weights` in the order of
+/// ParameterLayout::make_mtp. Errors: as above.
+Result<void> write_mtp_block(const ModelShape& shape,
+                             std::span<const float> weights,
+                             const training::TokenizerFile& tokenizer,
+                             const ModelFileOptions& options,
+                             const std::string& path);
+
 /// The shape and weights of a file that `write_model` wrote, with moments and counters at zero.
 /// Errors: those of GgufFile::load; unsupported (another architecture, or parts that the trainer
 /// does not have); corrupt (a tensor is missing or of another shape).

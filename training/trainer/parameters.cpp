@@ -118,6 +118,23 @@ ParameterLayout::ParameterLayout(const ModelShape& shape) {
     output_norm = whole.norm("output_norm.weight", shape.hidden_dim);
 }
 
+ParameterLayout ParameterLayout::make_mtp(const ModelShape& shape) {
+    ParameterLayout layout;
+    LayoutBuilder builder(layout, "blk." + std::to_string(shape.layer_count) + ".");
+    builder.add({.name = "nextn.eh_proj.weight",
+                 .rows = shape.hidden_dim,
+                 .columns = 2 * shape.hidden_dim});
+    builder.norm("nextn.enorm.weight", shape.hidden_dim);
+    builder.norm("nextn.hnorm.weight", shape.hidden_dim);
+    LayerOffsets at;
+    add_attention(builder, shape, at);
+    at.ffn_norm = builder.norm("ffn_norm.weight", shape.hidden_dim);
+    add_experts(builder, shape, at);
+    layout.layers.push_back(at);
+    builder.norm("nextn.shared_head_norm.weight", shape.hidden_dim);
+    return layout;
+}
+
 std::vector<float> make_weights(const ParameterLayout& layout, std::uint64_t seed) {
     std::mt19937_64 random(seed);
     std::vector<float> weights(layout.elements, 0.0F);

@@ -44,11 +44,17 @@ struct LayerOffsets {
 
 struct ParameterLayout {
     explicit ParameterLayout(const ModelShape& shape);
+    /// Of the block for multi-token prediction over a model of that shape: one more layer, named
+    /// as the one behind the last, and what leads into it; embedding and head are the model's.
+    static ParameterLayout make_mtp(const ModelShape& shape);
 
     std::vector<Parameter> parameters;
     std::vector<LayerOffsets> layers;
     std::size_t embedding = 0, output_norm = 0;
     std::size_t elements = 0;
+
+  private:
+    ParameterLayout() = default;
 };
 
 /// Starting weights: normal with 1/sqrt(columns) for matrices, 0.02 for the embedding and the
