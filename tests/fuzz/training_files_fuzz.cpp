@@ -52,6 +52,10 @@ void check_corpus(std::string_view bytes) {
 
 void check_checkpoint(std::string_view bytes) {
     const fuzz::MemoryFile file(bytes);
+    if (const auto block = trainer::load_mtp_checkpoint(file.path())) {
+        HEARTH_ASSERT(block->weights.size() ==
+                      trainer::ParameterLayout::make_mtp(block->shape).elements);
+    }
     const auto state = trainer::load_checkpoint(file.path());
     if (!state) {
         HEARTH_ASSERT(!state.error().text.empty());
@@ -107,5 +111,16 @@ std::vector<std::string> fuzz::seeds() {
         std::ifstream stream(path, std::ios::binary);
         seeds.push_back("c" + std::string(std::istreambuf_iterator<char>(stream), {}));
     }
+    // A block for multi-token prediction: the same header but for the mark and the count at its
+    // end.
+    constexpr std::size_t kHeaderBytes = 184;
+    std::string block = seeds.back().substr(0, 1 + kHeaderBytes);
+    const std::uint64_t elements = trainer::ParameterLayout::make_mtp(shape).elements;
+    block.replace(1, 8, "hrhmtp01");
+    block.replace(1 + kHeaderBytes - 8, 8, reinterpret_cast<const char*>(&elements), 8);
+    block.append(elements * sizeof(float), '\0');
+    const fuzz::MemoryFile block_file(std::string_view(block).substr(1));
+    HEARTH_ASSERT(trainer::load_mtp_checkpoint(block_file.path()).has_value());
+    seeds.push_back(block);
     return seeds;
 }

@@ -135,7 +135,10 @@ Result<TrainState> load_checkpoint(const std::string& path) {
 Result<TrainState> load_mtp_checkpoint(const std::string& path) {
     HEARTH_TRY(CheckpointFile checkpoint, CheckpointFile::open(path));
     const Header& header = checkpoint.header;
-    if (header.magic != kMtpMagic || !validate(header.shape) || header.shape.expert_count == 0)
+    // The block has experts as its trunk's last layers have: a shape without them says nothing of
+    // them.
+    const bool has_experts = header.shape.dense_layer_count < header.shape.layer_count;
+    if (header.magic != kMtpMagic || !validate(header.shape) || !has_experts)
         return fail(ErrorCode::corrupt,
                     path +
                         " is no checkpoint of a block for multi-token prediction; "
