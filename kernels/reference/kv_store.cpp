@@ -6,14 +6,18 @@
 
 #include "core/base/assert.h"
 #include "core/compute/blocks.h"
+#include "core/compute/half.h"
 #include "kernels/reference/dequantize.h"
 #include "kernels/reference/quantize.h"
 
 namespace hearth::reference {
 
-ReferenceKvStore::ReferenceKvStore(const compute::KvLayout& layout, std::int32_t block_count)
+ReferenceKvStore::ReferenceKvStore(const compute::KvLayout& layout,
+                                   std::int32_t block_count,
+                                   bool rounds_to_halves)
     : layout_(layout),
-      block_count_(block_count) {
+      block_count_(block_count),
+      rounds_to_halves_(rounds_to_halves && layout.dtype == compute::Dtype::f16) {
     const auto positions = static_cast<std::size_t>(block_count) * compute::kBlockTokens;
     const auto rows = positions * static_cast<std::size_t>(layout.layer_count);
     // calloc and not a vector: pages that no sequence reaches are never touched.
@@ -23,14 +27,16 @@ ReferenceKvStore::ReferenceKvStore(const compute::KvLayout& layout, std::int32_t
 }
 
 Result<std::unique_ptr<ReferenceKvStore>> ReferenceKvStore::make(const compute::KvLayout& layout,
-                                                                 std::int32_t block_count) {
+                                                                 std::int32_t block_count,
+                                                                 bool rounds_to_halves) {
     if (block_count < 1 || layout.layer_count < 1 || layout.key_dim < 1 || layout.value_dim < 0) {
         return fail(ErrorCode::invalid_argument,
                     "a cache of " + std::to_string(block_count) + " blocks and " +
                         std::to_string(layout.layer_count) + " layers cannot be made",
                     "reference");
     }
-    std::unique_ptr<ReferenceKvStore> store(new ReferenceKvStore(layout, block_count));
+    std::unique_ptr<ReferenceKvStore> store(
+        new ReferenceKvStore(layout, block_count, rounds_to_halves));
     if (store->rows_ == nullptr || store->scores_ == nullptr) {
         return fail(ErrorCode::out_of_memory,
                     "no memory for a cache of " + std::to_string(store->size_bytes()) +
@@ -41,6 +47,12 @@ Result<std::unique_ptr<ReferenceKvStore>> ReferenceKvStore::make(const compute::
 }
 
 void ReferenceKvStore::store(float* row, std::span<const float> values) const {
+    if (rounds_to_halves_) {
+        std::ranges::transform(values, row, [](float value) {
+            return compute::half_to_float(compute::float_to_half(value));
+        });
+        return;
+    }
     if (layout_.dtype != compute::Dtype::q8_0) {
         std::ranges::copy(values, row);
         return;

@@ -1,5 +1,6 @@
 // The reference backend's cache: F32 rows by layer, block and slot. In place of F16 it rounds
-// nothing; in place of Q8_0 it holds what is left of a row that was stored as such.
+// nothing, or to halves where it is asked to; in place of Q8_0 it holds what is left of a row that
+// was stored as such.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class ReferenceKvStore final : public compute::KvStore {
   public:
     /// Errors: invalid_argument, out_of_memory.
     static Result<std::unique_ptr<ReferenceKvStore>> make(const compute::KvLayout& layout,
-                                                          std::int32_t block_count);
+                                                          std::int32_t block_count,
+                                                          bool rounds_to_halves = false);
 
     [[nodiscard]] std::int32_t block_count() const override { return block_count_; }
     [[nodiscard]] std::int64_t size_bytes() const override;
@@ -53,7 +55,9 @@ class ReferenceKvStore final : public compute::KvStore {
     };
     using Memory = std::unique_ptr<float, Free>;
 
-    ReferenceKvStore(const compute::KvLayout& layout, std::int32_t block_count);
+    ReferenceKvStore(const compute::KvLayout& layout,
+                     std::int32_t block_count,
+                     bool rounds_to_halves);
 
     void store(float* row, std::span<const float> values) const;
     /// Elements of one token in one layer: its key, then its value.
@@ -65,6 +69,7 @@ class ReferenceKvStore final : public compute::KvStore {
 
     compute::KvLayout layout_;
     std::int32_t block_count_;
+    bool rounds_to_halves_;
     Memory rows_;  ///< (layer_count, block_count, kBlockTokens, key_dim + value_dim)
     Memory scores_;
 };

@@ -5,6 +5,7 @@
 
 #include "core/base/assert.h"
 #include "kernels/reference/dequantize.h"
+#include "kernels/reference/quantize.h"
 
 namespace hearth::reference {
 namespace {
@@ -251,6 +252,7 @@ void attention_mla(const compute::AttentionMla& op,
         for (std::int64_t head = 0; head < op.heads; ++head) {
             const auto rotated = query(t, head).subspan(nope_dim, rope_dim);
             attend_latent(op, rotated, t, places, kv, latent(t, head), scratch);
+            if (inputs.rounds_mixed) round_activations(latent(t, head), latent(t, head));
         }
     }
     for (std::int64_t head = 0; head < op.heads; ++head) {
@@ -385,6 +387,9 @@ void experts(const ExpertsInputs& inputs, Floats residual, Floats out, const Scr
                     value = weight == &inputs.gate ? silu(product) : value * product;
                 }
             }
+        }
+        for (std::int64_t t = 0; t < out.rows && inputs.rounds_hidden; ++t) {
+            if (share(t) != nullptr) round_activations(hidden(t), hidden(t));
         }
         for (std::int64_t column = 0; column < out.dim; ++column) {
             const auto row = weight_row(inputs.down, expert * out.dim + column, scratch);

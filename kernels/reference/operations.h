@@ -84,6 +84,7 @@ struct MlaInputs {
     Floats q, latent;
     const compute::Tensor& k_up;
     const compute::Tensor& v_up;
+    bool rounds_mixed = false;  ///< what v_up multiplies, by round_activations()
 };
 void attention_mla(const compute::AttentionMla& op,
                    const MlaInputs& inputs,
@@ -107,6 +108,7 @@ struct ExpertsInputs {
     const compute::Tensor& gate;
     const compute::Tensor& up;
     const compute::Tensor& down;
+    bool rounds_hidden = false;  ///< what down multiplies, by round_activations()
 };
 /// `residual.data` null where the operation has none.
 void experts(const ExpertsInputs& inputs, Floats residual, Floats out, const Scratch& scratch);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "core/base/assert.h"
 #include "core/compute/blocks.h"
@@ -368,6 +369,29 @@ void quantize(compute::Dtype dtype, std::span<const float> values, std::span<std
             break;
     }
     HEARTH_ASSERT(dtype != Dtype::i32);  // integers are no weights
+}
+
+void round_activations(std::span<const float> values, std::span<float> out) {
+    constexpr auto kBlock = static_cast<std::size_t>(compute::kBlockElements);
+    HEARTH_ASSERT(values.size() % kBlock == 0 && out.size() == values.size());
+    for (std::size_t begin = 0; begin < values.size(); begin += kBlock) {
+        const auto from = values.subspan(begin, kBlock);
+        const auto to = out.subspan(begin, kBlock);
+        float largest = 0.0F;
+        bool is_finite = true;
+        for (const float value : from) {
+            largest = std::max(largest, std::fabs(value));
+            is_finite = is_finite && std::isfinite(value);
+        }
+        if (!is_finite) {
+            std::ranges::fill(to, std::numeric_limits<float>::quiet_NaN());
+            continue;
+        }
+        const float d = largest / 127.0F;
+        const float step_inverse = largest == 0.0F ? 0.0F : 127.0F / largest;
+        std::ranges::transform(
+            from, to.begin(), [&](float x) { return d * std::nearbyint(x * step_inverse); });
+    }
 }
 
 }  // namespace hearth::reference

@@ -30,4 +30,13 @@ namespace hearth::reference {
 /// Thread: any.
 void quantize(compute::Dtype dtype, std::span<const float> values, std::span<std::byte> bytes);
 
+/// Activations as the CUDA backend rounds them in front of a quantised weight, in blocks of 32:
+///   d = max|x| / 127 in f32;  out = d * q;  q = x * (127 / max|x|), nearest, ties to even
+/// A value that is no finite number makes all of its block NaN.
+///
+///   values   a multiple of 32   f32      out   as many; may be values
+///
+/// Thread: any.
+void round_activations(std::span<const float> values, std::span<float> out);
+
 }  // namespace hearth::reference

@@ -11,6 +11,7 @@
 #include "core/compute/step_check.h"
 #include "kernels/reference/kv_store.h"
 #include "kernels/reference/operations.h"
+#include "kernels/reference/quantize.h"
 
 namespace hearth::reference {
 namespace {
@@ -38,6 +39,7 @@ struct ScratchSizes {
     std::int64_t row = 0;
     std::int64_t hidden = 0;
     std::int64_t latent = 0;
+    std::int64_t rounded = 0;
 };
 
 ScratchSizes scratch_sizes(const Plan& plan, std::span<const Tensor> weights) {
@@ -53,16 +55,19 @@ ScratchSizes scratch_sizes(const Plan& plan, std::span<const Tensor> weights) {
             sizes.hidden = std::max(sizes.hidden, plan.tokens_max * gate.shape.dim(1));
         } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
             sizes.latent = std::max(sizes.latent, plan.tokens_max * mla->heads * mla->latent_dim);
+            sizes.rounded = std::max(sizes.rounded, mla->q.dim);
         }
     }
+    sizes.rounded = plan.tokens_max * std::max(sizes.rounded, sizes.row);
     return sizes;
 }
 
 class ReferenceProgram final : public compute::Program {
   public:
-    ReferenceProgram(Plan plan, std::span<const Tensor> weights)
+    ReferenceProgram(Plan plan, std::span<const Tensor> weights, const ReferenceOptions& options)
         : plan_(std::move(plan)),
-          weights_(weights) {
+          weights_(weights),
+          options_(options) {
         for (const compute::Value& value : plan_.values) {
             const auto size = static_cast<std::size_t>(plan_.tokens_max * value.dim);
             const bool is_float = value.dtype == compute::Dtype::f32;
@@ -73,6 +78,9 @@ class ReferenceProgram final : public compute::Program {
         row_.resize(static_cast<std::size_t>(sizes.row));
         hidden_.resize(static_cast<std::size_t>(sizes.hidden));
         latent_.resize(static_cast<std::size_t>(sizes.latent));
+        if (options.rounds_activations || options.rounds_latents) {
+            rounded_.resize(static_cast<std::size_t>(sizes.rounded));
+        }
         // Not a vector: rows that no step asks for are never touched.
         logits_ = std::make_unique_for_overwrite<float[]>(
             static_cast<std::size_t>(plan_.tokens_max * plan_.vocab_size));
@@ -109,7 +117,7 @@ class ReferenceProgram final : public compute::Program {
         rms_norm(op, floats(op.x), weight(op.weight), floats(op.out));
     }
     void step(const compute::Project& op) {
-        project(floats(op.x),
+        project(input_of(op.x, rounds(op.weight)),
                 weight(op.weight),
                 optional_weight(op.bias),
                 floats(op.residual),
@@ -127,10 +135,11 @@ class ReferenceProgram final : public compute::Program {
     }
     void step(const compute::AttentionMla& op) {
         attention_mla(op,
-                      {.q = floats(op.q),
+                      {.q = rounds_latents(op.k_up) ? rounded_queries(op) : floats(op.q),
                        .latent = floats(op.latent),
                        .k_up = weight(op.k_up),
-                       .v_up = weight(op.v_up)},
+                       .v_up = weight(op.v_up),
+                       .rounds_mixed = rounds_latents(op.v_up)},
                       places(),
                       *kv_,
                       floats(op.out),
@@ -145,12 +154,13 @@ class ReferenceProgram final : public compute::Program {
                     scratch_);
     }
     void step(const compute::Experts& op) {
-        experts({.x = floats(op.x),
+        experts({.x = input_of(op.x, rounds(op.gate) && rounds(op.up)),
                  .experts = ints(op.experts),
                  .weights = floats(op.weights),
                  .gate = weight(op.gate),
                  .up = weight(op.up),
-                 .down = weight(op.down)},
+                 .down = weight(op.down),
+                 .rounds_hidden = rounds(op.down)},
                 floats(op.residual),
                 floats(op.out),
                 scratch_);
@@ -162,7 +172,12 @@ class ReferenceProgram final : public compute::Program {
                          .rows = static_cast<std::int64_t>(batch_->logit_rows.size()),
                          .dim = plan_.vocab_size,
                          .stride = plan_.vocab_size};
-        logits(op, floats(op.x), batch_->logit_rows, weight(op.weight), out, scratch_);
+        logits(op,
+               input_of(op.x, rounds(op.weight)),
+               batch_->logit_rows,
+               weight(op.weight),
+               out,
+               scratch_);
     }
 
     template <typename T>
@@ -182,6 +197,43 @@ class ReferenceProgram final : public compute::Program {
     [[nodiscard]] const Tensor* optional_weight(WeightId id) const {
         return id == kNone ? nullptr : &weight(id);
     }
+    [[nodiscard]] bool rounds(WeightId id) const {
+        return options_.rounds_activations && is_quantised(id);
+    }
+    [[nodiscard]] bool rounds_latents(WeightId id) const {
+        return options_.rounds_latents && is_quantised(id);
+    }
+    [[nodiscard]] bool is_quantised(WeightId id) const {
+        return compute::traits(weight(id).dtype).is_quantised;
+    }
+    /// What a product reads: the slice, or a rounded copy that lasts until the next one.
+    Floats input_of(const Slice& slice, bool is_rounded) {
+        const Floats x = floats(slice);
+        if (!is_rounded) return x;
+        const Floats copy = copy_for(x);
+        for (std::int64_t t = 0; t < x.rows; ++t) {
+            round_activations(x.row(t), copy.row(t));
+        }
+        return copy;
+    }
+    /// The same for queries, each head's part in front of its rotated one rounded.
+    Floats rounded_queries(const compute::AttentionMla& op) {
+        const Floats q = floats(op.q);
+        const Floats copy = copy_for(q);
+        const auto nope_dim = static_cast<std::size_t>(op.nope_dim);
+        for (std::int64_t t = 0; t < q.rows; ++t) {
+            std::ranges::copy(q.row(t), copy.row(t).begin());
+            for (std::int64_t head = 0; head < op.heads; ++head) {
+                const auto begin = static_cast<std::size_t>(head * (op.nope_dim + op.rope_dim));
+                const auto part = copy.row(t).subspan(begin, nope_dim);
+                round_activations(part, part);
+            }
+        }
+        return copy;
+    }
+    Floats copy_for(const Floats& x) {
+        return {.data = rounded_.data(), .rows = x.rows, .dim = x.dim, .stride = x.dim};
+    }
     [[nodiscard]] StepPlaces places() const {
         return {batch_->positions, batch_->sequence_of, batch_->sequences};
     }
@@ -189,11 +241,13 @@ class ReferenceProgram final : public compute::Program {
     // Fixed after construction.
     Plan plan_;
     std::span<const Tensor> weights_;
+    const ReferenceOptions options_;
 
     // Engine thread only.
     std::vector<std::vector<float>> floats_;       ///< by value: (tokens_max, dim); empty for I32
     std::vector<std::vector<std::int32_t>> ints_;  ///< by value: (tokens_max, dim); empty for F32
     std::vector<float> row_, hidden_, latent_;     ///< what scratch_ points to
+    std::vector<float> rounded_;                   ///< (tokens_max, what a product reads)
     std::unique_ptr<float[]> logits_;              ///< (tokens_max, vocab_size)
     Scratch scratch_;
     const StepBatch* batch_ = nullptr;  ///< of the step that runs
@@ -202,6 +256,8 @@ class ReferenceProgram final : public compute::Program {
 
 class ReferenceBackend final : public compute::Backend {
   public:
+    explicit ReferenceBackend(const ReferenceOptions& options) : options_(options) {}
+
     [[nodiscard]] std::string_view name() const override { return "reference"; }
     [[nodiscard]] std::string description() const override { return "1 thread, plain loops"; }
 
@@ -220,7 +276,7 @@ class ReferenceBackend final : public compute::Backend {
         HEARTH_ASSERT(own != nullptr);
         try {
             return std::unique_ptr<compute::Program>(
-                std::make_unique<ReferenceProgram>(plan, own->tensors()));
+                std::make_unique<ReferenceProgram>(plan, own->tensors(), options_));
         } catch (const std::bad_alloc&) {
             return fail(ErrorCode::out_of_memory,
                         "no memory for the activations of " + std::to_string(plan.tokens_max) +
@@ -231,15 +287,19 @@ class ReferenceBackend final : public compute::Backend {
 
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
-        HEARTH_TRY(auto store, ReferenceKvStore::make(layout, block_count));
+        HEARTH_TRY(auto store,
+                   ReferenceKvStore::make(layout, block_count, options_.rounds_activations));
         return std::unique_ptr<compute::KvStore>(std::move(store));
     }
+
+  private:
+    const ReferenceOptions options_;
 };
 
 }  // namespace
 
-std::unique_ptr<compute::Backend> make_reference_backend() {
-    return std::make_unique<ReferenceBackend>();
+std::unique_ptr<compute::Backend> make_reference_backend(const ReferenceOptions& options) {
+    return std::make_unique<ReferenceBackend>(options);
 }
 
 }  // namespace hearth::reference

@@ -9,7 +9,16 @@
 
 namespace hearth::reference {
 
+struct ReferenceOptions {
+    /// Rounds where the CUDA backend does: what is multiplied by quantised weights to bytes
+    /// (round_activations(); not by k_up and v_up of latent attention), an F16 cache's rows to
+    /// halves. What is left between the two is the order of sums.
+    bool rounds_activations = false;
+    /// Also by k_up and v_up, as the CPU backend does. It rounds otherwise for the K types alone.
+    bool rounds_latents = false;
+};
+
 /// Borrows the weights' bytes; keeps the cache in F32; uses the calling thread only.
-std::unique_ptr<compute::Backend> make_reference_backend();
+std::unique_ptr<compute::Backend> make_reference_backend(const ReferenceOptions& options = {});
 
 }  // namespace hearth::reference

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <random>
 #include <stdexcept>
 #include <utility>
 #include <variant>
@@ -144,6 +145,30 @@ double median(std::vector<double> values) {
     std::sort(values.begin(), values.end());
     const std::size_t half = values.size() / 2;
     return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2.0;
+}
+
+double distance_apart(const std::shared_ptr<const model::Model>& model,
+                      compute::Backend& found,
+                      compute::Backend& expected) {
+    constexpr std::int32_t kSequences = 8;
+    constexpr std::size_t kTokens = 5;
+    const std::int32_t vocab_size = model->config().vocab_size;
+    const ModelRunner::Limits limits{.sequence_count = kSequences};
+    ModelRunner found_runner(model, found, limits);
+    ModelRunner expected_runner(model, expected, limits);
+    std::mt19937 random(7);
+    std::vector<double> distances;
+    for (std::int32_t sequence = 0; sequence < kSequences; ++sequence) {
+        std::vector<std::int32_t> tokens(kTokens);
+        for (std::int32_t& token : tokens) {
+            token = static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab_size));
+        }
+        const auto rows = relative_l2_rows(found_runner.run({{sequence, tokens}}),
+                                           expected_runner.run({{sequence, tokens}}),
+                                           vocab_size);
+        distances.insert(distances.end(), rows.begin(), rows.end());
+    }
+    return median(std::move(distances));
 }
 
 }  // namespace hearth::test

@@ -74,4 +74,11 @@ std::vector<double> relative_l2_rows(std::span<const float> a,
 
 double median(std::vector<double> values);
 
+/// The median distance of `found`'s logits over several short sequences of random tokens. Short,
+/// because an activation near the middle of two steps may be rounded to the other one, and all
+/// tokens behind it see that.
+double distance_apart(const std::shared_ptr<const model::Model>& model,
+                      compute::Backend& found,
+                      compute::Backend& expected);
+
 }  // namespace hearth::test

@@ -408,6 +408,20 @@ TEST_CASE("swiglu, add and logits", "[reference]") {
     check_close(rows.values(), {2, 4, 6, 10, 12, 22});
 }
 
+TEST_CASE("an F16 cache holds halves where it is asked to", "[reference]") {
+    const compute::KvLayout layout{.layer_count = 1, .key_dim = 2, .value_dim = 1};
+    auto exact = ReferenceKvStore::make(layout, 1).value();
+    auto halves = ReferenceKvStore::make(layout, 1, true).value();
+    for (ReferenceKvStore* store : {exact.get(), halves.get()}) {
+        store->store_key(0, {0, 3}, std::vector<float>{1.0F, 0.1F});
+        store->store_value(0, {0, 3}, std::vector<float>{-2049.0F});
+    }
+    CHECK(exact->key(0, {0, 3})[1] == 0.1F);
+    CHECK(halves->key(0, {0, 3})[0] == 1.0F);
+    CHECK(halves->key(0, {0, 3})[1] == 0.0999755859375F);
+    CHECK(halves->value(0, {0, 3})[0] == -2048.0F);
+}
+
 TEST_CASE("a cache that cannot be is refused", "[reference]") {
     CHECK_FALSE(ReferenceKvStore::make({.layer_count = 1, .key_dim = 4, .value_dim = 4}, 0));
     CHECK_FALSE(ReferenceKvStore::make({.layer_count = 0, .key_dim = 4, .value_dim = 4}, 4));

@@ -1,6 +1,7 @@
 // Blocks written by hand from the layouts in core/compute/blocks.h, then what quantising loses.
 #include "kernels/reference/quantize.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -302,6 +303,30 @@ TEST_CASE("values that are not finite give some block and no crash", "[reference
                               Dtype::bf16}) {
         CHECK(decode(dtype, encode(dtype, values)).size() == 256);
     }
+}
+
+TEST_CASE("activations are rounded in blocks of 32, ties to even", "[reference][quantize]") {
+    std::vector<float> values(96, 0.0F);
+    // Steps of 1/2: the largest is 127 of them.
+    const float first[] = {63.5F, 0.25F, 0.75F, -0.25F, -0.75F, 0.3F, -20.2F};
+    const float expected[] = {63.5F, 0.0F, 1.0F, 0.0F, -1.0F, 0.5F, -20.0F};
+    std::ranges::copy(first, values.begin());
+    values[40] = 0.003F;
+    std::vector<float> out(96, 7.0F);
+    round_activations(values, out);
+    for (std::size_t i = 0; i < std::size(expected); ++i) {
+        INFO("at " << i);
+        CHECK(out[i] == expected[i]);
+    }
+    CHECK(out[40] == Approx(0.003F));  // a block has a step of its own
+    CHECK(out[41] == 0.0F);
+    CHECK(out[95] == 0.0F);
+    values[70] = std::numeric_limits<float>::infinity();
+    values[2] = std::numeric_limits<float>::quiet_NaN();
+    round_activations(values, values);
+    CHECK(std::isnan(values[0]));
+    CHECK(values[40] == Approx(0.003F));
+    CHECK(std::isnan(values[95]));
 }
 
 }  // namespace hearth::reference
