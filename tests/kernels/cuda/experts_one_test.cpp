@@ -62,7 +62,8 @@ struct OneToken {
     static constexpr int kSharedDim = 1120;
     static constexpr std::size_t kNobody = 4;
 
-    OneToken() {
+    explicit OneToken(std::array<Dtype, 3> routed_types)
+        : routed(routed_types, 12, kFfnDim, random) {
         shares[kNobody] = std::nanf("");
         require(quantise({x.data(), Feed::kColumns}, rounded.rows, 1, kStream));
     }
@@ -104,7 +105,7 @@ struct OneToken {
     }
 
     std::mt19937 random{65};
-    Feed routed{{Dtype::q5_1, Dtype::q4_0, Dtype::q5_0}, 12, kFfnDim, random};
+    Feed routed;
     Feed shared{{Dtype::q8_0, Dtype::mxfp4, Dtype::q8_0}, 1, kSharedDim, random};
     std::vector<std::int32_t> choices = {7, 0, 11, 3, -1, 2, 9, 5, 1, 10};
     std::vector<float> shares = random_values(kChosen, random);
@@ -115,8 +116,9 @@ struct OneToken {
     TestQ8 shared_hidden{1, kSharedDim};
 };
 
-TEST_CASE("more slots than a block has warps, and one of nobody", "[cuda][experts]") {
-    const OneToken token;
+void check_one_token(std::array<Dtype, 3> routed_types) {
+    INFO(compute::traits(routed_types[0]).name << " and others");
+    const OneToken token(routed_types);
     const DeviceArray<float> out(Feed::kRows + 3);
     token.run(out.data());
     const auto inputs = token.rounded.values();
@@ -135,6 +137,11 @@ TEST_CASE("more slots than a block has warps, and one of nobody", "[cuda][expert
     CHECK(std::isnan(found[Feed::kRows]));
     found.resize(Feed::kRows);
     check_near(found, expected, 1e-5);
+}
+
+TEST_CASE("more slots than a block has warps, and one of nobody", "[cuda][experts]") {
+    check_one_token({Dtype::q5_1, Dtype::q4_0, Dtype::q5_0});
+    check_one_token({Dtype::mxfp4, Dtype::mxfp4, Dtype::mxfp4});
 }
 
 }  // namespace
