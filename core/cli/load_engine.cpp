@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <iomanip>
+#include <new>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 namespace hearth::cli {
@@ -95,6 +97,29 @@ Result<LoadedEngine> load_on(const std::shared_ptr<const model::Model>& model,
     return loaded;
 }
 
+/// Loads on the backend of this name. What is thrown on the way is an error as any other: memory
+/// that ends must not end the daemon.
+Result<LoadedEngine> load_named(const std::string& name,
+                                const std::shared_ptr<const model::Model>& model,
+                                const compute::BackendRegistry& registry,
+                                const LoadSettings& settings,
+                                bool may_be_short,
+                                const Clock& clock) {
+    std::string reason;
+    try {
+        HEARTH_TRY(auto backend, registry.make(name, {.thread_count = settings.threads}));
+        return load_on(model, std::move(backend), settings, may_be_short, clock);
+    } catch (const std::bad_alloc&) {
+        reason = "the machine's memory ended";
+    } catch (const std::system_error& error) {
+        reason = error.what();
+    }
+    return fail(ErrorCode::out_of_memory,
+                model->config().name + " could not be loaded on " + name + ": " + reason +
+                    "; close other programs, or take a smaller model or \"context_tokens\"",
+                "load");
+}
+
 }  // namespace
 
 Result<Placement> fit(const model::Model& model,
@@ -128,18 +153,12 @@ Result<LoadedEngine> load_engine(const std::shared_ptr<const model::Model>& mode
     if (!settings.backend.empty()) names = {settings.backend};
     Error last{ErrorCode::unavailable, "there is no backend", "load"};
     for (const std::string& name : names) {
-        auto backend = registry.make(name, {.thread_count = settings.threads});
-        if (backend) {
-            const bool is_last = &name == &names.back();
-            auto loaded = load_on(model, std::move(backend).value(), settings, is_last, clock);
-            if (loaded) {
-                loaded->warnings.insert(loaded->warnings.begin(), warnings.begin(), warnings.end());
-                return loaded;
-            }
-            last = loaded.error();
-        } else {
-            last = backend.error();
+        auto loaded = load_named(name, model, registry, settings, &name == &names.back(), clock);
+        if (loaded) {
+            loaded->warnings.insert(loaded->warnings.begin(), warnings.begin(), warnings.end());
+            return loaded;
         }
+        last = loaded.error();
         warnings.push_back(last.text);
     }
     for (std::size_t i = 0; i + 1 < warnings.size(); ++i) {

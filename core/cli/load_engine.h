@@ -47,8 +47,9 @@ Result<model::Placement> fit(const model::Model& model,
 /// may be the host with too little memory: files are mapped, so that is slow and said. A backend
 /// that has no cache of the type that is asked for gets one in F16, which is said too.
 ///
-/// Errors: those of BackendRegistry::make, fit and Engine::make; of the last backend where several
-/// failed, and what the others said before it.
+/// Errors: those of BackendRegistry::make, fit and Engine::make, and out_of_memory where the
+/// machine's own memory or threads end; of the last backend where several failed, and what the
+/// others said before it. Throws nothing but what is thrown while texts are made.
 Result<LoadedEngine> load_engine(const std::shared_ptr<const model::Model>& model,
                                  const compute::BackendRegistry& registry,
                                  const LoadSettings& settings,

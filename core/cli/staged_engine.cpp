@@ -1,5 +1,7 @@
 #include "core/cli/staged_engine.h"
 
+#include <exception>
+#include <system_error>
 #include <utility>
 
 namespace hearth::cli {
@@ -35,12 +37,16 @@ Result<std::unique_ptr<StagedEngine>> StagedEngine::make(
         if (first && first->warnings.empty()) {
             first->placement += "; " + accelerator + " is loading";
             self->take(*std::move(first));
-            self->loader_ =
-                std::thread([self = self.get(),
-                             model,
-                             &registry,
-                             settings = named(settings, accelerator),
-                             &clock] { self->load_accelerator(model, registry, settings, clock); });
+            try {
+                self->loader_ = std::thread(
+                    [self = self.get(),
+                     model,
+                     &registry,
+                     settings = named(settings, accelerator),
+                     &clock] { self->load_accelerator(model, registry, settings, clock); });
+            } catch (const std::system_error& error) {
+                self->stay(std::string("no thread to load ") + accelerator + ": " + error.what());
+            }
             return self;
         }
     }
@@ -61,10 +67,18 @@ StagedEngine::State StagedEngine::state() const {
 void StagedEngine::load_accelerator(const std::shared_ptr<const model::Model>& model,
                                     const compute::BackendRegistry& registry,
                                     const LoadSettings& settings,
-                                    const Clock& clock) {
-    auto loaded = load_engine(model, registry, settings, clock);
-    if (loaded) return take(*std::move(loaded));
-    const std::string sentence = "the processor goes on serving: " + loaded.error().text;
+                                    const Clock& clock) noexcept {
+    try {
+        auto loaded = load_engine(model, registry, settings, clock);
+        if (loaded) return take(*std::move(loaded));
+        stay(loaded.error().text);
+    } catch (const std::exception&) {
+        // No memory even for a sentence: the first stage goes on without one.
+    }
+}
+
+void StagedEngine::stay(const std::string& reason) {
+    const std::string sentence = "the processor goes on serving: " + reason;
     {
         const LockGuard lock(mutex_);
         state_.placement.resize(state_.placement.rfind("; "));

@@ -58,7 +58,9 @@ class StagedEngine {
     void load_accelerator(const std::shared_ptr<const model::Model>& model,
                           const compute::BackendRegistry& registry,
                           const LoadSettings& settings,
-                          const Clock& clock);
+                          const Clock& clock) noexcept;
+    /// The first stage goes on, and says why.
+    void stay(const std::string& reason);
 
     const OnChange on_change_;
     std::unique_ptr<engine::EngineSwitch> switch_;  ///< fixed after make

@@ -6,6 +6,7 @@
 
 #include "core/base/assert.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/guarded.h"
 #include "kernels/cuda/kv_store.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/program.h"
@@ -45,9 +46,12 @@ class CudaBackend final : public compute::Backend {
     Result<std::unique_ptr<compute::DeviceWeights>> upload_partly(
         std::span<const compute::Tensor> weights,
         std::span<const compute::HostExperts> on_host) override {
-        HEARTH_CHECK(stream_->enter());
-        HEARTH_TRY(auto uploaded, CudaWeights::make(weights, on_host));
-        return std::unique_ptr<compute::DeviceWeights>(std::move(uploaded));
+        using Uploaded = std::unique_ptr<compute::DeviceWeights>;
+        return guarded("the way of weights to the device", [&]() -> Result<Uploaded> {
+            HEARTH_CHECK(stream_->enter());
+            HEARTH_TRY(auto uploaded, CudaWeights::make(weights, on_host));
+            return Uploaded(std::move(uploaded));
+        });
     }
 
     Result<std::unique_ptr<compute::Program>> compile(const compute::Plan& plan,
@@ -61,12 +65,13 @@ class CudaBackend final : public compute::Backend {
                             "; set \"kv_cache\" to \"f16\", or use the cpu backend",
                         "cuda");
         }
-        return CudaProgram::make(plan, *own, options_, stream_);
+        return guarded("the program of a model",
+                       [&] { return CudaProgram::make(plan, *own, options_, stream_); });
     }
 
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
-        return CudaKvStore::make(layout, block_count, stream_);
+        return guarded("a cache", [&] { return CudaKvStore::make(layout, block_count, stream_); });
     }
 
   private:
@@ -83,15 +88,18 @@ bool is_set(const char* name, bool otherwise) {
 }  // namespace
 
 Result<std::unique_ptr<compute::Backend>> make_cuda_backend(const CudaOptions& options) {
-    HEARTH_TRY(Device device, choose_device(options.device));
-    HEARTH_TRY(auto stream, Stream::make());
-    const ProgramOptions program_options{
-        .is_exact = options.is_exact,
-        .has_graphs = options.has_graphs,
-        .has_overlap = options.has_overlap && device.can_overlap_kernels,
-        .has_bf16 = device.has_bf16};
-    return std::unique_ptr<compute::Backend>(
-        std::make_unique<CudaBackend>(std::move(device), program_options, std::move(stream)));
+    using Made = std::unique_ptr<compute::Backend>;
+    return guarded("a backend", [&]() -> Result<Made> {
+        HEARTH_TRY(Device device, choose_device(options.device));
+        HEARTH_TRY(auto stream, Stream::make());
+        const ProgramOptions program_options{
+            .is_exact = options.is_exact,
+            .has_graphs = options.has_graphs,
+            .has_overlap = options.has_overlap && device.can_overlap_kernels,
+            .has_bf16 = device.has_bf16};
+        return Made(
+            std::make_unique<CudaBackend>(std::move(device), program_options, std::move(stream)));
+    });
 }
 
 Result<CudaOptions> cuda_options_of_environment() {

@@ -1,6 +1,7 @@
 #include "kernels/cuda/plane_pieces.h"
 
 #include <algorithm>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -71,14 +72,18 @@ void in_parts(std::int64_t count,
     const auto cores = static_cast<std::int64_t>(std::thread::hardware_concurrency());
     const std::int64_t threads = std::clamp<std::int64_t>(
         bytes / kBytesPerThread, 1, std::clamp<std::int64_t>(cores, 1, kThreadsMax));
-    std::vector<std::thread> workers;
+    std::vector<std::jthread> workers;
+    workers.reserve(static_cast<std::size_t>(threads));
     for (std::int64_t i = 1; i < threads; ++i) {
-        workers.emplace_back(body, count * i / threads, count * (i + 1) / threads);
+        const std::int64_t begin = count * i / threads;
+        const std::int64_t end = count * (i + 1) / threads;
+        try {
+            workers.emplace_back([&body, begin, end] { body(begin, end); });
+        } catch (const std::exception&) {  // of the system or of memory: no thread
+            body(begin, end);
+        }
     }
     body(0, count / threads);
-    for (std::thread& worker : workers) {
-        worker.join();
-    }
 }
 
 }  // namespace hearth::cuda

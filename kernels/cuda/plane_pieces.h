@@ -34,7 +34,8 @@ struct TensorRows {
 /// Repacks [begin, end) of `rows` to their place in a matrix of these rows at `base`.
 void repack_rows(const TensorRows& rows, std::int64_t begin, std::int64_t end, std::byte* base);
 
-/// body(begin, end) for parts of [0, count) on as many threads as `bytes` of work are worth.
+/// body(begin, end) for parts of [0, count) on as many threads as `bytes` of work are worth, and on
+/// fewer where the system has no more. `body` throws nothing.
 void in_parts(std::int64_t count,
               std::int64_t bytes,
               const std::function<void(std::int64_t begin, std::int64_t end)>& body);

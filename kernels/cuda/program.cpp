@@ -153,7 +153,15 @@ Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
 
 Result<void> CudaProgram::capture_graphs() {
     for (const Bucket& bucket : make_buckets(tokens_max_, split_rows_max_)) {
-        HEARTH_CHECK(capture(bucket));
+        auto captured = capture(bucket);
+        if (captured) continue;
+        Error error = captured.error();
+        error.text = "the graph of a step of " + std::to_string(bucket.tokens) +
+                     " tokens could not be made: " + error.text +
+                     (error.code == ErrorCode::out_of_memory
+                          ? "; use a smaller model, context or batch, or the cpu backend"
+                          : "; HEARTH_CUDA_GRAPHS=0 does without graphs");
+        return fail(std::move(error));
     }
     return {};
 }
@@ -182,8 +190,8 @@ Result<void> CudaProgram::capture(const Bucket& bucket) {
     return {};
 }
 
-Result<compute::StepOutput> CudaProgram::run(const compute::StepBatch& batch,
-                                             compute::KvStore& kv) {
+Result<compute::StepOutput> CudaProgram::run_step(const compute::StepBatch& batch,
+                                                  compute::KvStore& kv) {
     auto* store = dynamic_cast<CudaKvStore*>(&kv);
     HEARTH_ASSERT(store != nullptr && in_flight_ == 0);
     HEARTH_CHECK(stream_->enter());
@@ -234,9 +242,9 @@ int CudaProgram::find_graph(const compute::StepBatch& batch) const {
     return find_bucket(buckets_, static_cast<int>(batch.tokens.size()), splits);
 }
 
-Result<void> CudaProgram::launch(const compute::StepBatch& batch,
-                                 std::span<const compute::PickOrder> orders,
-                                 compute::KvStore& kv) {
+Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
+                                       std::span<const compute::PickOrder> orders,
+                                       compute::KvStore& kv) {
     auto* store = dynamic_cast<CudaKvStore*>(&kv);
     const auto rows = static_cast<int>(batch.logit_rows.size());
     HEARTH_ASSERT(store != nullptr && in_flight_ < kStepsMax);

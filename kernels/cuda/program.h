@@ -17,6 +17,7 @@
 #include "core/compute/step_check.h"
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/compile.h"
+#include "kernels/cuda/guarded.h"
 #include "kernels/cuda/kv_store.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/sample.h"
@@ -40,7 +41,10 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
                                                           const ProgramOptions& options,
                                                           std::shared_ptr<Stream> stream);
 
-    Result<compute::StepOutput> run(const compute::StepBatch& batch, compute::KvStore& kv) override;
+    Result<compute::StepOutput> run(const compute::StepBatch& batch,
+                                    compute::KvStore& kv) override {
+        return guarded("a step", [&] { return run_step(batch, kv); });
+    }
     [[nodiscard]] std::int64_t bytes_per_token() const override { return bytes_per_token_; }
     [[nodiscard]] std::int64_t kernels_per_run() const override { return last_kernels_; }
     [[nodiscard]] compute::ExpertUses expert_uses() const override {
@@ -51,7 +55,9 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     /// Also: too_large (more rows to pick from than logits are computed at once).
     Result<void> launch(const compute::StepBatch& batch,
                         std::span<const compute::PickOrder> orders,
-                        compute::KvStore& kv) override;
+                        compute::KvStore& kv) override {
+        return guarded("a step", [&] { return launch_ahead(batch, orders, kv); });
+    }
     Result<std::span<const compute::Pick>> collect() override;
 
   private:
@@ -90,6 +96,10 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> take_memory(const compute::Plan& plan,
                              const CudaWeights& weights,
                              const ProgramOptions& options);
+    Result<compute::StepOutput> run_step(const compute::StepBatch& batch, compute::KvStore& kv);
+    Result<void> launch_ahead(const compute::StepBatch& batch,
+                              std::span<const compute::PickOrder> orders,
+                              compute::KvStore& kv);
     Result<void> capture_graphs();
     Result<void> capture(const Bucket& bucket);
     Result<void> launch_nodes(const StepShape& shape);

@@ -2,7 +2,9 @@
 #include "core/cli/load_engine.h"
 
 #include <future>
+#include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -26,6 +28,8 @@ struct FakeDevice {
     bool is_host = false;
     bool is_cache_refused = false;
     bool is_named_only = false;
+    bool has_host_memory = true;                ///< false: its upload throws std::bad_alloc
+    bool has_threads = true;                    ///< false: its upload throws std::system_error
     std::shared_future<void> loads_after = {};  ///< valid: its upload waits for it
 };
 
@@ -45,6 +49,11 @@ class FakeBackend final : public compute::Backend {
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
         if (device_.loads_after.valid()) device_.loads_after.wait();
+        if (!device_.has_host_memory) throw std::bad_alloc();
+        if (!device_.has_threads) {
+            throw std::system_error(
+                std::make_error_code(std::errc::resource_unavailable_try_again));
+        }
         return inner_->upload(weights);
     }
     Result<std::unique_ptr<compute::Program>> compile(const compute::Plan& plan,
@@ -205,6 +214,20 @@ TEST_CASE("memory that ends while loading does the same", "[cli][load]") {
     CHECK(loaded->warnings == std::vector<std::string>{"no room for a cache"});
 }
 
+TEST_CASE("what a backend throws is an error of the load", "[cli][load]") {
+    const auto loaded = Fixture({{.has_host_memory = false}, kHost}).load();
+    REQUIRE(loaded);
+    CHECK(loaded->backend->name() == "cpu");
+    REQUIRE(loaded->warnings.size() == 1);
+    CHECK_THAT(loaded->warnings[0],
+               Catch::Contains("could not be loaded on cuda: the machine's memory ended; close "));
+    const auto named =
+        Fixture({{.has_threads = false}, kHost}).load({.backend = "cuda", .limits = {}});
+    REQUIRE_FALSE(named);
+    CHECK(named.error().code == ErrorCode::out_of_memory);
+    CHECK_THAT(named.error().text, Catch::Contains("Resource temporarily unavailable; close "));
+}
+
 TEST_CASE("a machine that is too small serves slowly where nothing else is left", "[cli][load]") {
     const auto loaded = Fixture({kLittleHost, kReference}).load();
     REQUIRE(loaded);
@@ -272,6 +295,17 @@ TEST_CASE("where both memories are too small the processor serves and says so",
     const StagedEngine::State state = staged.engine->state();
     CHECK(state.backend == "cpu (a fake)");
     CHECK(state.warnings.size() == 2);
+    CHECK(staged.ask().wait().tokens().size() == 10);
+}
+
+TEST_CASE("memory that ends on the loader's thread ends one load", "[cli][load][staged]") {
+    const Fixture fixture({{.has_host_memory = false}, kHost});
+    Staged staged(fixture);
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cpu (a fake): "));
+    CHECK_THAT(*staged.said.pop(),
+               Catch::StartsWith("the processor goes on serving: ") &&
+                   Catch::Contains("the machine's memory ended"));
+    CHECK(staged.engine->state().backend == "cpu (a fake)");
     CHECK(staged.ask().wait().tokens().size() == 10);
 }
 

@@ -1,10 +1,19 @@
 // What only the emulated device can show: absence, age, and memory that ends.
+#include <sys/resource.h>
+
+#include <future>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
 #include <catch2/catch.hpp>
 
 #include "core/engine/engine.h"
 #include "core/model/placement.h"
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/plane_pieces.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/kernels/cuda/emulated/cuda_runtime.h"
 #include "tests/support/fake_clock.h"
@@ -105,6 +114,82 @@ TEST_CASE("memory that cannot be pinned refuses the load and says how much was w
                Catch::Contains("no pinned host memory for a part of the model's experts") &&
                    Catch::Contains("bytes in all"));
     CHECK(simt::device.used_bytes == used);
+}
+
+TEST_CASE("a graph that cannot be made fails the load with a message and leaks nothing",
+          "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    auto weights = (*backend)->upload(model->weights());
+    REQUIRE(weights);
+    const auto used = simt::device.used_bytes;
+    const auto check_refused = [&](const char* call, const char* advice) {
+        const auto program = (*backend)->compile(model->plan(64), **weights);
+        REQUIRE_FALSE(program);
+        CHECK_THAT(program.error().text,
+                   Catch::StartsWith("the graph of a step of 1 tokens could not be made: ") &&
+                       Catch::Contains(call) && Catch::Contains(advice));
+        CHECK(simt::device.used_bytes == used);
+        return program.error().code;
+    };
+    simt::device.instantiate_error = cudaErrorMemoryAllocation;
+    CHECK(check_refused("cudaGraphInstantiate", "use a smaller model") == ErrorCode::out_of_memory);
+    simt::device.instantiate_error = cudaSuccess;
+    simt::device.capture_error = cudaErrorInvalidValue;
+    CHECK(check_refused("cudaStreamEndCapture", "HEARTH_CUDA_GRAPHS=0") == ErrorCode::internal);
+    simt::device.capture_error = cudaSuccess;
+    CHECK((*backend)->compile(model->plan(64), **weights));
+}
+
+TEST_CASE("memory of the machine that ends is an error of the call, and the next one succeeds",
+          "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    const auto used = simt::device.used_bytes;
+    int failures = 0;
+    for (int calls = 1; calls < 40; ++calls) {
+        simt::device.calls_until_bad_alloc = calls;
+        try {
+            test::ModelRunner runner(model, **backend, {});
+            const auto logits = runner.run({{.sequence = 0, .tokens = {1, 2}}});
+            CHECK_FALSE(logits.empty());
+            if (simt::device.calls_until_bad_alloc > 0) break;
+        } catch (const std::runtime_error& error) {  // an Error's text
+            CHECK_THAT(error.what(), Catch::Contains("no memory of the machine for "));
+            ++failures;
+        }
+        CHECK(simt::device.used_bytes == used);
+    }
+    // Weights and their way there, the workspace, two slots, logits, the cache, a step.
+    CHECK(failures > 8);
+    simt::device.calls_until_bad_alloc = 0;
+}
+
+TEST_CASE("without threads the work is done on the caller's", "[cuda][backend]") {
+    // Their stacks are kept by the system library: all are in use before the limit is set.
+    std::vector<std::jthread> held;
+    std::promise<void> end;
+    const auto ended = end.get_future().share();
+    for (int i = 0; i < 16; ++i) {
+        held.emplace_back([ended] { ended.wait(); });
+    }
+    rlimit before{};
+    REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+    const rlimit none{1 << 20, before.rlim_max};
+    std::vector<int> done(100);
+    std::set<std::thread::id> threads;
+    REQUIRE(setrlimit(RLIMIT_AS, &none) == 0);
+    in_parts(100, std::int64_t{1} << 30, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i)
+            ++done[static_cast<std::size_t>(i)];
+        threads.insert(std::this_thread::get_id());
+    });
+    REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+    end.set_value();
+    CHECK(done == std::vector<int>(100, 1));
+    CHECK(threads == std::set{std::this_thread::get_id()});
 }
 
 /// Loads a model on a device with exactly so much memory as the planner counts.

@@ -163,8 +163,18 @@ struct EmulatedDevice {
     int code = 0;   ///< the capability that kernels were compiled for; 0: the device's
     int count = 1;  ///< of devices
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
+    cudaError_t capture_error = cudaSuccess;      ///< of the end of a capture
+    cudaError_t instantiate_error = cudaSuccess;  ///< of graphs
+    /// Calls of cudaMalloc, cudaMallocHost or cudaGraphLaunch until one throws std::bad_alloc, as
+    /// host code does where its memory ends; 0: none does.
+    int calls_until_bad_alloc = 0;
 };
 inline EmulatedDevice device;
+inline void throw_when_due() {
+    if (device.calls_until_bad_alloc > 0 && --device.calls_until_bad_alloc == 0) {
+        throw std::bad_alloc();
+    }
+}
 inline std::map<void*, int> shared_bytes_of;  ///< kernels that asked for more than 48 KiB
 
 struct Graph {
@@ -241,6 +251,7 @@ struct cudaLaunchConfig_t {
 
 // Each allocation carries its size in front.
 inline cudaError_t cudaMalloc(void** out, std::size_t bytes) {
+    hearth::simt::throw_when_due();
     constexpr std::size_t kFront = 256;
     auto& device = hearth::simt::device;
     if (device.used_bytes + bytes > device.memory_bytes) return cudaErrorMemoryAllocation;
@@ -266,6 +277,7 @@ inline cudaError_t cudaFree(void* pointer) {
     return cudaSuccess;
 }
 inline cudaError_t cudaMallocHost(void** out, std::size_t bytes) {
+    hearth::simt::throw_when_due();
     if (bytes > hearth::simt::device.pinned_bytes_max) return cudaErrorMemoryAllocation;
     *out = std::malloc(bytes);
     return *out == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
@@ -364,12 +376,19 @@ inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCapture
     return cudaSuccess;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-    *graph = stream->captured.release();
+    const std::unique_ptr<hearth::simt::Graph> captured = std::move(stream->captured);
+    *graph = nullptr;
+    if (hearth::simt::device.capture_error != cudaSuccess)
+        return hearth::simt::device.capture_error;
+    *graph = new hearth::simt::Graph(*captured);
     return cudaSuccess;
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec,
                                         cudaGraph_t graph,
                                         unsigned long long) {
+    if (hearth::simt::device.instantiate_error != cudaSuccess) {
+        return hearth::simt::device.instantiate_error;
+    }
     *exec = new hearth::simt::Graph(*graph);
     return cudaSuccess;
 }
@@ -388,6 +407,7 @@ inline cudaError_t cudaGraphUpload(cudaGraphExec_t /*graph*/, cudaStream_t /*str
     return cudaSuccess;
 }
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+    hearth::simt::throw_when_due();
     ++hearth::simt::device.graph_launches;
     hearth::simt::submit(stream, [graph] {
         for (const auto& step : graph->steps) {
