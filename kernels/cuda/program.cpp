@@ -169,10 +169,16 @@ Result<void> CudaProgram::capture_graphs() {
 Result<void> CudaProgram::capture(const Bucket& bucket) {
     cudaStream_t stream = stream_->get();
     HEARTH_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    const Result<void> launched = launch_nodes({.tokens = bucket.tokens,
-                                                .splits = bucket.splits,
-                                                .logit_rows = bucket.tokens,
-                                                .counts_logits = true});
+    const auto launch_all = [&]() -> Result<void> {
+        HEARTH_CHECK(launch_nodes({.tokens = bucket.tokens,
+                                   .splits = bucket.splits,
+                                   .logit_rows = bucket.tokens,
+                                   .counts_logits = true}));
+        PickArgs args = pick_args_;
+        args.count = &reinterpret_cast<const StepHeader*>(device_tables_)->pick_count;
+        return pick(args, bucket.tokens, queue_);
+    };
+    const Result<void> launched = launch_all();
     cudaGraph_t graph = nullptr;
     const cudaError_t ended = cudaStreamEndCapture(stream, &graph);
     const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(
@@ -201,7 +207,8 @@ Result<compute::StepOutput> CudaProgram::run_step(const compute::StepBatch& batc
     const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
-    HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    HEARTH_CHECK(
+        upload_tables(batch, *store, {.tokens = found < 0 ? tokens : buckets_[index].tokens}));
     const auto long_runs = find_long_runs(batch);
     const StepShape shape{.tokens = tokens,
                           .splits = 0,
@@ -265,14 +272,19 @@ Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
     const int tokens = static_cast<int>(batch.tokens.size());
     const int found = find_graph(batch);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
-    HEARTH_CHECK(upload_tables(batch, *store, found < 0 ? tokens : buckets_[index].tokens));
+    // Masks are for few steps: their kernel is in no graph, and so the picks come after it.
+    const bool is_picked_by_graph = found >= 0 && !has_masks;
+    HEARTH_CHECK(upload_tables(batch,
+                               *store,
+                               {.tokens = found < 0 ? tokens : buckets_[index].tokens,
+                                .picks = is_picked_by_graph ? rows : 0}));
     const auto long_runs = find_long_runs(batch);
     HEARTH_CHECK(launch_step(
         found, {.tokens = tokens, .splits = 0, .logit_rows = rows, .long_runs = long_runs}));
     if (rows > 0) {
         PickArgs args = pick_args_;
         args.has_masks = has_masks;
-        HEARTH_CHECK(pick(args, rows, queue_));
+        if (!is_picked_by_graph) HEARTH_CHECK(pick(args, rows, queue_));
         HEARTH_CUDA(cudaMemcpyAsync(slot.picks.data(),
                                     pick_args_.picks,
                                     static_cast<std::size_t>(rows) * sizeof(compute::Pick),
@@ -319,15 +331,16 @@ Result<std::span<const compute::Pick>> CudaProgram::collect() {
     return std::span(reinterpret_cast<const compute::Pick*>(slot.picks.data()), slot.rows);
 }
 
-/// Fills the step's tables up to `rows` rows and sends them.
+/// Fills the step's tables and sends them.
 Result<void> CudaProgram::upload_tables(const compute::StepBatch& batch,
                                         const CudaKvStore& kv,
-                                        int rows) {
+                                        const TableRows& rows) {
     const std::size_t tokens = batch.tokens.size();
-    const std::size_t filled = static_cast<std::size_t>(rows) - tokens;
+    const std::size_t filled = static_cast<std::size_t>(rows.tokens) - tokens;
     *table<StepHeader>(0) = {.cache = kv.memory(),
                              .cache_blocks = kv.block_count(),
-                             .logit_count = static_cast<std::int32_t>(batch.logit_rows.size())};
+                             .logit_count = static_cast<std::int32_t>(batch.logit_rows.size()),
+                             .pick_count = rows.picks};
     const auto fill = [&](std::int64_t offset, std::span<const std::int32_t> values, int rest) {
         auto* end = std::ranges::copy(values, table<std::int32_t>(offset)).out;
         std::fill_n(end, filled, rest);

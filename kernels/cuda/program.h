@@ -1,7 +1,7 @@
 // CudaProgram: a Plan's launches, the memory they work in, and a captured graph for each bucket of
 // small steps. A step is one upload of its tables, one graph (or, for prefill, the launches
 // themselves), and one copy back: of the logits asked for, or of the tokens picked from them where
-// steps are launched ahead.
+// steps are launched ahead. A graph picks them too, but for rows that may not have every token.
 #pragma once
 
 #include <array>
@@ -109,7 +109,13 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     [[nodiscard]] compute::StepLimits limits(const CudaKvStore& kv, std::int32_t rows = 0) const;
     /// The graph that serves a step; none: it is launched kernel by kernel.
     [[nodiscard]] int find_graph(const compute::StepBatch& batch) const;
-    Result<void> upload_tables(const compute::StepBatch& batch, const CudaKvStore& kv, int rows);
+    struct TableRows {
+        int tokens = 0;  ///< filled up to so many
+        int picks = 0;   ///< that a graph makes
+    };
+    Result<void> upload_tables(const compute::StepBatch& batch,
+                               const CudaKvStore& kv,
+                               const TableRows& rows);
     Result<bool> upload_masks(std::span<const compute::PickOrder> orders);
     Result<compute::StepOutput> read_logits(std::int64_t rows);
     Result<compute::StepOutput> run_eagerly(const StepShape& launched, std::int64_t logit_rows);

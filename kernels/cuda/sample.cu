@@ -19,10 +19,15 @@ __device__ __forceinline__ float weight_of(float logit, float best) {
     return expf(exponent > kExponentMin ? exponent : kExponentMin);
 }
 
+__device__ __forceinline__ bool is_left_out(const PickArgs& args, std::int64_t row) {
+    return args.count != nullptr && row >= *args.count;
+}
+
 /// A thread per token and row. Bound by memory, where a row has a mask.
 __global__ void __launch_bounds__(kSliceThreads) forbid_kernel(PickArgs args) {
     wait_for_predecessor();
     const auto row = static_cast<std::int64_t>(blockIdx.y);
+    if (is_left_out(args, row)) return;
     const std::uint32_t* allowed = args.orders[row].allowed;
     const auto token = static_cast<int>(blockIdx.x * kSliceThreads + threadIdx.x);
     if (allowed == nullptr || token >= args.vocab_size) return;
@@ -46,6 +51,7 @@ __global__ void __launch_bounds__(kSliceThreads) pick_slices_kernel(PickArgs arg
     auto* bests = sums + kSliceThreads / kWarpLanes;
     auto* tokens = reinterpret_cast<int*>(bests + kSliceThreads / kWarpLanes);
     const auto row = static_cast<std::int64_t>(blockIdx.y);
+    if (is_left_out(args, row)) return;
     const int begin = static_cast<int>(blockIdx.x) * kSliceTokens;
     const int thread = static_cast<int>(threadIdx.x);
     const float* logits = args.logits + row * args.vocab_size;
@@ -268,6 +274,7 @@ __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
     wait_for_predecessor();
     auto& shared = *static_cast<Shared*>(block_memory());
     const auto number = static_cast<std::int64_t>(blockIdx.x);
+    if (is_left_out(args, number)) return;
     const PickSlice all = merge_slices(args, number);
     const compute::PickOrder order = args.orders[number];
     const compute::SamplingSettings& settings = order.settings;

@@ -22,7 +22,8 @@ struct PickArgs {
     PickSlice* slices = nullptr;                 ///< (rows, slices_of(vocab_size)) scratch
     compute::Pick* picks = nullptr;              ///< (rows) out
     int vocab_size = 0;
-    bool has_masks = false;  ///< any row
+    bool has_masks = false;               ///< any row
+    const std::int32_t* count = nullptr;  ///< rows beyond are left out; null: none are
 };
 
 inline constexpr int kSliceTokens = 4096;

@@ -13,6 +13,7 @@ struct StepHeader {
     std::uint16_t* cache;  ///< the KvStore's memory
     std::int32_t cache_blocks;
     std::int32_t logit_count;
+    std::int32_t pick_count = 0;  ///< rows whose tokens the graph picks
 };
 
 /// Device memory; rows beyond the step's tokens are filled up to the graph's bucket.

@@ -256,6 +256,55 @@ TEST_CASE("a small step is one graph", "[cuda][backend]") {
     CHECK(simt::device.graph_launches == before + 2);
 }
 
+TEST_CASE("a token that is picked on the device takes one launch", "[cuda][backend]") {
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    const auto plan = model->plan(8);
+    const auto weights = (*backend)->upload(model->weights());
+    const auto program = (*backend)->compile(plan, **weights);
+    const auto kv = (*backend)->make_kv_store(plan.kv, 2);
+    REQUIRE(kv);
+    const std::vector<std::int32_t> blocks = {1, 0};
+    const compute::SequenceView sequence{blocks};
+    const std::int32_t zero = 0;
+    struct Launches {
+        std::size_t graphs, kernels;
+    };
+    const auto launches_of =
+        [&](std::int32_t token, std::int32_t position, const compute::PickOrder& order) {
+            const Launches before{simt::device.graph_launches, simt::device.launches};
+            compute::StepQueue& queue = *(*program)->step_queue();
+            REQUIRE(queue.launch({.tokens = {&token, 1},
+                                  .positions = {&position, 1},
+                                  .sequence_of = {&zero, 1},
+                                  .sequences = {&sequence, 1},
+                                  .logit_rows = {&zero, 1}},
+                                 {&order, 1},
+                                 **kv));
+            const auto picks = queue.collect();
+            REQUIRE(picks);
+            CHECK(picks->size() == 1);
+            return Launches{simt::device.graph_launches - before.graphs,
+                            simt::device.launches - before.kernels};
+        };
+    std::vector<std::uint32_t> mask(
+        static_cast<std::size_t>(compute::mask_words(model->config().vocab_size)), ~0U);
+    const auto greedy = launches_of(5, 0, {});
+    const auto kernels = static_cast<std::size_t>((*program)->kernels_per_run());
+    CHECK(greedy.graphs == 1);
+    CHECK(greedy.kernels == kernels);
+    const auto drawn = launches_of(
+        compute::StepQueue::token_of_row(0), 1, {.settings = {.temperature = 1.0F}, .position = 2});
+    CHECK(drawn.graphs == 1);
+    CHECK(drawn.kernels == kernels);
+    // A row that may not have every token: its mask and the two kernels of a pick.
+    const auto masked = launches_of(compute::StepQueue::token_of_row(0),
+                                    2,
+                                    {.settings = {}, .position = 3, .allowed = mask.data()});
+    CHECK(masked.graphs == 1);
+    CHECK(masked.kernels == kernels + 3);
+}
+
 /// Kernels that a layer adds to a step of `tokens` tokens.
 std::size_t kernels_per_layer(test::TinyModelOptions options, std::size_t tokens) {
     const auto launches = [&](int layers) {

@@ -2,6 +2,7 @@
 #include "kernels/cuda/sample.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
@@ -93,6 +94,31 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
         CHECK(picks[row].token == expected.token);
         CHECK(picks[row].probability == Approx(expected.probability).epsilon(1e-4));
     }
+}
+
+TEST_CASE("rows beyond the step's are left alone", "[cuda][sample]") {
+    constexpr int kVocab = 40;
+    std::vector<float> values(3 * kVocab);
+    for (const std::size_t best : {7U, 40U + 9U, 80U + 11U}) {
+        values[best] = 1.0F;
+    }
+    const DeviceArray<float> logits(values);
+    const DeviceArray<PickOrder> orders(
+        std::vector<PickOrder>{{}, {{.temperature = 1.0F, .top_k = 1}, 4}, {}});
+    const DeviceArray<PickSlice> slices(3);
+    const DeviceArray<Pick> picks(3);
+    const DeviceArray<std::int32_t> count(std::vector<std::int32_t>{2});
+    require(pick({.logits = logits.data(),
+                  .orders = orders.data(),
+                  .slices = slices.data(),
+                  .picks = picks.data(),
+                  .vocab_size = kVocab,
+                  .count = count.data()},
+                 3,
+                 kStream));
+    CHECK(picks.read()[0].token == 7);
+    CHECK(picks.read()[1].token == 9);
+    CHECK(std::isnan(picks.read()[2].probability));
 }
 
 TEST_CASE("tokens that weigh the same are kept and found in the vocabulary's order",
