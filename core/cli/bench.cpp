@@ -72,7 +72,12 @@ class Measurer {
         });
     }
 
-    Result<double> decode(std::int32_t depth) {
+    Result<double> decode_ahead(std::int32_t depth) {
+        return timed(settings_.decode_tokens,
+                     [&] { return forward_.run_ahead(first(settings_.decode_tokens), 1, depth); });
+    }
+
+    Result<double> decode_waiting(std::int32_t depth) {
         return timed(settings_.decode_tokens, [&]() -> Result<void> {
             for (std::int32_t i = 0; i < settings_.decode_tokens; ++i) {
                 HEARTH_TRY(
@@ -84,7 +89,11 @@ class Measurer {
     }
 
     Result<double> decode_together(std::int32_t sequences) {
-        return timed(settings_.decode_tokens * sequences, [&]() -> Result<void> {
+        const std::int32_t tokens = settings_.decode_tokens * sequences;
+        return timed(tokens, [&]() -> Result<void> {
+            if (forward_.picks_tokens()) {
+                return forward_.run_ahead(first(tokens), sequences, settings_.sequence_depth);
+            }
             for (std::int32_t i = 0; i < settings_.decode_tokens; ++i) {
                 HEARTH_TRY([[maybe_unused]] const auto output,
                            forward_.step_each(
@@ -261,8 +270,11 @@ Result<BenchResult> measure(Forward& forward,
     }
     if (settings.decode_tokens == 0) return result;
     for (const std::int32_t depth : settings.depths) {
-        HEARTH_TRY(const Rate rate, rate_of([&] { return measurer.decode(depth); }));
-        result.decode.push_back(rate);
+        HEARTH_TRY(const Rate waited, rate_of([&] { return measurer.decode_waiting(depth); }));
+        result.decode.push_back(waited);
+        if (!forward.picks_tokens()) continue;
+        result.waited.push_back(waited);
+        HEARTH_TRY(result.decode.back(), rate_of([&] { return measurer.decode_ahead(depth); }));
     }
     result.kernels_per_token = forward.kernels_per_run();
     for (const std::int32_t sequences : settings.sequence_counts) {

@@ -35,6 +35,7 @@ struct Rate {
 struct BenchResult {
     Rate prefill;
     std::vector<Rate> decode;      ///< by depth
+    std::vector<Rate> waited;      ///< decode where each step is waited for; empty: it always is
     std::vector<Rate> throughput;  ///< by sequence count: of all sequences together
     std::int64_t kernels_per_token = 0;
 };
@@ -45,9 +46,11 @@ Rate summarise(std::vector<double> tokens_per_second);
 ForwardLimits limits_of(const BenchSettings& settings);
 
 /// Each run is the same work: `prompt_tokens` in steps, then `decode_tokens` one by one behind each
-/// depth and in each number of sequences. One run before the first warms up. Tokens are drawn
-/// evenly from the vocabulary, so that all experts have their share; nothing is sampled. What lies
-/// before a depth comes from Forward::fill_cache.
+/// depth and in each number of sequences. Where the device picks tokens, decode is launched a step
+/// ahead, as in the daemon, and measured once more with each step waited for. One run before the
+/// first warms up. Tokens are drawn evenly from the vocabulary and not those that were picked, so
+/// that all experts have their share: what random weights write soon goes round in a circle. What
+/// lies before a depth comes from Forward::fill_cache.
 ///
 /// Errors: those of the backend.
 Result<BenchResult> measure(Forward& forward,

@@ -92,6 +92,8 @@ void print_table(std::ostream& out, const BenchReport& report) {
                    .rate = rate,
                    .bytes = megabytes(report.bytes_at(depth)),
                    .share = share > 0.0 ? fixed(100.0 * share, 1) + " %" : ""});
+        if (report.result.waited.empty()) continue;
+        print_row(out, {.what = "the same, each step waited for", .rate = report.result.waited[i]});
     }
     for (std::size_t i = 0; i < report.result.throughput.size(); ++i) {
         const std::int32_t count = settings.sequence_counts[i];
@@ -135,6 +137,8 @@ std::string to_json(const BenchReport& report) {
                                   {"tokens_per_s", to_json(report.result.decode[i])},
                                   {"bytes_per_token", report.bytes_at(depth)},
                                   {"share", report.share_at(depth, report.result.decode[i])}});
+        if (report.result.waited.empty()) continue;
+        json["decode"].back()["waited_tokens_per_s"] = to_json(report.result.waited[i]);
     }
     for (std::size_t i = 0; i < report.result.throughput.size(); ++i) {
         json["throughput"].push_back({{"sequences", settings.sequence_counts[i]},

@@ -64,17 +64,40 @@ Result<compute::StepOutput> Forward::step_each(std::span<const std::int32_t> tok
     const std::vector<std::int32_t> positions(tokens.size(), position);
     std::vector<std::int32_t> sequence_of(tokens.size());
     std::iota(sequence_of.begin(), sequence_of.end(), 0);
-    std::vector<compute::SequenceView> sequences;
-    sequences.reserve(tokens.size());
-    for (const std::int32_t sequence : sequence_of) {
-        sequences.push_back({blocks_of(sequence)});
-    }
+    const auto sequences = views_of(static_cast<std::int32_t>(tokens.size()));
     return program_->run({.tokens = tokens,
                           .positions = positions,
                           .sequence_of = sequence_of,
                           .sequences = sequences,
                           .logit_rows = sequence_of},
                          *kv_);
+}
+
+Result<void> Forward::run_ahead(std::span<const std::int32_t> tokens,
+                                std::int32_t sequences,
+                                std::int32_t position) {
+    const auto width = static_cast<std::size_t>(sequences);
+    HEARTH_ASSERT(picks_tokens() && sequences <= limits_.sequence_count);
+    HEARTH_ASSERT(!tokens.empty() && tokens.size() % width == 0);
+    compute::StepQueue& queue = *program_->step_queue();
+    const auto views = views_of(sequences);
+    std::vector<std::int32_t> sequence_of(width);
+    std::iota(sequence_of.begin(), sequence_of.end(), 0);
+    for (std::size_t begin = 0; begin < tokens.size(); begin += width, ++position) {
+        const std::vector<std::int32_t> positions(width, position);
+        const std::vector<compute::PickOrder> orders(width, {{}, position + 1});
+        HEARTH_CHECK(queue.launch({.tokens = tokens.subspan(begin, width),
+                                   .positions = positions,
+                                   .sequence_of = sequence_of,
+                                   .sequences = views,
+                                   .logit_rows = sequence_of},
+                                  orders,
+                                  *kv_));
+        if (begin == 0) continue;
+        HEARTH_TRY([[maybe_unused]] const auto picks, queue.collect());
+    }
+    HEARTH_TRY([[maybe_unused]] const auto last_picks, queue.collect());
+    return {};
 }
 
 Result<void> Forward::fill_cache(std::span<const std::int32_t> tokens) {
@@ -84,6 +107,15 @@ Result<void> Forward::fill_cache(std::span<const std::int32_t> tokens) {
         kv_->copy_block(block % filled, block);
     }
     return {};
+}
+
+std::vector<compute::SequenceView> Forward::views_of(std::int32_t count) const {
+    if (count == 1) return {{blocks_}};
+    std::vector<compute::SequenceView> views;
+    for (std::int32_t sequence = 0; sequence < count; ++sequence) {
+        views.push_back({blocks_of(sequence)});
+    }
+    return views;
 }
 
 std::span<const std::int32_t> Forward::blocks_of(std::int32_t sequence) const {

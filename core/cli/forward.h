@@ -46,6 +46,17 @@ class Forward {
     Result<compute::StepOutput> step_each(std::span<const std::int32_t> tokens,
                                           std::int32_t position);
 
+    /// Whether the device picks tokens itself, so that steps can be launched ahead.
+    [[nodiscard]] bool picks_tokens() const { return program_->step_queue() != nullptr; }
+    /// The steps that step_each() would run, from `position` on: `tokens` (steps, sequences). Each
+    /// picks the best tokens and is launched while the one before it runs, as in the daemon. Only
+    /// where picks_tokens().
+    ///
+    /// Errors: those of the backend; this object is of no use then.
+    Result<void> run_ahead(std::span<const std::int32_t> tokens,
+                           std::int32_t sequences,
+                           std::int32_t position);
+
     /// Makes the whole cache hold something, quickly: runs `tokens` as the first ones and copies
     /// their rows into all other blocks. Rows of the wrong place are as long to read.
     Result<void> fill_cache(std::span<const std::int32_t> tokens);
@@ -62,6 +73,8 @@ class Forward {
   private:
     Forward() = default;
     [[nodiscard]] std::span<const std::int32_t> blocks_of(std::int32_t sequence) const;
+    /// The same of the first `count` sequences; one alone has all.
+    [[nodiscard]] std::vector<compute::SequenceView> views_of(std::int32_t count) const;
 
     ForwardLimits limits_;
     std::unique_ptr<compute::DeviceWeights> weights_;
