@@ -8,6 +8,7 @@
 
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
+#include "core/compute/host_memory.h"
 #include "core/engine/engine.h"
 #include "core/model/placement.h"
 #include "core/model/synthetic.h"
@@ -107,6 +108,14 @@ std::string bytes_text(std::int64_t bytes) {
     return text.str();
 }
 
+/// Experts beyond the device lie in pinned memory, which cannot be swapped: what this machine has
+/// free now is the limit. 0: they fit, or nobody says what is free.
+std::int64_t missing_on_host(const model::Placement& placement) {
+    const auto memory = compute::host_memory();
+    if (placement.host_bytes == 0 || !memory) return 0;
+    return std::max<std::int64_t>(placement.host_bytes - memory->free_bytes, 0);
+}
+
 void print_placement(std::ostream& out, const model::Placement& placement) {
     const auto bytes = [&out](const char* label, std::int64_t count) {
         if (count > 0) print_line(out, label, bytes_text(count));
@@ -132,6 +141,12 @@ void print_placement(std::ostream& out, const model::Placement& placement) {
                    "  does not fit",
                    bytes_text(placement.missing_bytes) +
                        " are missing; ask for a shorter --context or take a smaller model");
+    } else if (const std::int64_t missing = missing_on_host(placement); missing > 0) {
+        print_line(out,
+                   "  does not fit",
+                   bytes_text(missing) +
+                       " of this machine's memory are missing for routed experts on the host; "
+                       "close other programs or take a smaller model");
     } else {
         print_line(out,
                    "  fits",
