@@ -58,6 +58,7 @@ test: test-packages
 	@cmake --build build/asan -j $(JOBS) --target hearth_unit_tests
 	@UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 ctest --test-dir build/asan --output-on-failure -j $(JOBS) -L unit -LE no_sanitizer
 	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
+	@test -e $(BUILD)/lib/hearth/backends/libhearth_cuda.so || echo "CUDA backend: not built, nvcc was not found"
 
 check: check-tsan check-asan check-tidy check-threads check-fuzz check-minimal
 
