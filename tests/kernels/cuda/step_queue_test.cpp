@@ -20,8 +20,8 @@ namespace {
 using test::Answer;
 using test::Tokens;
 
-std::unique_ptr<compute::Backend> make_backend() {
-    auto backend = make_cuda_backend({});
+std::unique_ptr<compute::Backend> make_backend(const CudaOptions& options = {}) {
+    auto backend = make_cuda_backend(options);
     if (!backend) throw std::runtime_error(backend.error().text);
     return std::move(backend).value();
 }
@@ -51,25 +51,24 @@ Tokens step_by_step(const std::shared_ptr<const model::Model>& model,
     }
 }
 
-TEST_CASE("steps that are launched ahead write the texts of steps that are not",
-          "[cuda][step_queue]") {
-    const auto model = test::tiny_model({.dtype = compute::Dtype::q8_0, .layer_count = 2});
-    // The emulated device is one for the whole process: first the one, then the other.
+/// Five of uneven length; some draw, two may not have every token, and one ends early.
+std::vector<engine::Request> requests_of(const model::Model& model, std::int32_t stop_token) {
     std::vector<engine::Request> requests;
-    std::vector<Tokens> expected;
     for (std::int32_t i = 0; i < 5; ++i) {
         engine::Request request = test::request_of(test::prompt_of(9 + 11 * i, i), 7);
         if (i % 2 == 1) request.sampling = {.temperature = 1.2F, .top_p = 0.9F, .seed = 5};
-        if (i == 4) request.stop_tokens = {step_by_step(model, request).at(3)};
-        const auto guide = [&] {
-            return std::make_unique<test::ThreeStep>(model->config().vocab_size, 3);
-        };
-        expected.push_back(step_by_step(model, request, i < 2 ? guide().get() : nullptr));
-        if (i < 2) request.guide = guide();
+        if (i < 2) request.guide = std::make_unique<test::ThreeStep>(model.config().vocab_size, 3);
+        if (i == 4) request.stop_tokens = {stop_token};
         requests.push_back(std::move(request));
     }
-    REQUIRE(expected[4].size() <= 3);
-    const auto backend = make_backend();
+    return requests;
+}
+
+/// What the engine makes of them, three at a time.
+std::vector<Tokens> launched_ahead(const std::shared_ptr<const model::Model>& model,
+                                   std::vector<engine::Request> requests,
+                                   bool has_graphs) {
+    const auto backend = make_backend({.device = {}, .has_graphs = has_graphs});
     const test::FakeClock clock;
     auto engine = engine::Engine::make(model,
                                        *backend,
@@ -84,10 +83,28 @@ TEST_CASE("steps that are launched ahead write the texts of steps that are not",
         requests[i].sink = answers[i].sink();
         REQUIRE((*engine)->submit(std::move(requests[i])));
     }
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-        CHECK(answers[i].wait().tokens() == expected[i]);
-        CHECK_FALSE(answers[i].error());
+    std::vector<Tokens> texts;
+    for (Answer& answer : answers) {
+        texts.push_back(answer.wait().tokens());
+        CHECK_FALSE(answer.error());
     }
+    return texts;
+}
+
+TEST_CASE("steps that are launched ahead write the texts of steps that are not",
+          "[cuda][step_queue]") {
+    const auto model = test::tiny_model({.dtype = compute::Dtype::q8_0, .layer_count = 2});
+    constexpr std::int32_t kNoToken = -1;
+    // The emulated device is one for the whole process: first the one, then the other.
+    const std::int32_t stop_token = step_by_step(model, requests_of(*model, kNoToken).back()).at(3);
+    std::vector<Tokens> expected;
+    for (const engine::Request& request : requests_of(*model, stop_token)) {
+        expected.push_back(step_by_step(model, request, request.guide.get()));
+    }
+    REQUIRE(expected[4].size() <= 3);
+    // A graph picks its tokens, where there is one.
+    CHECK(launched_ahead(model, requests_of(*model, stop_token), true) == expected);
+    CHECK(launched_ahead(model, requests_of(*model, stop_token), false) == expected);
 }
 
 }  // namespace
