@@ -2,6 +2,8 @@
 // The picking on the host, which every device has to match, is engine::Sampler.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 
@@ -25,6 +27,7 @@ struct PickOrder {
     /// (mask_words(vocab_size)) which tokens may be picked, a bit each, lowest first; null: all.
     /// Probabilities are then those among them. Borrowed from the caller.
     const std::uint32_t* allowed = nullptr;
+    bool wants_rivals = false;
 };
 
 constexpr std::int64_t mask_words(std::int64_t vocab_size) {
@@ -41,11 +44,23 @@ constexpr void allow(std::uint32_t* mask, std::int64_t token) {
 /// other.
 inline constexpr float kForbiddenLogit = std::numeric_limits<float>::lowest();
 
+/// A token that could have been picked, and how likely it was.
+struct Rival {
+    std::int32_t token = 0;
+    float probability = 0.0F;  ///< as a pick's; 0: there is none
+};
+
+inline constexpr int kRivalsMax = 3;
+
 struct Pick {
     std::int32_t token = 0;    ///< kNotFinite where a logit of the row is not finite
     float probability = 0.0F;  ///< at temperature 1, before any filter
+    /// The likeliest others, likeliest first, ties to the lower token, none below
+    /// kRivalProbabilityMin. Empty unless they were wanted.
+    std::array<Rival, kRivalsMax> rivals = {};
 
     static constexpr std::int32_t kNotFinite = -1;
+    static constexpr float kRivalProbabilityMin = 0.01F;
 };
 
 /// Uniform in [0, 1), a function of its arguments alone, on every device.   Source: the output

@@ -35,7 +35,9 @@ void EngineLoop::make_drafts() {
 bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     const TimePoint now = clock_.now();
     const auto end = [&](FinishReason reason) {
-        finish(sequence, reason);
+        finish(sequence,
+               reason,
+               reason == FinishReason::stop_token ? std::optional(pick) : std::nullopt);
         return false;
     };
     if (const auto reason = sequence.end_reason(now)) return end(*reason);
@@ -57,7 +59,7 @@ bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     Usage& usage = sequence.usage;
     if (++usage.generated_tokens == 1) usage.first_token_ms = to_ms(now - sequence.submitted_at);
     ++counts_.tokens_generated;
-    const SinkAnswer answer = tell(sequence, TokenEvent{pick.token, pick.probability});
+    const SinkAnswer answer = tell(sequence, pick);
     if (answer == SinkAnswer::enough) return end(FinishReason::sink_enough);
     if (sequence.token_count() == sequence.length_max) return end(FinishReason::tokens_max);
     return true;
@@ -72,11 +74,13 @@ SinkAnswer EngineLoop::tell(const Sequence& sequence, const Event& event) noexce
     }
 }
 
-void EngineLoop::finish(const Sequence& sequence, FinishReason reason) {
+void EngineLoop::finish(const Sequence& sequence,
+                        FinishReason reason,
+                        const std::optional<TokenEvent>& stop) {
     const std::unique_ptr<Sequence> ended = retire(sequence, Rows::keep);
     ended->usage.total_ms = to_ms(clock_.now() - ended->submitted_at);
     if (!ended->admitted_at) ended->usage.queue_ms = ended->usage.total_ms;
-    tell(*ended, FinishedEvent{reason, ended->usage});
+    tell(*ended, FinishedEvent{reason, ended->usage, stop});
     if (!ended->cold_head.empty()) warm_up(std::move(ended->cold_head));
 }
 

@@ -132,7 +132,9 @@ class EngineLoop final : public Engine {
                     const PickAt& pick_at);
     bool emit_pick(Sequence& sequence, const Pick& pick);
     SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
-    void finish(const Sequence& sequence, FinishReason reason);
+    void finish(const Sequence& sequence,
+                FinishReason reason,
+                const std::optional<TokenEvent>& stop = {});
     void give_up(const Sequence& sequence, const Error& error);
     std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
     void finish_all(FinishReason reason);

@@ -24,6 +24,7 @@ struct Ticket {
 /// Who goes first when not all can. Lower runs earlier; equal ones in order of arrival.
 enum class Priority : std::uint8_t { keystroke, fix, chat, background };
 
+using compute::Rival;
 using compute::SamplingSettings;
 
 enum class FinishReason : std::uint8_t {
@@ -44,13 +45,11 @@ struct Usage {
     bool is_short = false;              ///< the short prompt was taken; the counts are of it
 };
 
-struct TokenEvent {
-    std::int32_t token;
-    float probability;  ///< of this token under the model at temperature 1, before any filter
-};
+using TokenEvent = compute::Pick;
 struct FinishedEvent {
     FinishReason reason;
     Usage usage;
+    std::optional<TokenEvent> stop = {};  ///< the token that ended the answer, for stop_token
 };
 struct FailedEvent {
     Error error;
@@ -94,6 +93,7 @@ struct Request {
     std::vector<std::int32_t> short_prompt = {};
     Duration cold_budget = {};
     SamplingSettings sampling;
+    bool wants_rivals = false;                    ///< each token's event names likely others
     std::shared_ptr<TokenGuide> guide = nullptr;  ///< null: any token may come
     std::vector<std::int32_t> stop_tokens;
     std::int32_t tokens_max = 64;  ///< generated ones

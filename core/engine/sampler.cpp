@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 
 #include "core/base/assert.h"
 #include "core/base/thread.h"
@@ -123,7 +124,33 @@ Pick Sampler::pick(std::span<const float> logits, const PickOrder& order) {
         token = static_cast<std::int32_t>(std::ranges::find(logits, best.logit) - logits.begin());
     }
     const double weight = weights_[static_cast<std::size_t>(token)];
-    return Pick{token, static_cast<float>(weight / sum)};
+    Pick pick{.token = token, .probability = static_cast<float>(weight / sum)};
+    if (order.wants_rivals) find_rivals(sum, pick);
+    return pick;
+}
+
+/// `sum` is that of all weights. Few tokens weigh enough to be looked at one by one.
+void Sampler::find_rivals(double sum, Pick& pick) const {
+    const auto weight_min = static_cast<float>(sum * Pick::kRivalProbabilityMin);
+    const auto consider = [&](std::size_t token) {
+        const auto probability = static_cast<float>(weights_[token] / sum);
+        if (weights_[token] < weight_min || std::cmp_equal(token, pick.token)) return;
+        auto place = std::ranges::find_if(
+            pick.rivals, [&](const Rival& other) { return other.probability < probability; });
+        if (place == pick.rivals.end()) return;
+        std::shift_right(place, pick.rivals.end(), 1);
+        *place = {static_cast<std::int32_t>(token), probability};
+    };
+    for (std::size_t begin = 0; begin < weights_.size(); begin += kLanes) {
+        const std::size_t end = std::min(begin + kLanes, weights_.size());
+        float heaviest = 0.0F;
+        for (std::size_t i = begin; i < end; ++i) {
+            heaviest = weights_[i] > heaviest ? weights_[i] : heaviest;
+        }
+        for (std::size_t i = begin; heaviest >= weight_min && i < end; ++i) {
+            consider(i);
+        }
+    }
 }
 
 /// Leaves in candidates_ what may be picked. `sum` is that of all weights.

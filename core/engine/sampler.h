@@ -36,6 +36,7 @@ class Sampler {
 
     [[nodiscard]] std::span<const float> masked(std::span<const float> logits,
                                                 const std::uint32_t* allowed);
+    void find_rivals(double sum, Pick& pick) const;
     void filter(const SamplingSettings& settings, double sum);
     [[nodiscard]] std::int32_t draw(std::span<const float> logits,
                                     float best_logit,

@@ -73,7 +73,8 @@ struct Sequence {
     [[nodiscard]] compute::PickOrder pick_order() const {
         const std::span<const std::uint32_t> mask =
             is_guided() ? request.guide->allowed() : std::span<const std::uint32_t>();
-        return {request.sampling, length(), mask.empty() ? nullptr : mask.data()};
+        return {
+            request.sampling, length(), mask.empty() ? nullptr : mask.data(), request.wants_rivals};
     }
     /// Why it has to end before its next token, if it has to.
     [[nodiscard]] std::optional<FinishReason> end_reason(TimePoint now) const {

@@ -44,6 +44,33 @@ __device__ __forceinline__ void take_better(float& best, int& token, float other
     }
 }
 
+/// The best of a warp's lanes, in all of them.
+__device__ __forceinline__ void take_best_of_warp(float& best, int& token) {
+    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
+        const float other = __shfl_xor_sync(kAllLanes, best, step);
+        const int other_token = __shfl_xor_sync(kAllLanes, token, step);
+        take_better(best, token, other, other_token);
+    }
+}
+
+/// The best of a block's threads, in all of them.
+///   bests, tokens   (warps) shared
+__device__ __forceinline__ void take_best_of_block(float& best,
+                                                   int& token,
+                                                   float* bests,
+                                                   int* tokens) {
+    take_best_of_warp(best, token);
+    __syncthreads();  // somebody may still read what is there
+    if (warp_lane() == 0) {
+        bests[warp_of_block()] = best;
+        tokens[warp_of_block()] = token;
+    }
+    __syncthreads();
+    for (int warp = 0; warp < kSliceThreads / kWarpLanes; ++warp) {
+        take_better(best, token, bests[warp], tokens[warp]);
+    }
+}
+
 /// A block per (slice of the vocabulary, row). Reads its logits once; bound by memory.
 __global__ void __launch_bounds__(kSliceThreads) pick_slices_kernel(PickArgs args) {
     wait_for_predecessor();
@@ -67,19 +94,7 @@ __global__ void __launch_bounds__(kSliceThreads) pick_slices_kernel(PickArgs arg
         zero += values[i] * 0.0F;
         take_better(best, token, values[i], at);
     }
-    for (int step = kWarpLanes / 2; step > 0; step /= 2) {
-        const float other = __shfl_xor_sync(kAllLanes, best, step);
-        const int other_token = __shfl_xor_sync(kAllLanes, token, step);
-        take_better(best, token, other, other_token);
-    }
-    if (warp_lane() == 0) {
-        bests[warp_of_block()] = best;
-        tokens[warp_of_block()] = token;
-    }
-    __syncthreads();
-    for (int warp = 0; warp < kSliceThreads / kWarpLanes; ++warp) {
-        take_better(best, token, bests[warp], tokens[warp]);
-    }
+    take_best_of_block(best, token, bests, tokens);
     float sum = 0.0F;
 #pragma unroll
     for (int i = 0; i < kPerThread; ++i) {
@@ -88,8 +103,25 @@ __global__ void __launch_bounds__(kSliceThreads) pick_slices_kernel(PickArgs arg
     }
     sum = block_sum(sum, sums);
     zero = block_sum(zero, sums);
-    if (thread != 0) return;
-    args.slices[row * gridDim.x + blockIdx.x] = {best, sum, token, zero == 0.0F ? 1 : 0};
+    PickSlice slice{best, sum, token, zero == 0.0F ? 1 : 0};
+    if (args.orders[row].wants_rivals) {
+#pragma unroll
+        for (int next = 0; next < compute::kRivalsMax; ++next) {
+            const int taken = token;
+            best = -INFINITY;
+            token = args.vocab_size;
+#pragma unroll
+            for (int i = 0; i < kPerThread; ++i) {
+                const int at = begin + i * kSliceThreads + thread;
+                if (at == taken) values[i] = -INFINITY;
+                take_better(best, token, values[i], at);
+            }
+            take_best_of_block(best, token, bests, tokens);
+            slice.next_logits[next] = best;
+            slice.next_tokens[next] = token;
+        }
+    }
+    if (thread == 0) args.slices[row * gridDim.x + blockIdx.x] = slice;
 }
 
 /// The slices of a row together.
@@ -268,6 +300,44 @@ __device__ __forceinline__ int draw(const Row& row,
     return shared.found_token;
 }
 
+/// Writes the pick of row `number`, with the row's rivals where it wants them: one warp reads the
+/// slices once for each. `all` is of the row.
+__device__ __forceinline__ void give_pick(const PickArgs& args,
+                                          std::int64_t number,
+                                          const PickSlice& all,
+                                          compute::Pick pick) {
+    if (warp_of_block() != 0) return;
+    const int count = slices_of(args.vocab_size);
+    const PickSlice* slices = args.slices + number * count;
+    const bool wants_rivals = args.orders[number].wants_rivals;
+    const auto is_named = [&](int token, int rivals) {
+        bool is_one = token == pick.token;
+        for (int i = 0; i < rivals; ++i) {
+            is_one = is_one || token == pick.rivals[static_cast<std::size_t>(i)].token;
+        }
+        return is_one;
+    };
+    for (int found = 0; wants_rivals && found < compute::kRivalsMax; ++found) {
+        float best = -INFINITY;
+        int token = args.vocab_size;
+        const auto consider = [&](float logit, int other) {
+            if (!is_named(other, found)) take_better(best, token, logit, other);
+        };
+        for (int slice = warp_lane(); slice < count; slice += kWarpLanes) {
+            consider(slices[slice].best, slices[slice].token);
+            for (int next = 0; next < compute::kRivalsMax; ++next) {
+                consider(slices[slice].next_logits[next], slices[slice].next_tokens[next]);
+            }
+        }
+        take_best_of_warp(best, token);
+        const float probability =
+            token < args.vocab_size ? weight_of(best, all.best) / all.sum : 0.0F;
+        if (probability < compute::Pick::kRivalProbabilityMin) break;
+        pick.rivals[static_cast<std::size_t>(found)] = {token, probability};
+    }
+    if (warp_lane() == 0) args.picks[number] = pick;
+}
+
 /// A block per row. Greedy: reads the slices, bound by latency. Else reads the logits once per
 /// pass, four passes for each of top-k and top-p; bound by the second-level cache.
 __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
@@ -279,11 +349,12 @@ __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
     const compute::PickOrder order = args.orders[number];
     const compute::SamplingSettings& settings = order.settings;
     const int thread = static_cast<int>(threadIdx.x);
-    if (all.is_finite == 0 || !(settings.temperature > 0.0F)) {
-        if (thread == 0) {
-            args.picks[number] = all.is_finite == 0 ? compute::Pick{compute::Pick::kNotFinite, 0.0F}
-                                                    : compute::Pick{all.token, 1.0F / all.sum};
-        }
+    if (all.is_finite == 0) {
+        if (thread == 0) args.picks[number] = {compute::Pick::kNotFinite, 0.0F, {}};
+        return;
+    }
+    if (!(settings.temperature > 0.0F)) {
+        give_pick(args, number, all, {all.token, 1.0F / all.sum, {}});
         return;
     }
     const int each = (args.vocab_size + kPickThreads - 1) / kPickThreads;
@@ -305,7 +376,7 @@ __global__ void __launch_bounds__(kPickThreads) pick_kernel(PickArgs args) {
     }
     kept.min_p = settings.min_p;
     const int token = draw(row, shared, kept, order, all.token);
-    if (thread == 0) args.picks[number] = {token, row.weight(token) / all.sum};
+    give_pick(args, number, all, {token, row.weight(token) / all.sum, {}});
 }
 
 }  // namespace

@@ -14,6 +14,9 @@ struct PickSlice {
     float sum = 0.0F;  ///< of exp(logit - best) over the slice
     std::int32_t token = 0;
     std::int32_t is_finite = 0;
+    /// The next best, where the row wants rivals: a logit of -infinity is none.
+    float next_logits[compute::kRivalsMax] = {};
+    std::int32_t next_tokens[compute::kRivalsMax] = {};
 };
 
 struct PickArgs {

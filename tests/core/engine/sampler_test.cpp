@@ -165,6 +165,40 @@ TEST_CASE("vocabularies of every length find the best and its probability", "[en
     }
 }
 
+TEST_CASE("the likeliest others are named where they are wanted", "[engine][sampler]") {
+    struct Case {
+        std::vector<double> probabilities;
+        std::vector<std::int32_t> rivals;
+    };
+    const Case cases[] = {
+        {{0.1, 0.6, 0.3}, {2, 0}},
+        {{0.2, 0.4, 0.2, 0.2}, {0, 2, 3}},         // ties in the order of the vocabulary
+        {{0.1, 0.15, 0.4, 0.05, 0.3}, {4, 1, 0}},  // no more than three
+        {{0.985, 0.009, 0.006}, {}},               // too unlikely
+        {{1.0}, {}},
+    };
+    const std::size_t distance = GENERATE(0U, 40U);  // beyond one look's width
+    for (const Case& item : cases) {
+        std::vector<float> logits = logits_of(item.probabilities);
+        logits.insert(logits.begin() + 1, distance, -80.0F);
+        const auto moved = [&](std::int32_t token) {
+            return token == 0 ? 0 : token + static_cast<std::int32_t>(distance);
+        };
+        Sampler sampler(static_cast<std::int32_t>(logits.size()));
+        CHECK(sampler.pick(logits, {}).rivals[0].probability == 0.0F);
+        const Pick pick = sampler.pick(logits, {{}, 0, nullptr, true});
+        for (std::size_t i = 0; i < pick.rivals.size(); ++i) {
+            if (i >= item.rivals.size()) {
+                CHECK(pick.rivals[i].probability == 0.0F);
+                continue;
+            }
+            CHECK(pick.rivals[i].token == moved(item.rivals[i]));
+            const double expected = item.probabilities[static_cast<std::size_t>(item.rivals[i])];
+            CHECK(pick.rivals[i].probability == Approx(expected).epsilon(1e-5));
+        }
+    }
+}
+
 TEST_CASE("a logit that is not finite is said, and no token picked", "[engine][sampler]") {
     const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(),
                                std::numeric_limits<float>::infinity(),

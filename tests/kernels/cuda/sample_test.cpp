@@ -96,6 +96,44 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
     }
 }
 
+TEST_CASE("a device names the rivals that the host names", "[cuda][sample]") {
+    const int vocab_size = GENERATE(1, 2, 3, 37, 9000);
+    std::vector<std::uint32_t> mask(static_cast<std::size_t>(compute::mask_words(vocab_size)));
+    for (int token = 0; token < vocab_size; token += 2) {
+        compute::allow(mask.data(), token);
+    }
+    std::vector<float> logits;
+    std::vector<PickOrder> orders;
+    for (int i = 0; i < 24; ++i) {
+        auto row = random_logits(static_cast<std::size_t>(vocab_size), static_cast<unsigned>(i));
+        // Likely ones: in one slice, in several, and some that weigh the same.
+        for (int likely = 0; likely < 1 + i % 6; ++likely) {
+            const auto place =
+                static_cast<std::size_t>((i * 7 + likely * (i % 2 == 0 ? 1 : 1777)) % vocab_size);
+            row[place] = 18.0F + static_cast<float>(likely % 3) * 0.5F;
+        }
+        logits.insert(logits.end(), row.begin(), row.end());
+        orders.push_back({i % 4 == 3 ? SamplingSettings{.temperature = 1.0F} : SamplingSettings{},
+                          i,
+                          i % 5 == 4 ? mask.data() : nullptr,
+                          i % 8 != 7});
+    }
+    const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
+    engine::Sampler sampler(vocab_size);
+    const auto width = static_cast<std::size_t>(vocab_size);
+    for (std::size_t row = 0; row < orders.size(); ++row) {
+        INFO("row " << row << " of " << vocab_size);
+        const Pick expected =
+            sampler.pick(std::span(logits).subspan(row * width, width), orders[row]);
+        CHECK(picks[row].token == expected.token);
+        for (std::size_t i = 0; i < expected.rivals.size(); ++i) {
+            CHECK(picks[row].rivals[i].token == expected.rivals[i].token);
+            CHECK(picks[row].rivals[i].probability ==
+                  Approx(expected.rivals[i].probability).epsilon(1e-4));
+        }
+    }
+}
+
 TEST_CASE("rows beyond the step's are left alone", "[cuda][sample]") {
     constexpr int kVocab = 40;
     std::vector<float> values(3 * kVocab);
