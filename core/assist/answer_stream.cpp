@@ -35,14 +35,31 @@ void AnswerStream::end_text(FinishReason reason) {
     push(gate_->finish(reason));
 }
 
+void AnswerStream::end_with(const engine::TokenEvent& stop) {
+    if (is_text_ended_) return;
+    tokens_.push_back(stop);
+    gate_->feed_stop(stop.probability, stop.rivals.front().probability);
+    end_text(FinishReason::stop_token);
+}
+
+bool AnswerStream::replay(std::span<const engine::TokenEvent> known) {
+    const LockGuard lock(mutex_);
+    known_count_ = known.size();
+    for (const engine::TokenEvent& event : known) {
+        if (on_token(event) == SinkAnswer::enough) return true;
+    }
+    return false;
+}
+
 SinkAnswer AnswerStream::on_token(const engine::TokenEvent& event) {
     if (is_text_ended_) return SinkAnswer::enough;
     if (tokenizer_->is_special(event.token)) {
-        end_text(FinishReason::stop_token);
+        end_with(event);
         return SinkAnswer::enough;
     }
-    ++token_count_;
-    GateAnswer answer = gate_->feed(decoder_.feed(event.token), event.probability);
+    tokens_.push_back(event);
+    GateAnswer answer = gate_->feed(
+        decoder_.feed(event.token), event.probability, event.rivals.front().probability);
     push(std::move(answer.text));
     if (!answer.is_enough) return SinkAnswer::go_on;
     is_text_ended_ = true;
@@ -56,6 +73,7 @@ SinkAnswer AnswerStream::on_event(const engine::Event& event) {
     if (const auto* finished = std::get_if<engine::FinishedEvent>(&event)) {
         outcome_.reason = finished->reason;
         outcome_.usage = finished->usage;
+        if (finished->stop) end_with(*finished->stop);
         end_text(finished->reason);
     } else {
         outcome_.error = std::get<engine::FailedEvent>(event).error;
@@ -69,7 +87,7 @@ void AnswerStream::end(FinishReason reason) {
     const LockGuard lock(mutex_);
     if (std::exchange(is_ended_, true)) return;
     outcome_.reason = reason;
-    outcome_.usage.generated_tokens = token_count_;
+    outcome_.usage.generated_tokens = static_cast<std::int32_t>(tokens_.size() - known_count_);
     end_text(reason);
     pieces_.close();
 }
@@ -79,6 +97,11 @@ AnswerStream::Outcome AnswerStream::outcome() const {
     Outcome outcome = outcome_;
     outcome.confidence = gate_->evidence().confidence();
     return outcome;
+}
+
+std::vector<engine::TokenEvent> AnswerStream::tokens() const {
+    const LockGuard lock(mutex_);
+    return tokens_;
 }
 
 }  // namespace hearth::assist

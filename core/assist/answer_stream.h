@@ -5,7 +5,9 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "core/assist/text_gate.h"
 #include "core/base/bounded_queue.h"
@@ -20,6 +22,10 @@ class AnswerStream {
     AnswerStream(std::shared_ptr<const tokenizer::Tokenizer> tokenizer,
                  std::unique_ptr<TextGate> gate,
                  std::int32_t tokens_max);
+
+    /// Takes tokens that are known before the engine is asked; the answer goes on behind them.
+    /// True: its end is among them. They count as tokens of `tokens_max`. Before any event.
+    bool replay(std::span<const engine::TokenEvent> known);
 
     /// [engine] The request's sink. A special token ends the answer, whichever it is.
     engine::SinkAnswer on_event(const engine::Event& event);
@@ -39,9 +45,13 @@ class AnswerStream {
     };
     [[nodiscard]] Outcome outcome() const;
 
+    /// [job] All tokens so far, in order; the stop token, where there was one, last.
+    [[nodiscard]] std::vector<engine::TokenEvent> tokens() const;
+
   private:
     engine::SinkAnswer on_token(const engine::TokenEvent& event) HEARTH_REQUIRES(mutex_);
     void end_text(engine::FinishReason reason) HEARTH_REQUIRES(mutex_);
+    void end_with(const engine::TokenEvent& stop) HEARTH_REQUIRES(mutex_);
     void push(std::string piece) HEARTH_REQUIRES(mutex_);
 
     const std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
@@ -52,7 +62,8 @@ class AnswerStream {
     const std::unique_ptr<TextGate> gate_ HEARTH_GUARDED_BY(mutex_);
     bool is_text_ended_ HEARTH_GUARDED_BY(mutex_) = false;
     bool is_ended_ HEARTH_GUARDED_BY(mutex_) = false;
-    std::int32_t token_count_ HEARTH_GUARDED_BY(mutex_) = 0;
+    std::vector<engine::TokenEvent> tokens_ HEARTH_GUARDED_BY(mutex_);  ///< at most tokens_max
+    std::size_t known_count_ HEARTH_GUARDED_BY(mutex_) = 0;             ///< of them
     Outcome outcome_ HEARTH_GUARDED_BY(mutex_);
 };
 

@@ -94,6 +94,8 @@ struct AssistLimits {
     /// one asks for it. 0: always, and without any check.
     double automatic_probability_min = 0.25;
     double invoked_probability_min = 0.1;
+    /// For other beginnings of a line than the model's first. 0: none are looked at.
+    Duration line_search_budget = std::chrono::milliseconds(250);
     bool has_copies = true;  ///< lines that stand elsewhere in the open documents are suggested
     /// An explanation is shown while its tokens have at least this geometric mean probability, a
     /// fix when it is the right one at least so probably. 0: always, and without any check.

@@ -153,6 +153,8 @@ CompletionGate::CompletionGate(const CompletionGateOptions& options)
       lines_max_(line_after_.empty() ? options.lines_max : 1),
       copies_(options.copies.begin(), options.copies.end()),
       probability_min_(options.probability_min),
+      leaves_open_(options.leaves_open),
+      chosen_(options.chosen),
       has_checks_(options.has_checks),
       healed_(options.healed) {
     std::string_view below = options.after.substr(0, kBelowBytesMax);
@@ -312,11 +314,7 @@ GateAnswer CompletionGate::take(std::string_view text) {
         } else {
             healed_.clear();
         }
-        // What was known before is no evidence for what comes.
-        if (!healed_.empty()) {
-            forget_evidence();
-            return {};
-        }
+        if (!healed_.empty()) return {};
     }
     bool is_enough = false;
     for (const char c : text) {
@@ -348,12 +346,13 @@ std::string CompletionGate::finish(FinishReason reason) {
 }
 
 bool CompletionGate::is_model_shown() const {
+    if (decision_->is_open) return false;
     return decision_->choice.source == Source::model || decision_->choice.source == Source::both;
 }
 
 /// Whatever comes, the model's first line will not be shown.
 bool CompletionGate::is_hopeless() const {
-    return line_count_ == 0 && model_probability(evidence()) < probability_min_ &&
+    return line_count_ == 0 && !chosen_ && model_probability(evidence()) < probability_min_ &&
            std::ranges::none_of(copies_, [&](const CopyOffer& copy) {
                return copy.fault == Fault::none && copy.text.starts_with(text_);
            });
@@ -363,10 +362,13 @@ bool CompletionGate::is_hopeless() const {
 void CompletionGate::decide(std::string_view sound) {
     const std::string_view first = sound.substr(0, sound.find('\n'));
     const ModelLine line = {.text = is_blank(first) ? sound : first, .tokens = evidence()};
-    decision_ = {.choice = choose(line, copies_, probability_min_),
+    decision_ = {.choice = chosen_ ? *chosen_ : choose({&line, 1}, copies_, probability_min_),
                  .model_line = refused_line_.empty() ? std::string(line.text) : refused_line_,
                  .model_tokens = line.tokens,
                  .model_fault = model_fault_};
+    const double rival = model_probability({.log_probability = evidence().rival_log_probability});
+    decision_->is_open =
+        leaves_open_ && rival > decision_->choice.probability && rival >= probability_min_;
 }
 
 std::string CompletionGate::release(bool is_end) {
@@ -377,7 +379,8 @@ std::string CompletionGate::release(bool is_end) {
     if (!decision_) {
         if (sound.empty() && !is_end && !is_hopeless()) return {};
         decide(sound);
-        if (decision_->choice.source == Source::copy) return decision_->choice.text;
+        const bool is_copy = !decision_->is_open && decision_->choice.source == Source::copy;
+        if (is_copy) return decision_->choice.text;
     }
     if (!is_model_shown() || sound.size() <= released_) return {};
     std::string out(sound.substr(released_));

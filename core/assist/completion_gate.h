@@ -36,7 +36,10 @@ struct CompletionGateOptions {
     std::uint32_t lines_max = 0;             ///< 0: no limit
     std::span<const CopyOffer> copies = {};  ///< best first
     double probability_min = 0.0;            ///< of a line that is shown
-    bool has_checks = true;                  ///< false: what the model says, faults and all
+    /// The first line is left open where another beginning may become a likelier one.
+    bool leaves_open = false;
+    std::optional<Choice> chosen = {};  ///< the first line is this one, and was chosen already
+    bool has_checks = true;             ///< false: what the model says, faults and all
 };
 
 /// What became of the first line, for reports.
@@ -45,12 +48,14 @@ struct Decision {
     std::string model_line = {};  ///< as the model said it up to its end, sound or not
     Evidence model_tokens = {};
     Fault model_fault = Fault::none;
+    bool is_open = false;  ///< nothing was released: see line_search.h
 };
 
 class CompletionGate final : public TextGate {
   public:
     explicit CompletionGate(const CompletionGateOptions& options);
 
+    void feed_stop(float probability, float rival) override { count(probability, rival); }
     std::string finish(engine::FinishReason reason) override;
 
     /// Empty until something was released or refused.
@@ -86,6 +91,8 @@ class CompletionGate final : public TextGate {
     const std::uint32_t lines_max_;
     const std::vector<CopyOffer> copies_;
     const double probability_min_;
+    const bool leaves_open_;
+    const std::optional<Choice> chosen_;
     const bool has_checks_;
 
     std::string healed_;  ///< what is still to come of it

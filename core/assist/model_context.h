@@ -11,6 +11,7 @@
 #include "core/assist/context_gatherer.h"
 #include "core/assist/engine_door.h"
 #include "core/assist/infill_prompt.h"
+#include "core/assist/line_search.h"
 #include "core/assist/prompt_format.h"
 #include "core/assist/query_context.h"
 #include "core/assist/suggestion_choice.h"
@@ -65,9 +66,21 @@ class ModelContext final : public QueryContext {
   private:
     struct Generation {
         std::shared_ptr<AnswerStream> stream;
-        engine::Ticket ticket;
+        const CompletionGate* gate = nullptr;  ///< of a completion; the stream's
+        engine::Ticket ticket = {};            ///< none where the answer was known
         TimePoint submitted;
+        TimePoint deadline;
         std::int32_t prompt_tokens = 0;
+        bool goes_on = false;  ///< with the prompt of another one
+    };
+    /// What all requests for one completion have in common.
+    struct Infill {
+        Tokens prompt;
+        std::int32_t stable_tokens = 0;
+        Tokens short_prompt;
+        CompletionGateOptions gate;
+        engine::SamplingSettings sampling;
+        std::int32_t tokens_max = 0;
     };
 
     void on_end() override;
@@ -82,8 +95,29 @@ class ModelContext final : public QueryContext {
     /// For a cold cache; empty where there are to be none, where `whole` is no longer, or where
     /// there is no room for one.
     Tokens make_short_prompt(const plugin_host::DocumentView& document, const InfillPrompt& whole);
-    Result<Generation> start(engine::Request request, std::unique_ptr<TextGate> gate);
+    Result<Generation> start(engine::Request request,
+                             std::unique_ptr<TextGate> gate,
+                             TimePoint deadline,
+                             std::span<const engine::TokenEvent> known = {});
+    /// A completion that begins with `known`.
+    Result<Generation> begin(const Infill& infill,
+                             const CompletionGateOptions& gate,
+                             TimePoint deadline,
+                             std::span<const engine::TokenEvent> known = {});
+    /// The likeliest line there is (line_search.h), where the model's first was left open.
+    plugin_host::CallStatus search(Infill infill,
+                                   const Generation& first,
+                                   plugin_host::PieceSink& sink);
+    std::vector<SaidLine> go_on(const Infill& infill,
+                                std::vector<SaidLine> beginnings,
+                                TimePoint until);
+    struct Heard {
+        AnswerStream::Outcome outcome;
+        bool is_read = true;  ///< the sink has taken all of it
+    };
     /// Hands pieces on until the answer ends, the deadline passes or the sink has enough.
+    Heard hear(const Generation& generation, std::uint32_t item, plugin_host::PieceSink& sink);
+    /// The same, and what became of it is this query's answer.
     plugin_host::CallStatus pump(const Generation& generation,
                                  std::uint32_t item,
                                  plugin_host::PieceSink& sink);

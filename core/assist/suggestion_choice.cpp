@@ -63,25 +63,31 @@ double agreed_probability(double copy, double model) {
     return 1.0 - (1.0 - copy) * (1.0 - model);
 }
 
-Choice choose(const ModelLine& model, std::span<const CopyOffer> copies, double probability_min) {
+Choice choose(std::span<const ModelLine> lines,
+              std::span<const CopyOffer> copies,
+              double probability_min) {
     Choice best;
     const auto consider = [&](Source source, double probability, std::string_view text) {
         if (best.source != Source::none && probability <= best.probability) return;
         best = {source, probability, std::string(text)};
     };
-    const double model_alone = model_probability(model.tokens);
-    bool is_agreed = false;
     for (const CopyOffer& copy : copies) {
         if (copy.fault != Fault::none) continue;
-        const bool is_same = trim_right(model.text) == trim_right(copy.text);
-        is_agreed = is_agreed || is_same;
-        const double copy_alone = copy_probability(copy.evidence);
-        consider(is_same ? Source::both : Source::copy,
-                 is_same ? agreed_probability(copy_alone, model_alone) : copy_alone,
-                 copy.text);
+        consider(Source::copy, copy_probability(copy.evidence), copy.text);
     }
-    if (!is_blank(model.text) && !is_agreed) {
-        consider(Source::model, model_alone, model.text);
+    for (const ModelLine& line : lines) {
+        if (is_blank(line.text)) continue;
+        const double alone = model_probability(line.tokens);
+        const auto same = std::ranges::find_if(copies, [&](const CopyOffer& copy) {
+            return copy.fault == Fault::none && trim_right(copy.text) == trim_right(line.text);
+        });
+        if (same == copies.end()) {
+            consider(Source::model, alone, line.text);
+        } else {
+            consider(Source::both,
+                     agreed_probability(copy_probability(same->evidence), alone),
+                     same->text);
+        }
     }
     if (best.probability < probability_min) best = {Source::none, best.probability};
     return best;

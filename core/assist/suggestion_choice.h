@@ -48,7 +48,10 @@ struct ModelLine {
     Evidence tokens;
 };
 
-/// The likeliest of the model's line and the copies without fault; none below `probability_min`.
-Choice choose(const ModelLine& model, std::span<const CopyOffer> copies, double probability_min);
+/// The likeliest of the model's lines (all different) and the copies without fault; none below
+/// `probability_min`.
+Choice choose(std::span<const ModelLine> lines,
+              std::span<const CopyOffer> copies,
+              double probability_min);
 
 }  // namespace hearth::assist

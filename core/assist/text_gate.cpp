@@ -16,9 +16,18 @@ float Evidence::confidence() const {
     return static_cast<float>(std::exp(log_probability / token_count));
 }
 
-GateAnswer TextGate::feed(std::string_view text, float probability) {
-    evidence_.log_probability += std::log(std::max(static_cast<double>(probability), 1e-9));
+void TextGate::count(float probability, float rival) {
+    const auto log_of = [](float value) {
+        return std::log(std::max(static_cast<double>(value), 1e-9));
+    };
+    evidence_.rival_log_probability =
+        std::max(evidence_.rival_log_probability, evidence_.log_probability + log_of(rival));
+    evidence_.log_probability += log_of(probability);
     ++evidence_.token_count;
+}
+
+GateAnswer TextGate::feed(std::string_view text, float probability, float rival) {
+    count(probability, rival);
     return take(text);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,9 @@ struct GateAnswer {
 struct Evidence {
     double log_probability = 0.0;  ///< of all of them, in a row; natural
     std::int32_t token_count = 0;
+    /// Of the likeliest text that begins with some of them and goes on with another token, up to
+    /// that token.
+    double rival_log_probability = -std::numeric_limits<double>::infinity();
 
     /// Geometric mean of the probabilities; 0 without a token.
     [[nodiscard]] float confidence() const;
@@ -34,8 +38,11 @@ class TextGate {
     TextGate& operator=(const TextGate&) = delete;
     virtual ~TextGate() = default;
 
-    /// `text` as the stream decoder gave it, `probability` of its token.
-    GateAnswer feed(std::string_view text, float probability);
+    /// `text` as the stream decoder gave it, `probability` of its token, `rival` of the likeliest
+    /// other one.
+    GateAnswer feed(std::string_view text, float probability, float rival = 0.0F);
+    /// The token that ended the answer; finish() follows.
+    virtual void feed_stop(float /*probability*/, float /*rival*/) {}
     /// The rest that is sound, knowing how the answer ended. Once, unless feed() said enough.
     virtual std::string finish(engine::FinishReason reason) = 0;
 
@@ -44,7 +51,7 @@ class TextGate {
 
   protected:
     virtual GateAnswer take(std::string_view text) = 0;
-    void forget_evidence() { evidence_ = {}; }
+    void count(float probability, float rival);
 
   private:
     Evidence evidence_;

@@ -1,8 +1,10 @@
 #include "core/assist/answer_stream.h"
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -80,6 +82,37 @@ TEST_CASE("a job that waits no more takes what is sound", "[assist][answer_strea
         CHECK(each.read().empty());
         CHECK(each.stream.outcome().reason == FinishReason::deadline);
     }
+}
+
+TEST_CASE("known tokens come first, as if they were said", "[assist][answer_stream]") {
+    Stream each;
+    const std::vector<TokenEvent> known = {{'a', 0.25F}, {';', 0.5F}};
+    CHECK_FALSE(each.stream.replay(known));
+    each.say("\nb");
+    each.stream.end(FinishReason::cancelled);
+    CHECK(each.read() == "a;");
+    CHECK(each.stream.outcome().usage.generated_tokens == 2);
+    CHECK(each.stream.outcome().confidence == Approx(std::pow(0.25 * 0.5 * 0.5 * 0.5, 0.25)));
+    CHECK(each.stream.tokens().size() == 4);
+    SECTION("and may be all there is") {
+        Stream other;
+        const std::vector<TokenEvent> whole = {{'a', 0.25F}, {260, 0.5F}, {'b', 0.5F}};
+        CHECK(other.stream.replay(whole));
+        CHECK(other.read() == "a");
+        REQUIRE(other.stream.tokens().size() == 2);
+        CHECK(other.stream.tokens().back().token == 260);
+    }
+}
+
+TEST_CASE("the token that stops an answer is one of its tokens", "[assist][answer_stream]") {
+    Stream each;
+    each.say("a");
+    FinishedEvent finished{FinishReason::stop_token, {}};
+    finished.stop = TokenEvent{260, 0.125F};
+    each.stream.on_event(finished);
+    CHECK(each.read() == "a");
+    REQUIRE(each.stream.tokens().size() == 2);
+    CHECK(each.stream.outcome().confidence == Approx(std::sqrt(0.5 * 0.125)));
 }
 
 TEST_CASE("a failure closes the stream and is kept", "[assist][answer_stream]") {

@@ -31,6 +31,7 @@ AssistLimits quick_limits() {
     // A busy machine must not change what a test sees.
     limits.context_budget = std::chrono::seconds(20);
     limits.completion_budget = std::chrono::minutes(10);
+    limits.line_search_budget = std::chrono::minutes(10);
     return limits;
 }
 
@@ -239,6 +240,40 @@ TEST_CASE("an unlikely suggestion is shown only to those who asked", "[assist][a
     CHECK(texts(room.complete(query)).size() == 1);
     query.trigger = Trigger::automatic;
     CHECK(texts(room.complete(query)).empty());
+}
+
+/// Says "is_old();" with its first token just likelier than that of "was_new();".
+FakeAnswer say_with_rival(const engine::Request& request, const std::string& more) {
+    if (request.prompt.back() == 'w') return {.text = "as_new();" + more, .probability = 0.99F};
+    if (request.prompt.back() == '\n') return {.text = more.substr(1), .probability = 0.99F};
+    FakeAnswer answer{.text = "is_old();" + more, .probability = 0.9F};
+    answer.rivals[0] = {'w', 0.8F};
+    return answer;
+}
+
+TEST_CASE("a likelier line with a less likely beginning is found", "[assist][search]") {
+    Room room([](const engine::Request& request) { return say_with_rival(request, ""); });
+    const auto answer = room.complete(query_at("^\n"));
+    CHECK(texts(answer) == std::vector<std::string>{"was_new();"});
+    REQUIRE(room.engine.requests().size() == 2);
+    const auto first = room.engine.requests()[0].prompt.size();
+    CHECK(room.engine.requests()[1].prompt.size() == first + 1);
+    CHECK(answer->usage.prompt_tokens == static_cast<std::int32_t>(first));
+}
+
+TEST_CASE("more lines follow the line that was found", "[assist][search]") {
+    Room room(
+        [](const engine::Request& request) { return say_with_rival(request, "\nthen();\n"); });
+    CHECK(texts(room.complete(query_at("^\n"))) == std::vector<std::string>{"was_new();\nthen();"});
+    CHECK(room.engine.requests().size() == 3);
+}
+
+TEST_CASE("other beginnings are looked at only where there is time for them", "[assist][search]") {
+    AssistLimits limits = quick_limits();
+    limits.line_search_budget = Duration::zero();
+    Room room([](const engine::Request& request) { return say_with_rival(request, ""); }, limits);
+    CHECK(texts(room.complete(query_at("^\n"))) == std::vector<std::string>{"is_old();"});
+    CHECK(room.engine.requests().size() == 1);
 }
 
 const std::string kBlock =

@@ -65,7 +65,7 @@ TEST_CASE("one line ends with the line", "[assist][completion_gate]") {
     });
 }
 
-TEST_CASE("what the model writes anew of the text before the cursor is neither shown nor judged",
+TEST_CASE("what the model writes anew of the text before the cursor is not shown",
           "[assist][completion_gate]") {
     const auto shown = [](std::vector<std::string_view> tokens) {
         CompletionGate gate({.before = "int a =\n    get",
@@ -82,9 +82,9 @@ TEST_CASE("what the model writes anew of the text before the cursor is neither s
         return text + " " + std::to_string(gate.evidence().token_count);
     };
     CHECK(shown({" getB", "();"}) == "B(); 2");
-    CHECK(shown({" g", "etB", "();"}) == "B(); 2");
+    CHECK(shown({" g", "etB", "();"}) == "B(); 3");
     CHECK(shown({" get", "B();"}) == "B(); 2");
-    CHECK(shown({" g", "o();"}) == "o(); 1");
+    CHECK(shown({" g", "o();"}) == "o(); 2");
     CHECK(shown({}) == " 0");
 }
 
@@ -305,6 +305,37 @@ TEST_CASE("a model that has lost is not read on", "[assist][completion_gate]") {
     const GateAnswer nothing = alone.feed("count", 0.1F);
     CHECK(nothing.is_enough);
     CHECK(nothing.text.empty());
+}
+
+TEST_CASE("a line that another beginning may beat is left open", "[assist][completion_gate]") {
+    const auto decide = [](float second_rival, bool leaves_open, double probability_min) {
+        CompletionGate gate({.before = "",
+                             .after = "",
+                             .probability_min = probability_min,
+                             .leaves_open = leaves_open});
+        gate.feed("a", 0.9F, 0.05F);
+        const GateAnswer answer = gate.feed("b();\n", 0.3F, second_rival);
+        return std::pair(answer, gate.decision().value());
+    };
+    const auto [answer, decision] = decide(0.6F, true, 0.1);
+    CHECK(answer.text.empty());
+    CHECK(answer.is_enough);
+    CHECK(decision.is_open);
+    CHECK(decision.model_line == "ab();");
+    CHECK(decide(0.6F, false, 0.1).first.text == "ab();");
+    CHECK_FALSE(decide(0.2F, true, 0.1).second.is_open);  // it cannot
+    CHECK_FALSE(decide(0.4F, true, 0.9).second.is_open);  // nor would it be shown
+}
+
+TEST_CASE("a line that was chosen is shown, however likely", "[assist][completion_gate]") {
+    CompletionGate gate({.before = "",
+                         .after = "",
+                         .copies = {},
+                         .probability_min = 0.5,
+                         .chosen = Choice{Source::model, 0.6, "a();"}});
+    CHECK(gate.feed("a();\n", 0.1F).text == "a();");
+    CHECK(gate.feed("b();\n", 0.9F).text == "\nb();");
+    CHECK(gate.feed("c();\n", 0.1F).is_enough);
 }
 
 TEST_CASE("copies are offered as the gate would show them", "[assist][completion_gate]") {

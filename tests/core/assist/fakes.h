@@ -115,6 +115,7 @@ struct FakeAnswer {
     engine::FinishReason reason = engine::FinishReason::stop_token;
     std::optional<Error> error = std::nullopt;
     std::vector<tokenizer::TokenId> tokens_after = {};  ///< special ones, after the text
+    std::map<std::size_t, engine::Rival> rivals = {};   ///< by token: what else was likely there
 };
 
 /// One thread per request. Cancels are seen between two tokens.
@@ -183,13 +184,23 @@ class FakeEngine final : public engine::Engine {
         usage.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
         const auto finish = [&](engine::FinishReason reason) {
             usage.total_ms = 2.0;
-            request.sink(engine::FinishedEvent{reason, usage});
+            engine::FinishedEvent finished{reason, usage};
+            if (reason == engine::FinishReason::stop_token) {
+                finished.stop = engine::TokenEvent{request.stop_tokens.front(), answer.probability};
+            }
+            request.sink(finished);
         };
         for (const tokenizer::TokenId token : tokens) {
             if (wants_end(ticket, request)) return finish(engine::FinishReason::cancelled);
             ++usage.generated_tokens;
             usage.first_token_ms = 1.0;
-            const auto said = request.sink(engine::TokenEvent{token, answer.probability});
+            engine::TokenEvent event{token, answer.probability};
+            const auto at = static_cast<std::size_t>(usage.generated_tokens) - 1;
+            const auto rival = answer.rivals.find(at);
+            if (request.wants_rivals && rival != answer.rivals.end()) {
+                event.rivals.front() = rival->second;
+            }
+            const auto said = request.sink(event);
             if (said == engine::SinkAnswer::enough) {
                 return finish(engine::FinishReason::sink_enough);
             }

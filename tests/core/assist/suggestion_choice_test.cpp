@@ -20,6 +20,12 @@ ModelLine line_of(std::string_view text, double probability) {
     return {.text = text, .tokens = {.log_probability = std::log(probability), .token_count = 3}};
 }
 
+Choice choose_one(const ModelLine& line,
+                  std::span<const CopyOffer> copies,
+                  double probability_min) {
+    return choose({&line, 1}, copies, probability_min);
+}
+
 TEST_CASE("a copy is the likelier the more speaks for it", "[assist][choice]") {
     const CopyCandidate plain = {.text = "value;", .match_characters = 16, .agreeing = 1};
     const auto with = [&](const auto& change) {
@@ -57,19 +63,19 @@ TEST_CASE("a model's line is never likelier for a further token", "[assist][choi
 TEST_CASE("the likelier of model and copy is shown", "[assist][choice]") {
     const std::vector<CopyOffer> strong = {copy_of("a;", 200, 8)};
     const std::vector<CopyOffer> weak = {copy_of("a long way to go on from here;", 3)};
-    CHECK(choose(line_of("b;", 0.5), strong, 0.0).text == "a;");
-    CHECK(choose(line_of("b;", 0.5), strong, 0.0).source == Source::copy);
-    CHECK(choose(line_of("b;", 0.5), weak, 0.0).text == "b;");
-    CHECK(choose(line_of("b;", 0.5), weak, 0.0).source == Source::model);
+    CHECK(choose_one(line_of("b;", 0.5), strong, 0.0).text == "a;");
+    CHECK(choose_one(line_of("b;", 0.5), strong, 0.0).source == Source::copy);
+    CHECK(choose_one(line_of("b;", 0.5), weak, 0.0).text == "b;");
+    CHECK(choose_one(line_of("b;", 0.5), weak, 0.0).source == Source::model);
     CHECK(choose({}, weak, 0.0).source == Source::copy);
-    CHECK(choose(line_of("b;", 0.5), {}, 0.0).source == Source::model);
+    CHECK(choose_one(line_of("b;", 0.5), {}, 0.0).source == Source::model);
     CHECK(choose({}, {}, 0.0).source == Source::none);
-    CHECK(choose(line_of("  ", 0.5), {}, 0.0).source == Source::none);
+    CHECK(choose_one(line_of("  ", 0.5), {}, 0.0).source == Source::none);
 }
 
 TEST_CASE("a line that both suggest is likelier than either says", "[assist][choice]") {
     const std::vector<CopyOffer> copies = {copy_of("a();", 20)};
-    const Choice both = choose(line_of("a();  ", 0.4), copies, 0.0);
+    const Choice both = choose_one(line_of("a();  ", 0.4), copies, 0.0);
     CHECK(both.source == Source::both);
     CHECK(both.text == "a();");
     CHECK(both.probability > 0.4);
@@ -77,9 +83,19 @@ TEST_CASE("a line that both suggest is likelier than either says", "[assist][cho
     CHECK(both.probability < 1.0);
 }
 
+TEST_CASE("the likeliest of several lines is shown, and a copy helps one of them",
+          "[assist][choice]") {
+    const std::vector<ModelLine> lines = {
+        line_of("a();", 0.3), line_of("b();", 0.4), line_of("c();", 0.2)};
+    CHECK(choose(lines, {}, 0.0).text == "b();");
+    const std::vector<CopyOffer> copies = {copy_of("a();", 20)};
+    CHECK(choose(lines, copies, 0.0).text == "a();");
+    CHECK(choose(lines, copies, 0.0).source == Source::both);
+}
+
 TEST_CASE("what is not likely enough is not shown", "[assist][choice]") {
     const std::vector<CopyOffer> copies = {copy_of("a();", 3)};
-    const Choice refused = choose(line_of("b();", 0.2), copies, 0.9);
+    const Choice refused = choose_one(line_of("b();", 0.2), copies, 0.9);
     CHECK(refused.source == Source::none);
     CHECK(refused.text.empty());
     CHECK(refused.probability >= 0.2);
@@ -92,7 +108,7 @@ TEST_CASE("the likeliest copy need not be the first, and a faulty one is none",
     CHECK(choose({}, copies, 0.0).text == "second();");
     copies[1].fault = Fault::unbalanced;
     CHECK(choose({}, copies, 0.0).text == "first();");
-    CHECK(choose(line_of("second();", 0.9), copies, 0.0).source == Source::model);
+    CHECK(choose_one(line_of("second();", 0.9), copies, 0.0).source == Source::model);
 }
 
 }  // namespace
