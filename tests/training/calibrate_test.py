@@ -44,10 +44,10 @@ class SampleTest(unittest.TestCase):
 
     def test_a_model_is_taken_at_its_word(self):
         for said in (0.001, 0.5, 0.999):
-            features = calibrate.model_features({"log_probability": math.log(said)})
+            features = calibrate.model_features({"line_log_probability": math.log(said)})
             self.assertAlmostEqual(calibrate.probability([0.0, 1.0], features), said, places=6)
         for log_probability in (0.0, -1e6):
-            features = calibrate.model_features({"log_probability": log_probability})
+            features = calibrate.model_features({"line_log_probability": log_probability})
             self.assertTrue(0 <= calibrate.probability([0.0, 1.0], features) <= 1)
 
 

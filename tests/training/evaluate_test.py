@@ -31,7 +31,8 @@ while header := sys.stdin.buffer.readline():
         assert case[3].startswith(b"\\n") and case[2] and case[1] in (b"c", b"go")
         # The model says the path, and so does the choice, where it is asked for; a copy is at fault.
         said = path + b"\\nb" * (int(case[4]) - 1)
-        words, texts = "model 0.2 none -0.9 3 1 unbalanced 0.9 40 2 1 0", [said, said, b"", said, "é1.x))".encode()]
+        words = "model 0.2 -0.9 3 none -0.8 1 unbalanced 0.9 40 2 1 0"
+        texts = [said, path, said, b"", said, "é1.x))".encode()]
     elif command == "explain":
         words, texts = "0.5", [path, path if b"2" in path else b""]
     elif command == "fix":

@@ -88,7 +88,6 @@ TEST_CASE("what is shown depends on its probability", "[training][product]") {
     ProductBench bench;
     const assist::AssistLimits limits;
     int silent = 0;
-    int faulty = 0;
     for (int i = 0; i < 10; ++i) {
         const auto answer = bench.product->complete_line({.path = "a.c",
                                                           .language = "c",
@@ -103,14 +102,12 @@ TEST_CASE("what is shown depends on its probability", "[training][product]") {
         CHECK(answer->invoked.empty() ==
               (choice.probability < limits.invoked_probability_min || answer->product.empty()));
         if (answer->decision.model_fault != assist::Fault::none) {
-            ++faulty;
             CHECK(choice.source != assist::Source::model);
             CHECK_FALSE(answer->model.empty());
         }
         silent += answer->automatic.empty() ? 1 : 0;
     }
     CHECK(silent > 0);
-    CHECK(faulty > 0);
 }
 
 TEST_CASE("an explanation is greedy text after the product's prompt", "[training][product]") {

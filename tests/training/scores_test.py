@@ -88,10 +88,10 @@ class SightTest(unittest.TestCase):
     def test_what_is_shown_is_counted(self):
         cases = [{"kind": "line", "target": "a"}, {"kind": "block", "target": "b\nc"}, {"kind": "line", "target": "d"}]
         answers = [
-            {"model": "a", "product": "a", "automatic": "", "invoked": "a", "fault": "none", "copies": []},
-            {"model": "b)", "product": "b", "automatic": "b", "invoked": "b", "fault": "unbalanced",
+            {"line": "a", "product": "a", "automatic": "", "invoked": "a", "fault": "none", "copies": []},
+            {"line": "b)", "product": "b", "automatic": "b", "invoked": "b", "fault": "unbalanced",
              "copies": [{"text": "b", "fault": "none", "probability": 0.9}]},
-            {"model": "", "product": "x", "automatic": "x", "invoked": "x", "fault": "none",
+            {"line": "", "product": "x", "automatic": "x", "invoked": "x", "fault": "none",
              "copies": [{"text": "d", "fault": "unbalanced", "probability": 0.9}]},
         ]  # fmt: skip
         seen = scores.sight(cases, answers, {"certain_copy": 0.8})

@@ -15,12 +15,12 @@ COPY_WORDS = ("match", "agreeing", "disagreeing", "line_below")
 
 
 def _lines_answer(word, text):
-    answer = {"source": word(), "probability": float(word()), "fault": word(),
-              "log_probability": float(word()), "tokens": int(word()), "copies": []}  # fmt: skip
+    answer = {"source": word(), "probability": float(word()), "log_probability": float(word()), "tokens": int(word()),
+              "fault": word(), "line_log_probability": float(word()), "copies": []}  # fmt: skip
     for _ in range(int(word())):
         copy = {"fault": word(), "probability": float(word())}
         answer["copies"].append(copy | {name: int(word()) for name in COPY_WORDS})
-    for name in ("model", "product", "automatic", "invoked"):
+    for name in ("model", "line", "product", "automatic", "invoked"):
         answer[name] = text()
     for copy in answer["copies"]:
         copy["text"] = text()

@@ -36,7 +36,7 @@ def copy_features(copy):
 
 
 def model_features(answer):
-    said = min(math.exp(answer["log_probability"]), MODEL_LIMIT)
+    said = min(math.exp(answer["line_log_probability"]), MODEL_LIMIT)
     return [1, math.log(said / (1 - said)) if said > 0 else -700.0]
 
 
@@ -95,9 +95,9 @@ def copy_samples(pairs):
 
 def model_samples(pairs):
     return [
-        (model_features(answer), scores.is_right(case["target"], answer["model"]))
+        (model_features(answer), scores.is_right(case["target"], answer["line"]))
         for case, answer in pairs
-        if answer["fault"] == "none" and answer["model"].strip()
+        if answer["fault"] == "none" and answer["line"].strip()
     ]
 
 

@@ -21,6 +21,7 @@ class GateFan final : public assist::TextGate {
         return added;
     }
 
+    void feed_stop(float probability, float rival) override;
     std::string finish(engine::FinishReason reason) override;
 
     /// What the gate that was added as number `index` has released.

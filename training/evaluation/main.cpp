@@ -28,10 +28,12 @@ constexpr const char* kUsage =
     "lines     path, language, prefix, suffix, most lines. Constants: the probabilities from "
     "which\n"
     "          a line is shown while one types, when asked for, and before the model is asked.\n"
-    "          SOURCE PROBABILITY FAULT LOG_PROBABILITY TOKENS of choice and model's first line,\n"
-    "          COPIES, for each FAULT PROBABILITY MATCH AGREEING DISAGREEING BELOW; the model's\n"
-    "          lines, the choice however unlikely, what is shown in the first two situations, the\n"
-    "          copies\n"
+    "          SOURCE PROBABILITY of the choice, LOG_PROBABILITY TOKENS of the model's first\n"
+    "          greedy line, FAULT LOG_PROBABILITY of the likeliest that was found, COPIES, for "
+    "each\n"
+    "          FAULT PROBABILITY MATCH AGREEING DISAGREEING BELOW; the model's greedy lines, the\n"
+    "          likeliest line, the choice however unlikely, what is shown in the first two\n"
+    "          situations, the copies\n"
     "copies    the same without a model\n"
     "explain   path, code. Constant: the confidence from which an explanation is shown.\n"
     "          CONFIDENCE; the answer, what is shown\n"
@@ -63,11 +65,11 @@ void write_line_answer(const LineAnswer& answer) {
     const assist::Decision& decision = answer.decision;
     std::ostringstream words;
     std::vector<std::string_view> texts = {
-        answer.model, answer.product, answer.automatic, answer.invoked};
+        answer.model, decision.model_line, answer.product, answer.automatic, answer.invoked};
     words << std::setprecision(9) << to_string(decision.choice.source) << ' '
-          << decision.choice.probability << ' ' << to_string(decision.model_fault) << ' '
-          << decision.model_tokens.log_probability << ' ' << decision.model_tokens.token_count
-          << ' ' << answer.copies.size();
+          << decision.choice.probability << ' ' << answer.greedy.log_probability << ' '
+          << answer.greedy.token_count << ' ' << to_string(decision.model_fault) << ' '
+          << decision.model_tokens.log_probability << ' ' << answer.copies.size();
     for (const assist::CopyOffer& copy : answer.copies) {
         const assist::CopyCandidate& evidence = copy.evidence;
         words << ' ' << to_string(copy.fault) << ' ' << copy_probability(evidence) << ' '

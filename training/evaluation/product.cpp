@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <utility>
 
 #include "core/assist/assist.h"
-#include "core/assist/infill_prompt.h"
 #include "core/assist/text_lines.h"
 #include "training/evaluation/gate_fan.h"
 
@@ -32,6 +31,19 @@ std::string_view first_lines(std::string_view text, int count) {
 std::string_view last_lines(std::string_view text, int count) {
     const auto lines = static_cast<int>(std::ranges::count(text, '\n'));
     return text.substr(first_lines(text, lines - count).size());
+}
+
+/// One for each situation: however unlikely, while one types, where one asks for it. Returns the
+/// first.
+const CompletionGate& add_product_gates(GateFan& fan, CompletionGateOptions options) {
+    const assist::AssistLimits limits;
+    options.probability_min = 0.0;
+    const CompletionGate& first = fan.add(std::make_unique<CompletionGate>(options));
+    for (const double least : {limits.automatic_probability_min, limits.invoked_probability_min}) {
+        options.probability_min = least;
+        fan.add(std::make_unique<CompletionGate>(options));
+    }
+    return first;
 }
 
 }  // namespace
@@ -65,22 +77,23 @@ Result<std::unique_ptr<Product>> Product::make(std::shared_ptr<const model::Mode
     return self;
 }
 
-Result<Product::Answer> Product::generate(assist::Tokens prompt,
-                                          std::int32_t tokens_max,
+Result<Product::Answer> Product::generate(engine::Request request,
                                           std::unique_ptr<assist::TextGate> gate,
-                                          std::shared_ptr<engine::TokenGuide> guide) {
+                                          std::span<const engine::TokenEvent> known) {
     Answer answer;
-    answer.stream = std::make_shared<assist::AnswerStream>(tokenizer_, std::move(gate), tokens_max);
-    engine::Request request;
-    request.prompt = std::move(prompt);
-    request.guide = std::move(guide);
-    request.tokens_max = tokens_max;
-    const auto ends = tokenizer_->end_tokens();
-    request.stop_tokens.assign(ends.begin(), ends.end());
-    request.sink = [stream = answer.stream](const engine::Event& event) {
-        return stream->on_event(event);
-    };
-    HEARTH_CHECK(engine_->submit(std::move(request)));
+    answer.stream =
+        std::make_shared<assist::AnswerStream>(tokenizer_, std::move(gate), request.tokens_max);
+    request.tokens_max -= static_cast<std::int32_t>(known.size());
+    if (answer.stream->replay(known) || request.tokens_max < 1) {
+        answer.stream->end(engine::FinishReason::sink_enough);
+    } else {
+        const auto ends = tokenizer_->end_tokens();
+        request.stop_tokens.assign(ends.begin(), ends.end());
+        request.sink = [stream = answer.stream](const engine::Event& event) {
+            return stream->on_event(event);
+        };
+        HEARTH_CHECK(engine_->submit(std::move(request)));
+    }
     while (const auto piece = answer.stream->next(TimePoint::max())) {
         answer.text += *piece;
     }
@@ -100,10 +113,12 @@ Result<Product::Answer> Product::generate(GenerateTask task,
     const std::int32_t room = engine_->limits().context_tokens_max;
     const std::int32_t tokens_max = std::clamp(
         room / 4, 1, task == GenerateTask::fix ? limits.fix_tokens_max : limits.explain_tokens_max);
+    engine::Request request;
     HEARTH_TRY(
-        assist::Tokens prompt,
+        request.prompt,
         format_->generate(task, parts, std::min(limits.prompt_tokens_max, room - tokens_max)));
-    return generate(std::move(prompt), tokens_max, std::move(gate));
+    request.tokens_max = tokens_max;
+    return generate(std::move(request), std::move(gate));
 }
 
 std::vector<std::string> Product::stop_strings() const {
@@ -111,49 +126,123 @@ std::vector<std::string> Product::stop_strings() const {
     return {stops.begin(), stops.end()};
 }
 
-Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
+Result<Product::Answer> Product::go_on(const Line& line,
+                                       std::span<const engine::TokenEvent> known,
+                                       std::unique_ptr<assist::TextGate> gate) {
+    engine::Request request;
+    request.prompt = line.prompt.tokens;
+    request.tokens_max = line.tokens_max;
+    request.wants_rivals = true;
+    std::string_view healed = line.prompt.healed;
+    for (const engine::TokenEvent& event : known) {
+        request.prompt.push_back(event.token);
+        const std::size_t bytes = tokenizer_->token_bytes(event.token).size();
+        healed.remove_prefix(std::min(bytes, healed.size()));
+    }
+    if (const assist::TokenHealing* healing = format_->healing()) {
+        request.guide = healing->guide(std::string(healed));
+    }
+    return generate(std::move(request), std::move(gate), known);
+}
+
+Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first) {
+    std::optional<Error> error;
+    CompletionGateOptions options = line.gate;
+    options.lines_max = 1;
+    options.leaves_open = false;
+    const auto go_on_with = [&](const std::vector<assist::SaidLine>& beginnings) {
+        std::vector<assist::SaidLine> said;
+        for (const assist::SaidLine& beginning : beginnings) {
+            auto gate = std::make_unique<CompletionGate>(options);
+            const CompletionGate& judged = *gate;
+            const auto answer = go_on(line, beginning.tokens, std::move(gate));
+            if (!answer) error = answer.error();
+            // A line that was cut looks likelier than it is.
+            const bool is_cut =
+                answer && answer->stream->outcome().reason == engine::FinishReason::tokens_max;
+            if (!answer || !judged.decision() || is_cut) continue;
+            said.push_back({answer->stream->tokens(), beginning.known_count, *judged.decision()});
+        }
+        return said;
+    };
+    auto found = assist::search_line(std::move(first), line.gate.copies, 0.0, {}, go_on_with);
+    if (error) return fail(*std::move(error));
+    return found;
+}
+
+Result<Product::Line> Product::make_line(const LineCase& cursor) const {
     const assist::AssistLimits limits;
     const std::int32_t room = engine_->limits().context_tokens_max;
-    const std::int32_t tokens_max = std::clamp(room / 4, 1, limits.completion_tokens_max);
-    HEARTH_TRY(assist::InfillPrompt prompt,
-               assist::make_infill_prompt(*tokenizer_,
-                                          *format_,
-                                          {.repository = {},
-                                           .path = cursor.path,
-                                           .before = cursor.prefix,
-                                           .after = cursor.suffix,
-                                           .context = {}},
-                                          std::min(limits.prompt_tokens_max, room - tokens_max)));
+    Line line;
+    line.tokens_max = std::clamp(room / 4, 1, limits.completion_tokens_max);
+    HEARTH_TRY(
+        line.prompt,
+        assist::make_infill_prompt(*tokenizer_,
+                                   *format_,
+                                   {.repository = {},
+                                    .path = cursor.path,
+                                    .before = cursor.prefix,
+                                    .after = cursor.suffix,
+                                    .context = {}},
+                                   std::min(limits.prompt_tokens_max, room - line.tokens_max)));
+    line.gate = {.before = cursor.prefix,
+                 .after = cursor.suffix,
+                 .language = cursor.language,
+                 .lines_max = cursor.lines_max};
+    return line;
+}
+
+Result<LineAnswer> Product::complete_line(const LineCase& cursor) {
     LineAnswer answer = copy_line(cursor);
-    CompletionGateOptions options = {.before = cursor.prefix,
-                                     .after = cursor.suffix,
-                                     .healed = prompt.healed,
-                                     .language = cursor.language,
-                                     .lines_max = cursor.lines_max,
-                                     .has_checks = false};
+    HEARTH_TRY(Line line, make_line(cursor));
+    line.gate.healed = line.prompt.healed;
     auto fan = std::make_unique<GateFan>();
     const GateFan& fanned = *fan;
-    const CompletionGate& bare = fan->add(std::make_unique<CompletionGate>(options));
-    options.copies = answer.copies;
-    options.has_checks = true;
-    const CompletionGate& decided = fan->add(std::make_unique<CompletionGate>(options));
-    for (const double least : {limits.automatic_probability_min, limits.invoked_probability_min}) {
-        options.probability_min = least;
-        fan->add(std::make_unique<CompletionGate>(options));
-    }
-    const assist::TokenHealing* healing = format_->healing();
-    HEARTH_TRY(const Answer said,
-               generate(std::move(prompt.tokens),
-                        tokens_max,
-                        std::move(fan),
-                        healing == nullptr ? nullptr : healing->guide(prompt.healed)));
-    if (decided.decision()) answer.decision = *decided.decision();
+    line.gate.has_checks = false;
+    const CompletionGate& bare = fan->add(std::make_unique<CompletionGate>(line.gate));
+    line.gate.has_checks = true;
+    line.gate.copies = answer.copies;
+    line.gate.leaves_open = true;
+    const CompletionGate& decided = add_product_gates(*fan, line.gate);
+    HEARTH_TRY(const Answer said, go_on(line, {}, std::move(fan)));
     answer.model = fanned.text(0);
+    if (bare.decision()) answer.greedy = bare.decision()->model_tokens;
     if (answer.model.empty() && bare.decision()) answer.model = bare.decision()->model_line;
+    if (decided.decision()) answer.decision = *decided.decision();
+    if (answer.decision.is_open) {
+        HEARTH_CHECK(search(line, said.stream->tokens(), answer));
+        return answer;
+    }
     answer.product = fanned.text(1);
     answer.automatic = fanned.text(2);
     answer.invoked = fanned.text(3);
     return answer;
+}
+
+/// A line that was left open: what is found, and the lines behind it.
+Result<void> Product::search(Line& line,
+                             std::vector<engine::TokenEvent> first,
+                             LineAnswer& answer) {
+    HEARTH_TRY(assist::FoundLine found,
+               find(line, {.tokens = std::move(first), .decision = answer.decision}));
+    answer.decision = std::move(found.decision);
+    const assist::Choice& choice = answer.decision.choice;
+    answer.product = answer.automatic = answer.invoked = choice.text;
+    if (!found.tokens.empty()) {
+        line.gate.leaves_open = false;
+        line.gate.chosen = choice;
+        auto fan = std::make_unique<GateFan>();
+        const GateFan& fanned = *fan;
+        add_product_gates(*fan, line.gate);
+        HEARTH_TRY(const Answer more, go_on(line, found.tokens, std::move(fan)));
+        answer.product = fanned.text(0);
+        answer.automatic = fanned.text(1);
+        answer.invoked = fanned.text(2);
+    }
+    const assist::AssistLimits limits;
+    if (choice.probability < limits.automatic_probability_min) answer.automatic.clear();
+    if (choice.probability < limits.invoked_probability_min) answer.invoked.clear();
+    return {};
 }
 
 Result<ExplainAnswer> Product::explain(const ExplainCase& function) {

@@ -11,6 +11,8 @@
 
 #include "core/assist/answer_stream.h"
 #include "core/assist/completion_gate.h"
+#include "core/assist/infill_prompt.h"
+#include "core/assist/line_search.h"
 #include "core/assist/prompt_format.h"
 #include "core/base/result.h"
 #include "core/compute/compute.h"
@@ -29,6 +31,7 @@ struct LineCase {
 struct LineAnswer {
     assist::Decision decision;  ///< on the first line, whatever its probability
     std::string model;          ///< all lines as the model said them up to their end, sound or not
+    assist::Evidence greedy;    ///< the first of these lines' tokens
     std::string product;        ///< what would be shown, were every probability high enough
     std::string automatic;      ///< what is shown while one types
     std::string invoked;        ///< what is shown where one asks for it
@@ -85,11 +88,24 @@ class Product {
         std::string text;                              ///< released by the gate
         std::shared_ptr<assist::AnswerStream> stream;  ///< keeps the gate
     };
+    /// A cursor's prompt and the gates' options, which borrow the texts of the case.
+    struct Line {
+        assist::InfillPrompt prompt;
+        assist::CompletionGateOptions gate;
+        std::int32_t tokens_max = 0;
+    };
     /// Runs to the end of the answer.
-    Result<Answer> generate(assist::Tokens prompt,
-                            std::int32_t tokens_max,
+    Result<Answer> generate(engine::Request request,
                             std::unique_ptr<assist::TextGate> gate,
-                            std::shared_ptr<engine::TokenGuide> guide = nullptr);
+                            std::span<const engine::TokenEvent> known = {});
+    /// Goes on with a line that begins with `known`.
+    Result<Answer> go_on(const Line& line,
+                         std::span<const engine::TokenEvent> known,
+                         std::unique_ptr<assist::TextGate> gate);
+    [[nodiscard]] Result<Line> make_line(const LineCase& cursor) const;
+    Result<void> search(Line& line, std::vector<engine::TokenEvent> first, LineAnswer& answer);
+    /// The same search as in core/assist, without a limit of time.
+    Result<assist::FoundLine> find(const Line& line, assist::SaidLine first);
     /// The same for an explanation or a fix.
     Result<Answer> generate(plugin_host::GenerateTask task,
                             std::span<const plugin_host::Part> parts,

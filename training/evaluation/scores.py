@@ -167,8 +167,8 @@ def gate_counts(cases, answers):
         kind = case["kind"]
         right = lambda text, case=case: is_right_so_far(case["target"], text)
         held_by = lambda fault: None if fault == "none" else fault
-        if answer["model"].strip() or answer["fault"] != "none":
-            gates.add("model", kind, held_by(answer["fault"]), right(answer["model"].split("\n")[0]))
+        if answer["line"].strip() or answer["fault"] != "none":
+            gates.add("model", kind, held_by(answer["fault"]), right(answer["line"]))
         for copy in answer["copies"]:
             gates.add("copy", kind, held_by(copy["fault"]), right(copy["text"]))
         for situation in SITUATIONS[:2]:
