@@ -5,7 +5,7 @@
 namespace hearth::cpu {
 namespace {
 
-constexpr std::array<Isa, 3> kWidestFirst = {Isa::avx512, Isa::avx2, Isa::scalar};
+constexpr std::array<Isa, 4> kWidestFirst = {Isa::avx512, Isa::avxvnni, Isa::avx2, Isa::scalar};
 
 std::string supported_names() {
     std::string names;
@@ -25,6 +25,8 @@ std::string_view to_string(Isa isa) {
             return "scalar";
         case Isa::avx2:
             return "avx2";
+        case Isa::avxvnni:
+            return "avxvnni";
         case Isa::avx512:
             return "avx512";
     }
@@ -44,7 +46,7 @@ Result<Isa> choose_isa(const char* forced) {
     }
     return fail(ErrorCode::invalid_argument,
                 "HEARTH_CPU_ISA is \"" + std::string(wanted) +
-                    "\"; use scalar, avx2 or avx512, or leave it unset",
+                    "\"; use scalar, avx2, avxvnni or avx512, or leave it unset",
                 "cpu");
 }
 

@@ -12,9 +12,10 @@
 namespace hearth::cpu {
 
 enum class Isa : std::uint8_t {
-    scalar,  ///< whatever the compiler's baseline is
-    avx2,    ///< AVX2, FMA, F16C
-    avx512,  ///< AVX-512 F, BW, DQ, VL and VNNI
+    scalar,   ///< whatever the compiler's baseline is
+    avx2,     ///< AVX2, FMA, F16C
+    avxvnni,  ///< AVX2 and AVX-VNNI
+    avx512,   ///< AVX-512 F, BW, DQ, VL and VNNI
 };
 
 std::string_view to_string(Isa isa);

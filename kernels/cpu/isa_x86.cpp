@@ -15,6 +15,19 @@ bool has_f16c() {
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
+/// Clang 14 has no name for this one either.
+bool has_avx_vnni() {
+    constexpr unsigned kFeatures = 7;
+    constexpr unsigned kAvxVnni = 1U << 4;
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    if (__get_cpuid_count(kFeatures, 0, &eax, &ebx, &ecx, &edx) == 0 || eax < 1) return false;
+    __cpuid_count(kFeatures, 1, eax, ebx, ecx, edx);
+    return (eax & kAvxVnni) != 0;
+}
+
 }  // namespace
 
 bool is_supported(Isa isa) {
@@ -23,6 +36,8 @@ bool is_supported(Isa isa) {
             return true;
         case Isa::avx2:
             return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+        case Isa::avxvnni:  // has no state of its own that a system would have to keep
+            return is_supported(Isa::avx2) && has_avx_vnni();
         case Isa::avx512:
             return is_supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -35,6 +50,8 @@ const Kernels& kernels_of(Isa isa) {
     switch (isa) {
         case Isa::avx512:
             return kAvx512Kernels;
+        case Isa::avxvnni:
+            return kAvxVnniKernels;
         case Isa::avx2:
             return kAvx2Kernels;
         case Isa::scalar:

@@ -1,9 +1,8 @@
 // The dot products of quantised weights row by row, in 256-bit code over integer sums that an
 // instruction set provides (`Ints`). The integers are exact, and the order of the float sums is: of
 // the 32-types, eight sums by place in a group of 256, added as sum_of_lanes does; of the
-// 256-types, block after block. panel.h has the same order, so that AVX2 and AVX-512, few tokens
-// and many give the same bits. Included by kernels_avx2.cpp and kernels_avx512.cpp alone; internal
-// linkage.
+// 256-types, block after block. panel.h has the same order, so that every instruction set, few
+// tokens and many give the same bits. Included by kernels_avx*.cpp alone; internal linkage.
 //
 // Ints has
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers

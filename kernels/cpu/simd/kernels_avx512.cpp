@@ -9,11 +9,9 @@
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/dot_quantised.h"
 #include "kernels/cpu/simd/lanes_avx512.h"
-#include "kernels/cpu/simd/panel.h"
+#include "kernels/cpu/simd/lanes_vnni.h"
 #include "kernels/cpu/simd/vec_avx512.h"
-#include "kernels/cpu/simd/vector_attention.h"
-#include "kernels/cpu/simd/vector_kernels.h"
-#include "kernels/cpu/simd/vector_mix.h"
+#include "kernels/cpu/simd/vector_table.h"
 
 namespace hearth::cpu {
 namespace {
@@ -174,27 +172,6 @@ struct Ints {
 
 }  // namespace
 
-extern const Kernels kAvx512Kernels = {
-    "avx512",
-    {dot_float<F32Row>,
-     dot_float<F16Row>,
-     dot_float<Bf16Row>,
-     dot_32<Ints, Q80>,
-     dot_32<Ints, Q40>,
-     dot_32<Ints, Q50>,
-     dot_32<Ints, Q51>,
-     dot_32<Ints, Mxfp4>,
-     dot_256<Ints, BlockQ4K>,
-     dot_256<Ints, BlockQ5K>,
-     dot_256<Ints, BlockQ6K>},
-    {nullptr, quantise_q8, quantise_q8_k},
-    rms_norm,
-    swiglu,
-    add_scaled,
-    {store_f16, store_q8_0},
-    {attend<F16Columns>, attend<Q80Columns>},
-    {decode_rows<F16Columns>, decode_rows<Q80Columns>},
-    mix,
-};
+extern constinit const Kernels kAvx512Kernels = make_kernels<Ints>("avx512");
 
 }  // namespace hearth::cpu

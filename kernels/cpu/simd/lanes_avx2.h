@@ -1,5 +1,5 @@
-// Sixteen rows of a panel in pairs of 256-bit registers, and their sums of products. Included by
-// kernels_avx2.cpp alone, before panel.h; internal linkage.
+// The sums of products of AVX2, in lanes for rows and for panels. Included by kernels_avx2.cpp
+// alone, before panel.h; internal linkage.
 #pragma once
 
 #include <immintrin.h>
@@ -7,72 +7,18 @@
 #include <cstdint>
 
 #include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/lanes_256.h"
 
 namespace hearth::cpu {
 namespace {
 
-struct Ints16 {
-    __m256i low, top;
-};
-struct Floats16 {
-    __m256 low, top;
-};
-
-inline Ints16 broadcast_ints(int a) {
-    return {_mm256_set1_epi32(a), _mm256_set1_epi32(a)};
+/// Eight sums of four products of an unsigned and a signed 8-bit number, two of which fit 16 bits.
+inline __m256i dot_fours(__m256i w, __m256i x) {
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1));
 }
-/// Two neighbouring 16-bit numbers in every lane.
-inline Ints16 broadcast_pair(const std::int16_t* pair) {
-    int both = 0;
-    __builtin_memcpy(&both, pair, sizeof both);
-    return broadcast_ints(both);
-}
-inline Ints16 load_ints(const void* p) {
-    const auto* lanes = static_cast<const __m256i*>(p);
-    return {_mm256_load_si256(lanes), _mm256_load_si256(lanes + 1)};
-}
-inline Ints16 add(Ints16 a, Ints16 b) {
-    return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.top, b.top)};
-}
-inline Ints16 sub(Ints16 a, Ints16 b) {
-    return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.top, b.top)};
-}
-inline Ints16 shift_left_5(Ints16 a) {
-    return {_mm256_slli_epi32(a.low, 5), _mm256_slli_epi32(a.top, 5)};
-}
-/// Sums of two products of 16-bit numbers.
-inline Ints16 madd_pairs(Ints16 a, Ints16 b) {
-    return {_mm256_madd_epi16(a.low, b.low), _mm256_madd_epi16(a.top, b.top)};
-}
-
-inline Floats16 broadcast_floats(float a) {
-    return {_mm256_set1_ps(a), _mm256_set1_ps(a)};
-}
-inline Floats16 load_floats(const float* p) {
-    return {_mm256_load_ps(p), _mm256_load_ps(p + 8)};
-}
-inline void store_floats(float* p, Floats16 a) {
-    _mm256_store_ps(p, a.low);
-    _mm256_store_ps(p + 8, a.top);
-}
-inline void store_floats_unaligned(float* p, Floats16 a) {
-    _mm256_storeu_ps(p, a.low);
-    _mm256_storeu_ps(p + 8, a.top);
-}
-inline Floats16 to_floats(Ints16 a) {
-    return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.top)};
-}
-inline Floats16 add(Floats16 a, Floats16 b) {
-    return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.top, b.top)};
-}
-inline Floats16 sub(Floats16 a, Floats16 b) {
-    return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.top, b.top)};
-}
-inline Floats16 mul(Floats16 a, Floats16 b) {
-    return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.top, b.top)};
-}
-inline Floats16 fma(Floats16 a, Floats16 b, Floats16 c) {
-    return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.top, b.top, c.top)};
+/// sum + eight sums of two products of 16-bit numbers.
+inline __m256i add_pairs(__m256i sum, __m256i a, __m256i b) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
 }
 
 /// How signed quants lie in a panel: as they are.
@@ -88,12 +34,6 @@ constexpr int steps_in_16_bits(int quant_max) {
 /// Has `a` computed here: g++ 12 else collects all products first and spills them.
 inline void keep_in_order(__m256i& a) {
     __asm__("" : "+x"(a));
-}
-
-inline __m256i broadcast_columns(const std::int8_t* four) {
-    int bytes = 0;
-    __builtin_memcpy(&bytes, four, sizeof bytes);
-    return _mm256_set1_epi32(bytes);
 }
 
 /// sums[t] += scale * (w . x[t]) for kSteps steps of four columns whose products fit 16 bits

@@ -1,5 +1,5 @@
-// Sixteen rows of a panel in 512-bit registers, and their sums of products by VNNI. Included by
-// kernels_avx512.cpp alone, before panel.h; internal linkage.
+// Sixteen rows of a panel in 512-bit registers. Included by kernels_avx512.cpp alone, before
+// lanes_vnni.h; internal linkage.
 #pragma once
 
 #include <immintrin.h>
@@ -72,55 +72,14 @@ inline Floats16 fma(Floats16 a, Floats16 b, Floats16 c) {
     return {_mm512_fmadd_ps(a.lanes, b.lanes, c.lanes)};
 }
 
-/// Signed quants lie in a panel with this much more: the products take unsigned ones.
-constexpr int kSignedOffset = 128;
-
-/// sums[t] += w . x[t] for kSteps steps of four columns.
-template <int kSteps, int kCount>
-inline void add_steps(const std::int8_t (*w)[kPanelRows][4],
-                      const std::int8_t* const* x,
-                      Ints16* sums) {
-    for (int step = 0; step < kSteps; ++step) {
-        const Ints16 quants = load_ints(w[step]);
-        for (int t = 0; t < kCount; ++t) {
-            int four = 0;
-            __builtin_memcpy(&four, x[t] + 4 * step, sizeof four);
-            sums[t].lanes =
-                _mm512_dpbusd_epi32(sums[t].lanes, quants.lanes, _mm512_set1_epi32(four));
-        }
-    }
+/// sum + four columns of the unsigned quants times those of a token.
+inline Ints16 add_columns(Ints16 sum, Ints16 quants, const std::int8_t* four) {
+    int columns = 0;
+    __builtin_memcpy(&columns, four, sizeof columns);
+    return {_mm512_dpbusd_epi32(sum.lanes, quants.lanes, _mm512_set1_epi32(columns))};
 }
-
-/// sums[t] += w . x[t] for a run of 32 columns.
-template <int kQuantMax, int kCount>
-inline void add_run(const std::int8_t (*w)[kPanelRows][4],
-                    const std::int8_t* const* x,
-                    Ints16* sums) {
-    add_steps<8, kCount>(w, x, sums);
-}
-
-/// The same for quants that have a scale per kScaleSteps steps.
-template <int kQuantMax, int kScaleSteps, int kCount>
-inline void add_scaled_run(const std::int8_t (*w)[kPanelRows][4],
-                           const std::int16_t (*scales)[kPanelRows][2],
-                           const std::int8_t* const* x,
-                           Ints16* sums) {
-    for (int step = 0; step < 8; step += kScaleSteps) {
-        const std::int8_t* columns[kCount];
-        Ints16 products[kCount];
-        for (int t = 0; t < kCount; ++t) {
-            columns[t] = x[t] + 4 * step;
-            products[t] = broadcast_ints(0);
-        }
-        add_steps<kScaleSteps, kCount>(w + step, columns, products);
-        // Each scale is there twice: once times one.
-        const Ints16 twice = load_ints(scales[step / kScaleSteps]);
-        const __m512i scale = madd_pairs(twice, broadcast_ints(1)).lanes;
-        for (int t = 0; t < kCount; ++t) {
-            sums[t].lanes =
-                _mm512_add_epi32(sums[t].lanes, _mm512_mullo_epi32(products[t].lanes, scale));
-        }
-    }
+inline Ints16 mul(Ints16 a, Ints16 b) {
+    return {_mm512_mullo_epi32(a.lanes, b.lanes)};
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 // small integers whose lanes are rows, and multiplied with all tokens of the call: the sums need no
 // shuffles, a scale applies to all lanes, and the work of unpacking is shared by the tokens.
 // Weights stay in memory as the file has them. The bits are those of the row by row code in
-// dot_quantised.h. Included by kernels_avx2.cpp and kernels_avx512.cpp alone, behind their vectors
-// of sixteen lanes; internal linkage.
+// dot_quantised.h. Included by kernels_avx*.cpp alone, behind their vectors of sixteen lanes;
+// internal linkage.
 //
 // Ints16, Floats16 and the sums of products over them come with the instruction set.
 #pragma once

@@ -1,5 +1,6 @@
-// Vec: eight floats in an AVX register. Included by kernels_avx2.cpp alone: whatever it defines has
-// internal linkage, so that no other file gets a copy compiled for AVX2.
+// Vec: eight floats in an AVX register. Included by kernels_avx2.cpp and kernels_avxvnni.cpp
+// alone: whatever it defines has internal linkage, so that no other file gets a copy compiled for
+// AVX2.
 #pragma once
 
 #include <immintrin.h>

@@ -1,22 +1,35 @@
-# Disassembles the objects of kernels/cpu. Baseline objects must not use AVX registers; the
-# instruction-set objects must define no weak symbols, of which the linker keeps any file's copy.
+# Disassembles the objects of kernels/cpu. Baseline objects must not use AVX registers, the others
+# nothing that their machines lack; these must also define no weak symbols, of which the linker keeps
+# any file's copy.
 string(REPLACE "|" ";" OBJECTS "${OBJECTS}")
+set(AVX "%[yz]mm|\t({vex} )?v[a-z0-9]+ [^\n]*%xmm")
+set(VNNI "\t({vex} )?vpdp(bus|wss)ds? ")
+set(AVX512 "%zmm|%[xy]mm(1[6-9]|2[0-9]|3[01])|%k[0-7]")
 set(checked 0)
 foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${object} OUTPUT_VARIABLE code
+    COMMAND_ERROR_IS_FATAL ANY)
+  if(object MATCHES "kernels_avx512")
+    set(forbidden "")
+  elseif(object MATCHES "kernels_avxvnni")
+    set(forbidden "${AVX512}")
+    if(NOT code MATCHES "${VNNI}")
+      message(SEND_ERROR "${object} does not use AVX-VNNI")
+    endif()
+  elseif(object MATCHES "kernels_avx2")
+    set(forbidden "${AVX512}|${VNNI}")
+  else()
+    set(forbidden "${AVX}")
+  endif()
+  if(forbidden AND code MATCHES "[^\n]*(${forbidden})[^\n]*")
+    message(SEND_ERROR "${object} uses what its machines lack: ${CMAKE_MATCH_0}")
+  endif()
   if(object MATCHES "kernels_avx")
     execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE symbols
       COMMAND_ERROR_IS_FATAL ANY)
     string(REGEX MATCHALL "[^\n]* [VWuvw] [^\n]*" weak "${symbols}")
     if(weak)
       message(SEND_ERROR "${object} defines weak symbols: ${weak}")
-    endif()
-  else()
-    execute_process(COMMAND ${OBJDUMP} -d --no-show-raw-insn ${object} OUTPUT_VARIABLE code
-      COMMAND_ERROR_IS_FATAL ANY)
-    string(REGEX MATCH "[^\n]*%[yz]mm[^\n]*" wide "${code}")
-    string(REGEX MATCH "\tv[a-z0-9]+ [^\n]*%xmm[^\n]*" vex "${code}")
-    if(wide OR vex)
-      message(SEND_ERROR "${object} uses AVX: ${wide}${vex}")
     endif()
   endif()
   math(EXPR checked "${checked} + 1")

@@ -1,0 +1,61 @@
+// The sums of products of a panel by VNNI, which adds four 8-bit products to a 32-bit sum. Included
+// by kernels_avx512.cpp and kernels_avxvnni.cpp alone, behind their lanes and before panel.h;
+// internal linkage.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/kernels.h"
+
+namespace hearth::cpu {
+namespace {
+
+/// Signed quants lie in a panel with this much more: the products take unsigned ones.
+constexpr int kSignedOffset = 128;
+
+/// sums[t] += w . x[t] for kSteps steps of four columns.
+template <int kSteps, int kCount>
+inline void add_steps(const std::int8_t (*w)[kPanelRows][4],
+                      const std::int8_t* const* x,
+                      Ints16* sums) {
+    for (int step = 0; step < kSteps; ++step) {
+        const Ints16 quants = load_ints(w[step]);
+        for (int t = 0; t < kCount; ++t) {
+            sums[t] = add_columns(sums[t], quants, x[t] + 4 * step);
+        }
+    }
+}
+
+/// sums[t] += w . x[t] for a run of 32 columns.
+template <int kQuantMax, int kCount>
+inline void add_run(const std::int8_t (*w)[kPanelRows][4],
+                    const std::int8_t* const* x,
+                    Ints16* sums) {
+    add_steps<8, kCount>(w, x, sums);
+}
+
+/// The same for quants that have a scale per kScaleSteps steps.
+template <int kQuantMax, int kScaleSteps, int kCount>
+inline void add_scaled_run(const std::int8_t (*w)[kPanelRows][4],
+                           const std::int16_t (*scales)[kPanelRows][2],
+                           const std::int8_t* const* x,
+                           Ints16* sums) {
+    for (int step = 0; step < 8; step += kScaleSteps) {
+        const std::int8_t* columns[kCount];
+        Ints16 products[kCount];
+        for (int t = 0; t < kCount; ++t) {
+            columns[t] = x[t] + 4 * step;
+            products[t] = broadcast_ints(0);
+        }
+        add_steps<kScaleSteps, kCount>(w + step, columns, products);
+        // Each scale is there twice: once times one.
+        const Ints16 twice = load_ints(scales[step / kScaleSteps]);
+        const Ints16 scale = madd_pairs(twice, broadcast_ints(1));
+        for (int t = 0; t < kCount; ++t) {
+            sums[t] = add(sums[t], mul(products[t], scale));
+        }
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu

@@ -1,0 +1,88 @@
+// The kernels for machines that are not at hand: the same checks as for those that are, and the
+// same bits as AVX2 where that is promised.
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "kernels/cpu/isa.h"
+#include "tests/kernels/cpu/dot_check.h"
+#include "tests/kernels/cpu/emulated_kernels.h"
+#include "tests/kernels/cpu/float_check.h"
+#include "tests/kernels/cpu/mix_check.h"
+
+namespace hearth::cpu {
+namespace {
+
+std::vector<const Kernels*> emulated_kernels() {
+    if (is_supported(Isa::avx2)) return {&kEmulatedAvx512Kernels, &kEmulatedAvxVnniKernels};
+    WARN("AVX-VNNI is not checked: its kernels need AVX2 beside what is emulated");
+    return {&kEmulatedAvx512Kernels};
+}
+
+TEST_CASE("emulated dot products agree with dequantised weights", "[cpu][dot][emulated]") {
+    for (const Kernels* kernels : emulated_kernels()) {
+        for (const compute::Dtype dtype : test::kWeightDtypes) {
+            test::check_dot(*kernels, dtype);
+            test::check_extremes(*kernels, dtype);
+            test::check_batch_invariance(*kernels, dtype);
+        }
+    }
+}
+
+TEST_CASE("emulated kernels round activations like the others", "[cpu][quantise][emulated]") {
+    for (const Kernels* kernels : emulated_kernels()) {
+        test::check_quantise(*kernels);
+    }
+}
+
+TEST_CASE("emulated float kernels agree with plain loops", "[cpu][emulated]") {
+    for (const Kernels* kernels : emulated_kernels()) {
+        test::check_rms_norm(*kernels);
+        test::check_swiglu(*kernels);
+        test::check_add_scaled(*kernels);
+        test::check_store_f16(*kernels);
+        test::check_store_q8_0(*kernels);
+        test::check_attend(*kernels);
+        test::check_mix(*kernels);
+        test::check_decode_rows(*kernels);
+    }
+}
+
+TEST_CASE("AVX2 and what is emulated give the same bits for quantised weights",
+          "[cpu][dot][emulated]") {
+    if (!is_supported(Isa::avx2)) return;
+    std::mt19937 random(31);
+    for (const compute::Dtype dtype : test::kWeightDtypes) {
+        if (!compute::traits(dtype).is_quantised) continue;
+        // Row by row, and sixteen rows at a time with a rest.
+        for (const std::int64_t tokens : {1, 3, 22}) {
+            const test::DotCase c = test::make_case(kAvx2Kernels, dtype, 35, 1280, tokens, random);
+            const auto avx2 = test::run_dot(kAvx2Kernels, c, c.rows);
+            for (const Kernels* kernels : emulated_kernels()) {
+                const auto emulated = test::run_dot(*kernels, c, c.rows);
+                INFO(kernels->name << " " << compute::traits(dtype).name << " tokens " << tokens);
+                CHECK(std::memcmp(avx2.data(), emulated.data(), avx2.size() * sizeof(float)) == 0);
+            }
+        }
+    }
+}
+
+TEST_CASE("AVX2 and what is emulated give the same bits for latent attention",
+          "[cpu][attention][emulated]") {
+    if (!is_supported(Isa::avx2)) return;
+    std::mt19937 random(33);
+    for (const test::MixCase& c : test::kMixCases) {
+        const test::MixInputs in = test::mix_inputs(c, random);
+        const auto avx2 = test::run_mix(kAvx2Kernels, c, in, 0, c.rows);
+        for (const Kernels* kernels : emulated_kernels()) {
+            const auto emulated = test::run_mix(*kernels, c, in, 0, c.rows);
+            INFO(kernels->name << " rows " << c.rows << " key_dim " << c.key_dim);
+            CHECK(test::is_same_mix(avx2, emulated.data()));
+        }
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu
