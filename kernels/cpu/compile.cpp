@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "kernels/cpu/activation.h"
+#include "kernels/cpu/gate_up_pattern.h"
 #include "kernels/cpu/ops/ops.h"
 
 namespace hearth::cpu {
@@ -23,8 +24,14 @@ class Compiler {
     }
 
     CompiledPlan run() && {
-        for (const compute::Operation& operation : plan_.operations) {
-            std::visit([this](const auto& op) { add(op); }, operation);
+        for (std::size_t i = 0; i < plan_.operations.size();) {
+            if (const auto pattern = find_gate_up(plan_, i)) {
+                add(*pattern);
+                i += GateUpPattern::kOperations;
+            } else {
+                std::visit([this](const auto& op) { add(op); }, plan_.operations[i]);
+                ++i;
+            }
         }
         return std::move(out_);
     }
@@ -52,6 +59,16 @@ class Compiler {
     void add(const compute::Project& op) {
         const Place rounded = round(place_of(op.x), op.x.dim, weight(op.weight));
         push(make_project(op, rounded, weight(op.weight), optional(op.bias)));
+    }
+
+    void add(const GateUpPattern& pattern) {
+        const Tensor& gate = weight(pattern.gate.weight);
+        const Tensor& up = weight(pattern.up.weight);
+        const Place x = place_of(pattern.gate.x);
+        const std::int64_t dim = pattern.gate.x.dim;
+        const Place rounded_x_gate = round(x, dim, gate);
+        const Place rounded_x_up = round(x, dim, up);
+        push(make_gate_up({gate, up, rounded_x_gate, rounded_x_up, place_of(pattern.swiglu.out)}));
     }
 
     void add(const compute::Logits& op) {

@@ -1,5 +1,6 @@
 // From a Plan to operations: roundings of activations appear where weights want them, once per
-// value and form; an expert block and an attention become their parts.
+// value and form; an expert block and an attention become their parts, and gate, up and activation
+// of a feed-forward become one.
 #pragma once
 
 #include <cstdint>

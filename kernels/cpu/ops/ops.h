@@ -50,6 +50,16 @@ std::unique_ptr<ParallelOp> make_logits(const compute::Logits& op,
                                         const Place& rounded,
                                         const compute::Tensor& weight);
 
+/// Two Projects of one x and the Swiglu of both, without what lies between them.
+struct GateUp {
+    const compute::Tensor& gate;
+    const compute::Tensor& up;
+    Place rounded_x_gate;
+    Place rounded_x_up;
+    Place out;
+};
+std::unique_ptr<ParallelOp> make_gate_up(const GateUp& op);
+
 /// An expert block is two parallel operations with a rounding between them: first
 /// silu(gate(x)) * up(x) of every chosen expert into `hidden`, (experts_per_token, ffn_dim) floats
 /// a token; then the weighted sum of down over `rounded_hidden`.
