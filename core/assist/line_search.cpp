@@ -93,8 +93,8 @@ class LineSearch {
         FoundLine found{.decision = {.choice = std::move(chosen),
                                      .model_line = best->text,
                                      .model_tokens = best->evidence}};
-        const auto same = std::ranges::find(
-            lines_, trim_right(found.decision.choice.text), [](const Line& line) {
+        const auto same =
+            std::ranges::find(lines_, trim_right(found.decision.choice.text), [](const Line& line) {
                 return std::string_view(line.text);
             });
         if (same != lines_.end()) found.tokens = std::move(same->tokens);

@@ -1,8 +1,8 @@
-// LineSearch: the likeliest line, not the likeliest token time after time. What a model says greedily
-// is often not the line that it finds likeliest: the first token may be common to many lines, each
-// of them unlikely. So the likeliest other beginnings are gone on with, best first, until none can
-// still become a likelier line than the best there is: a text is never likelier than its beginning.
-// Pure: whoever asks the model is given beginnings and brings back what was said.
+// LineSearch: the likeliest line, not the likeliest token time after time. What a model says
+// greedily is often not the line that it finds likeliest: the first token may be common to many
+// lines, each of them unlikely. So the likeliest other beginnings are gone on with, best first,
+// until none can still become a likelier line than the best there is: a text is never likelier than
+// its beginning. Pure: whoever asks the model is given beginnings and brings back what was said.
 #pragma once
 
 #include <cstddef>

@@ -235,7 +235,7 @@ TEST_CASE("without temperature one candidate is enough", "[assist][assistant]") 
 
 TEST_CASE("an unlikely suggestion is shown only to those who asked", "[assist][assistant]") {
     Room room(
-        [](const engine::Request&) { return FakeAnswer{.text = "a = 1;", .probability = 0.68F}; });
+        [](const engine::Request&) { return FakeAnswer{.text = "a = 1;", .probability = 0.75F}; });
     auto query = query_at("^\n");
     CHECK(texts(room.complete(query)).size() == 1);
     query.trigger = Trigger::automatic;
