@@ -1,38 +1,14 @@
 #include "kernels/cpu/gate_up_pattern.h"
 
 #include <variant>
-#include <vector>
+
+#include "core/compute/operands.h"
 
 namespace hearth::cpu {
 namespace {
 
 using compute::kNone;
 using compute::Slice;
-using Slices = std::vector<Slice>;
-
-struct Reads {
-    Slices operator()(const compute::Embed&) const { return {}; }
-    Slices operator()(const compute::RmsNorm& op) const { return {op.x}; }
-    Slices operator()(const compute::Project& op) const { return {op.x, op.residual}; }
-    Slices operator()(const compute::Rope& op) const { return {op.x}; }
-    Slices operator()(const compute::AttentionGqa& op) const { return {op.q, op.k, op.v}; }
-    Slices operator()(const compute::AttentionMla& op) const { return {op.q, op.latent}; }
-    Slices operator()(const compute::RouteTopK& op) const { return {op.logits}; }
-    Slices operator()(const compute::Experts& op) const {
-        return {op.x, op.experts, op.weights, op.residual};
-    }
-    Slices operator()(const compute::Swiglu& op) const { return {op.gate, op.up}; }
-    Slices operator()(const compute::Add& op) const { return {op.a, op.b}; }
-    Slices operator()(const compute::Logits& op) const { return {op.x}; }
-};
-
-bool is_same(const Slice& a, const Slice& b) {
-    return a.id == b.id && a.offset == b.offset && a.dim == b.dim;
-}
-
-bool overlap(const Slice& a, const Slice& b) {
-    return a.id == b.id && a.offset < b.offset + b.dim && b.offset < a.offset + a.dim;
-}
 
 /// The columns of `slice` from its front on that a Project has written anew are no longer of
 /// interest: layers of different widths share a value.
@@ -48,7 +24,7 @@ void drop_overwritten(Slice& slice, const compute::Operation& operation) {
 /// Whether what `slice` holds may be read by operation number `first` or a later one.
 bool is_read_from(const compute::Plan& plan, std::size_t first, Slice slice) {
     for (std::size_t i = first; i < plan.operations.size() && slice.dim > 0; ++i) {
-        for (const Slice& read : std::visit(Reads{}, plan.operations[i])) {
+        for (const Slice& read : reads_of(plan.operations[i])) {
             if (overlap(read, slice)) return true;
         }
         drop_overwritten(slice, plan.operations[i]);

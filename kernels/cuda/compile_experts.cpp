@@ -4,7 +4,7 @@
 #include <variant>
 #include <vector>
 
-#include "kernels/cuda/operands.h"
+#include "core/compute/operands.h"
 #include "kernels/cuda/rows.h"
 
 namespace hearth::cuda {

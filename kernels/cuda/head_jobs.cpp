@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <variant>
 
+#include "core/compute/operands.h"
 #include "kernels/cuda/heads.h"
-#include "kernels/cuda/operands.h"
 
 namespace hearth::cuda {
 namespace {

@@ -4,10 +4,10 @@
 #include <functional>
 #include <vector>
 
+#include "core/compute/operands.h"
 #include "core/compute/plan.h"
 #include "kernels/cuda/matrix.h"
 #include "kernels/cuda/memory.h"
-#include "kernels/cuda/operands.h"
 #include "kernels/cuda/route.h"
 
 namespace hearth::cuda {
