@@ -104,6 +104,12 @@ class ModelContext final : public QueryContext {
                              const CompletionGateOptions& gate,
                              TimePoint deadline,
                              std::span<const engine::TokenEvent> known = {});
+    std::optional<plugin_host::CallStatus> refuse_place(const plugin_host::DocumentView& document);
+    plugin_host::CallStatus infill_likeliest(Infill infill, plugin_host::PieceSink& sink);
+    /// Several answers, each with a seed of its own.
+    plugin_host::CallStatus infill_by_chance(Infill infill,
+                                             std::uint32_t candidates_max,
+                                             plugin_host::PieceSink& sink);
     /// The likeliest line there is (line_search.h), where the model's first was left open.
     plugin_host::CallStatus search(Infill infill,
                                    const Generation& first,

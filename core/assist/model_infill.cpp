@@ -209,10 +209,8 @@ void ModelContext::note_copy() {
     usage_.total_ms = std::max(usage_.total_ms, took_ms);
 }
 
-CallStatus ModelContext::infill(const DocumentView& document,
-                                const InfillOptions& options,
-                                PieceSink& sink) {
-    const AssistLimits& limits = access_->limits;
+/// Why a place cannot be completed at all, if it cannot.
+std::optional<CallStatus> ModelContext::refuse_place(const DocumentView& document) {
     if (is_cancelled()) return CallStatus::cancelled;
     if (!access_->format.can_infill()) {
         return refuse(CallStatus::unsupported,
@@ -227,14 +225,19 @@ CallStatus ModelContext::infill(const DocumentView& document,
                        .text = "cannot complete behind the end of the document",
                        .where = "assist"});
     }
-    if (document.text.size() > limits.document_bytes_max) return CallStatus::unsupported;
+    if (document.text.size() > access_->limits.document_bytes_max) return CallStatus::unsupported;
+    return std::nullopt;
+}
 
+CallStatus ModelContext::infill(const DocumentView& document,
+                                const InfillOptions& options,
+                                PieceSink& sink) {
+    if (const auto refused = refuse_place(document)) return *refused;
+    const AssistLimits& limits = access_->limits;
     const auto tokens_limit =
         static_cast<std::uint32_t>(answer_tokens(limits.completion_tokens_max));
-    const std::uint32_t tokens_max =
-        options.tokens_max == 0 ? tokens_limit : std::min(options.tokens_max, tokens_limit);
-    const std::int32_t room =
-        access_->door.context_tokens_max() - static_cast<std::int32_t>(tokens_max);
+    const auto tokens_max = static_cast<std::int32_t>(
+        options.tokens_max == 0 ? tokens_limit : std::min(options.tokens_max, tokens_limit));
     LineEndSink line_ends(sink, has_carriage_returns(document.text, document.cursor_byte));
     const std::vector<CopyOffer> copies = find_copies_for(document);
     const Choice certain = choose({}, copies, std::max(kCertainCopy, options_.probability_min));
@@ -242,8 +245,8 @@ CallStatus ModelContext::infill(const DocumentView& document,
         note_copy();
         return line_ends.emit(0, certain.text) ? CallStatus::ok : CallStatus::cancelled;
     }
-    const std::int32_t prompt_max = std::min(limits.prompt_tokens_max, room);
-    auto prompt = make_prompt(document, prompt_max);
+    const std::int32_t room = access_->door.context_tokens_max() - tokens_max;
+    auto prompt = make_prompt(document, std::min(limits.prompt_tokens_max, room));
     if (!prompt) return refuse(CallStatus::failed, std::move(prompt).error());
     if (is_cancelled()) return CallStatus::cancelled;
     Infill infill = {.prompt = prompt->tokens,
@@ -258,19 +261,27 @@ CallStatus ModelContext::infill(const DocumentView& document,
                               .probability_min = options_.probability_min,
                               .has_checks = options_.probability_min > 0.0},
                      .sampling = {},
-                     .tokens_max = static_cast<std::int32_t>(tokens_max)};
-    if (options.temperature <= 0.0F) {
-        infill.gate.leaves_open =
-            infill.gate.has_checks && limits.line_search_budget > Duration::zero();
-        const auto first = begin(infill, infill.gate, options_.deadline);
-        if (!first) return refuse(CallStatus::failed, first.error());
-        const CallStatus status = pump(*first, 0, line_ends);
-        const bool is_open = first->gate->decision() && first->gate->decision()->is_open;
-        if (status != CallStatus::ok || !is_open) return status;
-        return search(std::move(infill), *first, line_ends);
-    }
+                     .tokens_max = tokens_max};
+    if (options.temperature <= 0.0F) return infill_likeliest(std::move(infill), line_ends);
     infill.sampling.temperature = std::min(options.temperature, kTemperatureMax);
-    const std::uint32_t count = std::clamp(options.candidates_max, 1U, kCandidatesMax);
+    return infill_by_chance(std::move(infill), options.candidates_max, line_ends);
+}
+
+CallStatus ModelContext::infill_likeliest(Infill infill, PieceSink& sink) {
+    infill.gate.leaves_open =
+        infill.gate.has_checks && access_->limits.line_search_budget > Duration::zero();
+    const auto first = begin(infill, infill.gate, options_.deadline);
+    if (!first) return refuse(CallStatus::failed, first.error());
+    const CallStatus status = pump(*first, 0, sink);
+    const bool is_open = first->gate->decision() && first->gate->decision()->is_open;
+    if (status != CallStatus::ok || !is_open) return status;
+    return search(std::move(infill), *first, sink);
+}
+
+CallStatus ModelContext::infill_by_chance(Infill infill,
+                                          std::uint32_t candidates_max,
+                                          PieceSink& sink) {
+    const std::uint32_t count = std::clamp(candidates_max, 1U, kCandidatesMax);
     std::vector<Generation> generations;
     for (std::uint32_t seed = 0; seed < count; ++seed) {
         infill.sampling.seed = seed;
@@ -283,7 +294,7 @@ CallStatus ModelContext::infill(const DocumentView& document,
             break;  // the queue is full: fewer candidates
         }
     }
-    return pump_candidates(std::move(generations), line_ends);
+    return pump_candidates(std::move(generations), sink);
 }
 
 }  // namespace hearth::assist
