@@ -48,8 +48,8 @@ def lines_text(results):
         {counts}, greedy. *Exact*: per cent, and mean edit similarity in brackets. *Letters*: how many at the start of the
         answer are right, and their share of the hidden text in brackets. *Surer half*: per cent exact in the half of the
         answers that are likeliest by their own word. *Copy* is no model: it copies what follows the longest match in up to
-        16 kB of the same file, of which the model sees what fits its context. *Product* is the likelier of the model's line
-        and a copy, however unlikely. An argument list ends at its bracket. A block has two to five lines; an answer may have
+        16 kB of the same file, of which the model sees what fits its context. *Product* is the likeliest of the lines that the
+        product's search finds and of the copies, however unlikely. An argument list ends at its bracket. A block has two to five lines; an answer may have
         as many as the hidden text.""")
     for name, entries in results["lines"].items():
         text += f"\n**{LINE_NAMES[name]}**\n\n" + lines_table(entries)
