@@ -101,4 +101,16 @@ Result<InfillPrompt> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
     return prompt;
 }
 
+std::string_view append_said(Tokens& prompt,
+                             std::string_view healed,
+                             std::span<const engine::TokenEvent> said,
+                             const tokenizer::Tokenizer& tokenizer) {
+    for (const engine::TokenEvent& event : said) {
+        prompt.push_back(event.token);
+        const std::size_t bytes = tokenizer.token_bytes(event.token).size();
+        healed.remove_prefix(std::min(bytes, healed.size()));
+    }
+    return healed;
+}
+
 }  // namespace hearth::assist

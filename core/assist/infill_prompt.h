@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/assist/prompt_format.h"
+#include "core/engine/request.h"
 
 namespace hearth::assist {
 
@@ -39,5 +40,12 @@ Result<InfillPrompt> make_infill_prompt(const tokenizer::Tokenizer& tokenizer,
                                         const PromptFormat& format,
                                         const InfillSource& source,
                                         std::int32_t tokens_max);
+
+/// Appends tokens that the model said, or could have said, to a prompt. Returns what is left of
+/// `healed` for the model to write anew.
+std::string_view append_said(Tokens& prompt,
+                             std::string_view healed,
+                             std::span<const engine::TokenEvent> said,
+                             const tokenizer::Tokenizer& tokenizer);
 
 }  // namespace hearth::assist

@@ -86,12 +86,8 @@ Result<ModelContext::Generation> ModelContext::begin(const Infill& infill,
     request.stable_tokens = infill.stable_tokens;
     request.short_prompt = infill.short_prompt;
     request.cold_budget = access_->limits.cold_prompt_budget;
-    std::string_view healed = gate.healed;
-    for (const engine::TokenEvent& event : known) {
-        request.prompt.push_back(event.token);
-        const std::size_t bytes = access_->tokenizer->token_bytes(event.token).size();
-        healed.remove_prefix(std::min(bytes, healed.size()));
-    }
+    const std::string_view healed =
+        append_said(request.prompt, gate.healed, known, *access_->tokenizer);
     if (const TokenHealing* healing = access_->format.healing()) {
         request.guide = healing->guide(std::string(healed));
     }

@@ -133,12 +133,8 @@ Result<Product::Answer> Product::go_on(const Line& line,
     request.prompt = line.prompt.tokens;
     request.tokens_max = line.tokens_max;
     request.wants_rivals = true;
-    std::string_view healed = line.prompt.healed;
-    for (const engine::TokenEvent& event : known) {
-        request.prompt.push_back(event.token);
-        const std::size_t bytes = tokenizer_->token_bytes(event.token).size();
-        healed.remove_prefix(std::min(bytes, healed.size()));
-    }
+    const std::string_view healed =
+        assist::append_said(request.prompt, line.prompt.healed, known, *tokenizer_);
     if (const assist::TokenHealing* healing = format_->healing()) {
         request.guide = healing->guide(std::string(healed));
     }
