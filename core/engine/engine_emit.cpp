@@ -42,12 +42,7 @@ bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     };
     if (const auto reason = sequence.end_reason(now)) return end(*reason);
     if (pick.token == Pick::kNotFinite) {
-        give_up(sequence,
-                {ErrorCode::internal,
-                 "the model produced a number that is not finite for token " +
-                     std::to_string(sequence.token_count()) +
-                     " of its sequence; check the model file, or try another backend",
-                 "engine"});
+        give_up_without_logits(sequence);
         return false;
     }
     const Request& request = sequence.request;
@@ -65,6 +60,34 @@ bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
     return true;
 }
 
+/// The next `token_count` rows of a prompt that is judged are in the cache.
+///   logits   (rows, vocab_size)   of those of them that are asked about, and all between
+void EngineLoop::judge(Sequence& sequence,
+                       std::int32_t token_count,
+                       std::span<const float> logits) {
+    const std::int32_t first = std::max(sequence.first_logit_row(), sequence.table.computed_tokens);
+    note_computed(sequence, token_count);
+    const std::vector<Asked>& asked = sequence.request.asked;
+    sequence.log_probabilities.resize(asked.size());
+    std::span<const float> row;
+    std::optional<double> log_sum;
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+        if (asked[i].row < first || asked[i].row >= sequence.table.computed_tokens) continue;
+        if (i == 0 || asked[i].row != asked[i - 1].row || !log_sum) {
+            const auto vocab_size = static_cast<std::size_t>(compiled_.vocab_size);
+            row = logits.subspan(static_cast<std::size_t>(asked[i].row - first) * vocab_size,
+                                 vocab_size);
+            log_sum = sampler_.log_sum(row);
+        }
+        if (!log_sum) return give_up_without_logits(sequence);
+        sequence.log_probabilities[i] = row[static_cast<std::size_t>(asked[i].token)] - *log_sum;
+    }
+    if (const auto reason = sequence.end_reason(clock_.now())) return finish(sequence, *reason);
+    if (sequence.table.computed_tokens == sequence.token_count()) {
+        finish(sequence, FinishReason::tokens_max);
+    }
+}
+
 /// A sink that throws has had enough: what its exception says is its owner's affair.
 SinkAnswer EngineLoop::tell(const Sequence& sequence, const Event& event) noexcept {
     try {
@@ -80,13 +103,26 @@ void EngineLoop::finish(const Sequence& sequence,
     const std::unique_ptr<Sequence> ended = retire(sequence, Rows::keep);
     ended->usage.total_ms = to_ms(clock_.now() - ended->submitted_at);
     if (!ended->admitted_at) ended->usage.queue_ms = ended->usage.total_ms;
-    tell(*ended, FinishedEvent{reason, ended->usage, stop});
+    FinishedEvent event{reason, ended->usage, stop};
+    if (reason == FinishReason::tokens_max) {
+        event.log_probabilities = std::move(ended->log_probabilities);
+    }
+    tell(*ended, event);
     if (!ended->cold_head.empty()) warm_up(std::move(ended->cold_head));
 }
 
 void EngineLoop::give_up(const Sequence& sequence, const Error& error) {
     const std::unique_ptr<Sequence> ended = retire(sequence, Rows::distrust);
     tell(*ended, FailedEvent{error});
+}
+
+void EngineLoop::give_up_without_logits(const Sequence& sequence) {
+    give_up(sequence,
+            {ErrorCode::internal,
+             "the model produced a number that is not finite for token " +
+                 std::to_string(sequence.token_count()) +
+                 " of its sequence; check the model file, or try another backend",
+             "engine"});
 }
 
 /// Takes the sequence out of everything, so that whoever hears of its end finds it ended.

@@ -70,7 +70,22 @@ Result<void> EngineLoop::check(const Request& request) const {
     if (request.stable_tokens < 0 || request.stable_tokens > std::ssize(request.prompt)) {
         return refuse("stable_tokens has to be a count of tokens of the prompt");
     }
+    HEARTH_CHECK(check_asked(request));
     return check_sampling(request.sampling);
+}
+
+Result<void> EngineLoop::check_asked(const Request& request) const {
+    std::int32_t row = 0;
+    for (const Asked& asked : request.asked) {
+        if (asked.row < row || asked.row >= std::ssize(request.prompt)) {
+            return refuse("what is asked has to go by ascending rows of the prompt");
+        }
+        if (asked.token < 0 || asked.token >= compiled_.vocab_size) {
+            return refuse("what is asked has to be of the vocabulary");
+        }
+        row = asked.row;
+    }
+    return {};
 }
 
 Result<void> EngineLoop::check_prompt(const std::vector<std::int32_t>& prompt) const {
@@ -204,6 +219,14 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
     scheduler_.admit();
     note_admissions();
     publish_status();
+    if (is_judging()) {
+        // The device picks tokens and keeps the logits to itself.
+        while (!flights_.empty()) {
+            collect(queue);
+        }
+        make_drafts();
+        return run_and_emit(scheduler_.next_batch(pace()));
+    }
     make_drafts();
     const std::span<const Share> batch = scheduler_.next_batch(pace());
     if (!batch.empty()) launch(queue, batch);
@@ -220,6 +243,11 @@ Pace EngineLoop::pace() const {
 bool EngineLoop::is_gated() const {
     return std::ranges::any_of(scheduler_.running(),
                                [](const auto& sequence) { return sequence->is_gated(); });
+}
+
+bool EngineLoop::is_judging() const {
+    return std::ranges::any_of(scheduler_.running(),
+                               [](const auto& sequence) { return sequence->is_judged(); });
 }
 
 void EngineLoop::drop_ended() {

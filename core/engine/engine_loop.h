@@ -104,6 +104,7 @@ class EngineLoop final : public Engine {
     };
 
     [[nodiscard]] Result<void> check(const Request& request) const;
+    [[nodiscard]] Result<void> check_asked(const Request& request) const;
     [[nodiscard]] Result<void> check_prompt(const std::vector<std::int32_t>& prompt) const;
     void run();
     bool take_arrivals();
@@ -113,6 +114,7 @@ class EngineLoop final : public Engine {
     void launch(compute::StepQueue& queue, std::span<const Share> batch);
     void collect(compute::StepQueue& queue);
     [[nodiscard]] bool is_gated() const;
+    [[nodiscard]] bool is_judging() const;
     [[nodiscard]] Pace pace() const;
     void drop_ended();
     void note_admissions();
@@ -131,11 +133,13 @@ class EngineLoop final : public Engine {
                     std::int32_t pick_count,
                     const PickAt& pick_at);
     bool emit_pick(Sequence& sequence, const Pick& pick);
+    void judge(Sequence& sequence, std::int32_t token_count, std::span<const float> logits);
     SinkAnswer tell(const Sequence& sequence, const Event& event) noexcept;
     void finish(const Sequence& sequence,
                 FinishReason reason,
                 const std::optional<TokenEvent>& stop = {});
     void give_up(const Sequence& sequence, const Error& error);
+    void give_up_without_logits(const Sequence& sequence);
     std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
     void finish_all(FinishReason reason);
     void publish_status();

@@ -53,12 +53,16 @@ void EngineLoop::run_and_emit(std::span<const Share> batch) {
     std::size_t row = 0;
     for (const Share& share : batch) {
         Sequence& sequence = *share.sequence;
-        const std::int32_t pick_count = sequence.picks_of(share.token_count);
+        const std::int32_t pick_count = sequence.logit_rows_of(share.token_count);
         const auto logits = output->logits.subspan(row * vocab_size);
+        row += static_cast<std::size_t>(pick_count);
+        if (sequence.is_judged()) {
+            judge(sequence, share.token_count, logits);
+            continue;
+        }
         emit_picks(sequence, share.token_count, pick_count, [&](std::size_t i) {
             return sampler_.pick(logits.subspan(i * vocab_size, vocab_size), sequence.pick_order());
         });
-        row += static_cast<std::size_t>(pick_count);
     }
 }
 
@@ -71,7 +75,7 @@ void EngineLoop::launch(compute::StepQueue& queue, std::span<const Share> batch)
     std::int32_t row = 0;
     for (const Share& share : batch) {
         const Sequence& sequence = *share.sequence;
-        const std::int32_t pick_count = sequence.picks_of(share.token_count);
+        const std::int32_t pick_count = sequence.logit_rows_of(share.token_count);
         parts.push_back({share.sequence, share.token_count, row, pick_count});
         row += pick_count;
         for (std::int32_t i = 0; i < pick_count; ++i) {
@@ -138,7 +142,7 @@ compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
             tokens_.push_back(token_at(sequence, i));
             positions_.push_back(i);
             sequence_of_.push_back(static_cast<std::int32_t>(views_.size()));
-            if (i + 1 >= sequence.length()) {
+            if (i >= sequence.first_logit_row()) {
                 logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
             }
         }

@@ -40,9 +40,9 @@ KvCache::KvCache(std::int32_t block_count, CopyBlock copy_block)
     }
 }
 
-KvCache::Match KvCache::find(std::span<const std::int32_t> tokens) const {
+KvCache::Match KvCache::find(std::span<const std::int32_t> tokens, std::size_t known_max) const {
     Match match{0, root_, root_};
-    const std::size_t limit = tokens.empty() ? 0 : tokens.size() - 1;
+    const std::size_t limit = std::min(tokens.empty() ? 0 : tokens.size() - 1, known_max);
     while (true) {
         const auto rest = tokens.subspan(0, limit).subspan(static_cast<std::size_t>(match.tokens));
         std::int32_t best = root_;
@@ -67,12 +67,14 @@ KvCache::Match KvCache::find(std::span<const std::int32_t> tokens) const {
 }
 
 std::int32_t KvCache::match_prefix(std::span<const std::int32_t> tokens) const {
-    return find(tokens).tokens;
+    return find(tokens, tokens.size()).tokens;
 }
 
-bool KvCache::try_reserve(std::span<const std::int32_t> tokens, BlockTable& table) {
+bool KvCache::try_reserve(std::span<const std::int32_t> tokens,
+                          BlockTable& table,
+                          std::int32_t known_max) {
     HEARTH_ASSERT(table.blocks.empty() && !tokens.empty());
-    const Match match = find(tokens);
+    const Match match = find(tokens, static_cast<std::size_t>(known_max));
     const std::int32_t known = match.tokens / kBlockTokens;
     const std::int32_t total = blocks_for(static_cast<std::int64_t>(tokens.size()));
     std::int32_t known_idle = 0;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -44,8 +45,12 @@ class KvCache {
     [[nodiscard]] std::int32_t match_prefix(std::span<const std::int32_t> tokens) const;
 
     /// Fills an empty table with room for `tokens`: known blocks first, then a copy of the block in
-    /// which the match ends, then fresh ones. False, and nothing changed, when room is short.
-    [[nodiscard]] bool try_reserve(std::span<const std::int32_t> tokens, BlockTable& table);
+    /// which the match ends, then fresh ones. At most `known_max` tokens count as known. False, and
+    /// nothing changed, when room is short.
+    [[nodiscard]] bool try_reserve(
+        std::span<const std::int32_t> tokens,
+        BlockTable& table,
+        std::int32_t known_max = std::numeric_limits<std::int32_t>::max());
 
     /// Adds blocks until `token_count` tokens fit. False when room is short; what was added stays.
     [[nodiscard]] bool try_extend(BlockTable& table, std::int32_t token_count);
@@ -88,7 +93,7 @@ class KvCache {
     [[nodiscard]] const Block& at(std::int32_t block) const {
         return blocks_[static_cast<std::size_t>(block)];
     }
-    [[nodiscard]] Match find(std::span<const std::int32_t> tokens) const;
+    [[nodiscard]] Match find(std::span<const std::int32_t> tokens, std::size_t known_max) const;
     std::int32_t publish(std::int32_t parent,
                          std::span<const std::int32_t> tokens,
                          std::int32_t block);

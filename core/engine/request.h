@@ -50,6 +50,8 @@ struct FinishedEvent {
     FinishReason reason;
     Usage usage;
     std::optional<TokenEvent> stop = {};  ///< the token that ended the answer, for stop_token
+    /// (asked) natural logarithms, where the request asked for probabilities and got them all
+    std::vector<double> log_probabilities = {};
 };
 struct FailedEvent {
     Error error;
@@ -81,8 +83,17 @@ class TokenGuide {
     virtual void accept(std::int32_t token) = 0;
 };
 
+/// How probable would `token` be behind the token at `row` of the prompt?
+struct Asked {
+    std::int32_t row = 0;
+    std::int32_t token = 0;
+};
+
 struct Request {
     std::vector<std::int32_t> prompt;
+    /// Not empty: nothing is generated, these probabilities are told at the end, before any filter
+    /// and mask. By ascending row; the rows from the first one on are always computed.
+    std::vector<Asked> asked = {};
     /// So many tokens at the head of `prompt` are the same for the next key; 0: all. What stands
     /// behind them has to be computed for every key.
     std::int32_t stable_tokens = 0;

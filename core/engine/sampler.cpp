@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <numeric>
 #include <utility>
@@ -127,6 +128,13 @@ Pick Sampler::pick(std::span<const float> logits, const PickOrder& order) {
     Pick pick{.token = token, .probability = static_cast<float>(weight / sum)};
     if (order.wants_rivals) find_rivals(sum, pick);
     return pick;
+}
+
+std::optional<double> Sampler::log_sum(std::span<const float> logits) {
+    assert_on(Thread::engine);
+    const Best best = find_best(logits);
+    if (!best.is_finite) return std::nullopt;
+    return best.logit + std::log(weigh(logits, best.logit, weights_));
 }
 
 /// `sum` is that of all weights. Few tokens weigh enough to be looked at one by one.

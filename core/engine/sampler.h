@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -27,6 +28,10 @@ class Sampler {
     ///
     /// Thread: engine.
     Pick pick(std::span<const float> logits, const PickOrder& order);
+
+    /// The logarithm of the sum of all e^logit: a token's log probability is its logit less this.
+    /// Nothing where a logit is not finite.   Thread: engine.
+    std::optional<double> log_sum(std::span<const float> logits);
 
   private:
     struct Candidate {

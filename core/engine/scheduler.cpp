@@ -49,7 +49,7 @@ void Scheduler::admit() {
     while (!waiting_.empty()) {
         Sequence& next = *waiting_.front();
         while (running_.size() >= static_cast<std::size_t>(limits_.sequences_max) ||
-               !cache_.try_reserve(next.tokens, next.table)) {
+               !cache_.try_reserve(next.tokens, next.table, next.first_logit_row())) {
             HEARTH_ASSERT(!running_.empty());
             if (running_.back()->request.priority <= next.request.priority) return;
             make_way();

@@ -26,6 +26,7 @@ struct Sequence {
     std::optional<TimePoint> admitted_at;
 
     std::vector<std::int32_t> tokens;
+    std::vector<double> log_probabilities;  ///< (request.asked) as far as they are known
     std::vector<std::int32_t> cold_head;  ///< of the prompt that was too long to wait for, or empty
     std::int32_t length_max = std::numeric_limits<std::int32_t>::max();  ///< prompt and answer
     BlockTable table;
@@ -54,6 +55,8 @@ struct Sequence {
     [[nodiscard]] std::int32_t uncomputed_count() const {
         return length() < length_max ? length() - launched_tokens() : 0;
     }
+    /// Whether its prompt is to be judged, and nothing generated.
+    [[nodiscard]] bool is_judged() const { return !request.asked.empty(); }
     [[nodiscard]] bool is_guided() const {
         return request.guide != nullptr && request.guide->is_active();
     }
@@ -63,12 +66,17 @@ struct Sequence {
     }
     /// Its next token, once all before it are known.
     [[nodiscard]] bool is_ready_for_draft() const {
-        return uncomputed_count() == 1 && picks_in_flight == 0 && !is_guided();
+        return uncomputed_count() == 1 && picks_in_flight == 0 && !is_guided() && !is_judged();
     }
-    /// How many tokens a step picks that takes the next `token_count`: one behind the last known
-    /// token, and one behind each token of the draft.
-    [[nodiscard]] std::int32_t picks_of(std::int32_t token_count) const {
-        return std::max(0, launched_tokens() + token_count - length() + 1);
+    /// The first of its rows whose logits are wanted: that of the last known token, and behind it
+    /// those of the draft; else the first one that is asked about.
+    [[nodiscard]] std::int32_t first_logit_row() const {
+        return is_judged() ? request.asked.front().row : length() - 1;
+    }
+    /// How many rows of logits a step computes that takes its next `token_count` tokens.
+    [[nodiscard]] std::int32_t logit_rows_of(std::int32_t token_count) const {
+        const std::int32_t first = std::max(first_logit_row(), launched_tokens());
+        return std::max(0, launched_tokens() + token_count - first);
     }
     [[nodiscard]] compute::PickOrder pick_order() const {
         const std::span<const std::uint32_t> mask =

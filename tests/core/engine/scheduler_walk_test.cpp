@@ -125,7 +125,7 @@ class Walk {
     /// The picks of a step; of a draft as much is right as chance will have it.
     void compute(const Share& share) {
         Sequence& sequence = *share.sequence;
-        const std::int32_t picks = sequence.picks_of(share.token_count);
+        const std::int32_t picks = sequence.logit_rows_of(share.token_count);
         const std::size_t drafted = std::exchange(sequence.draft, {}).size();
         const auto commit = [&](std::int32_t count) {
             cache_.commit(sequence.tokens, sequence.table, sequence.table.computed_tokens + count);

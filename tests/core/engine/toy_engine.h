@@ -55,6 +55,9 @@ class Answer {
     [[nodiscard]] Tokens tokens() const { return read(&State::tokens); }
     [[nodiscard]] std::optional<FinishReason> reason() const { return read(&State::reason); }
     [[nodiscard]] Usage usage() const { return read(&State::usage); }
+    [[nodiscard]] std::vector<double> log_probabilities() const {
+        return read(&State::log_probabilities);
+    }
     [[nodiscard]] std::optional<Error> error() const { return read(&State::error); }
     [[nodiscard]] int ends() const { return read(&State::ends); }
     [[nodiscard]] bool is_talked_to_after_end() const {
@@ -73,6 +76,7 @@ class Answer {
                 if (const auto* finished = std::get_if<engine::FinishedEvent>(&event)) {
                     reason = finished->reason;
                     usage = finished->usage;
+                    log_probabilities = finished->log_probabilities;
                 } else {
                     error = std::get<engine::FailedEvent>(event).error;
                 }
@@ -89,6 +93,7 @@ class Answer {
         bool is_talked_to_after_end = false;
         std::optional<FinishReason> reason;
         Usage usage;
+        std::vector<double> log_probabilities;
         std::optional<Error> error;
     };
     template <typename T>
