@@ -98,9 +98,11 @@ struct AssistLimits {
     Duration line_search_budget = std::chrono::milliseconds(250);
     bool has_copies = true;  ///< lines that stand elsewhere in the open documents are suggested
     /// An explanation is shown while its tokens have at least this geometric mean probability, a
-    /// fix when it is the right one at least so probably. 0: always, and without any check.
+    /// fix when it is the right one at least so probably, the line as it is being one of them
+    /// unless a diagnostic names it. 0: always, and without any check.
     double explain_confidence_min = 0.3;
-    double fix_probability_min = 0.6;
+    double fix_probability_min = 0.75;
+    double diagnosed_fix_probability_min = 0.4;
     Duration completion_budget = std::chrono::seconds(5);
     Duration context_budget =
         std::chrono::milliseconds(20);  ///< what providers have given by then is used

@@ -21,12 +21,6 @@ namespace {
 
 constexpr std::size_t kPartsMax = 256;
 
-/// The pool's clock need not be the one that the operating system waits on.
-TimePoint to_wait_until(TimePoint now, TimePoint deadline) {
-    const Duration left = now >= deadline ? Duration::zero() : deadline - now;
-    return std::chrono::steady_clock::now() + std::min<Duration>(left, std::chrono::hours(24));
-}
-
 }  // namespace
 
 ModelContext::ModelContext(QueryContextOptions query,
@@ -91,14 +85,25 @@ Result<ModelContext::Generation> ModelContext::start(engine::Request request,
     };
     const std::span<const tokenizer::TokenId> ends = access_->tokenizer->end_tokens();
     request.stop_tokens.assign(ends.begin(), ends.end());
-    HEARTH_TRY(generation.ticket, access_->door.submit(std::move(request)));
+    HEARTH_TRY(generation.ticket, submit_own(std::move(request)));
+    return generation;
+}
+
+Result<engine::Ticket> ModelContext::submit_own(engine::Request request) {
+    HEARTH_TRY(const engine::Ticket ticket, access_->door.submit(std::move(request)));
     {
         const LockGuard lock(mutex_);
-        tickets_.push_back(generation.ticket);
+        tickets_.push_back(ticket);
     }
     // end() may have come between.
-    if (has_ended()) access_->door.cancel(generation.ticket);
-    return generation;
+    if (has_ended()) access_->door.cancel(ticket);
+    return ticket;
+}
+
+TimePoint ModelContext::wait_until(TimePoint deadline) const {
+    const TimePoint now = access_->door.now();
+    const Duration left = now >= deadline ? Duration::zero() : deadline - now;
+    return std::chrono::steady_clock::now() + std::min<Duration>(left, std::chrono::hours(24));
 }
 
 void ModelContext::on_end() {
@@ -129,11 +134,17 @@ void ModelContext::note_usage(const Generation& generation, const engine::Usage&
     usage_.total_ms = std::max(usage_.total_ms, waited_ms + usage.total_ms);
 }
 
+void ModelContext::note_time() {
+    const double took_ms = to_ms(access_->door.now() - options_.started);
+    const LockGuard lock(mutex_);
+    usage_.total_ms = std::max(usage_.total_ms, took_ms);
+}
+
 ModelContext::Heard ModelContext::hear(const Generation& generation,
                                        std::uint32_t item,
                                        PieceSink& sink) {
     AnswerStream& stream = *generation.stream;
-    const TimePoint until = to_wait_until(access_->door.now(), generation.deadline);
+    const TimePoint until = wait_until(generation.deadline);
     Heard heard;
     while (const std::optional<std::string> piece = stream.next(until)) {
         heard.is_read = heard.is_read && !is_cancelled() && sink.emit(item, *piece);
@@ -209,14 +220,19 @@ CallStatus ModelContext::generate(GenerateTask task, std::span<const Part> parts
     std::vector<std::string> stops(format.stop_strings().begin(), format.stop_strings().end());
     std::unique_ptr<TextGate> gate;
     if (is_fix) {
-        gate = std::make_unique<FixGate>(
-            FixGate::Options{.before = std::move(code[0]),
-                             .marked = std::move(marked),
-                             .after = std::move(code[1]),
-                             .language = document()->language,
-                             .may_have_fence = !format.is_own(),
-                             .stops = std::move(stops),
-                             .probability_min = limits.fix_probability_min});
+        FixGate::Options place{.before = std::move(code[0]),
+                               .marked = std::move(marked),
+                               .after = std::move(code[1]),
+                               .language = document()->language,
+                               .may_have_fence = !format.is_own(),
+                               .stops = std::move(stops),
+                               .probability_min = limits.fix_probability_min};
+        if (format.is_own() && place.probability_min > 0.0) {
+            const bool is_diagnosed = std::ranges::any_of(
+                parts, [](const Part& part) { return part.kind == PartKind::diagnostic; });
+            return fix_likeliest(std::move(request), place, is_diagnosed, sink);
+        }
+        gate = std::make_unique<FixGate>(std::move(place));
     } else {
         gate = std::make_unique<ExplainGate>(ExplainGate::Options{
             .stops = std::move(stops), .confidence_min = limits.explain_confidence_min});

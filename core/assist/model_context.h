@@ -10,6 +10,7 @@
 #include "core/assist/answer_stream.h"
 #include "core/assist/context_gatherer.h"
 #include "core/assist/engine_door.h"
+#include "core/assist/fix_search.h"
 #include "core/assist/infill_prompt.h"
 #include "core/assist/line_search.h"
 #include "core/assist/prompt_format.h"
@@ -89,7 +90,6 @@ class ModelContext final : public QueryContext {
     [[nodiscard]] std::int32_t answer_tokens(std::int32_t limit) const;
     [[nodiscard]] std::vector<CopyOffer> find_copies_for(
         const plugin_host::DocumentView& document) const;
-    void note_copy();
     Result<InfillPrompt> make_prompt(const plugin_host::DocumentView& document,
                                      std::int32_t tokens_max);
     /// For a cold cache; empty where there are to be none, where `whole` is no longer, or where
@@ -130,6 +130,17 @@ class ModelContext final : public QueryContext {
     plugin_host::CallStatus pump_candidates(std::vector<Generation> generations,
                                             plugin_host::PieceSink& sink);
     void note_usage(const Generation& generation, const engine::Usage& usage);
+    /// What takes time beside a generation: a copy, a search.
+    void note_time();
+    /// On the clock that the operating system waits on.
+    [[nodiscard]] TimePoint wait_until(TimePoint deadline) const;
+    Result<engine::Ticket> submit_own(engine::Request request);
+    /// The likeliest line instead of the marked one (fix_search.h).
+    plugin_host::CallStatus fix_likeliest(engine::Request request,
+                                          const FixGate::Options& place,
+                                          bool is_diagnosed,
+                                          plugin_host::PieceSink& sink);
+    std::vector<LogProbabilities> judge_prompts(std::vector<JudgedPrompt> prompts);
 
     // Fixed after construction.
     const ModelContextOptions options_;

@@ -4,6 +4,7 @@
 
 #include "core/assist/model_context.h"
 #include "core/assist/prompt_window.h"
+#include "core/assist/text_collector.h"
 #include "core/assist/text_lines.h"
 
 namespace hearth::assist {
@@ -18,21 +19,6 @@ namespace {
 
 constexpr std::uint32_t kCandidatesMax = 4;
 constexpr float kTemperatureMax = 2.0F;
-
-/// A sink that keeps what it is given.
-class Collector final : public PieceSink {
-  public:
-    explicit Collector(const ModelContext& query) : query_(query) {}
-    bool emit(std::uint32_t /*item*/, std::string_view piece) override {
-        text_ += piece;
-        return !query_.is_cancelled();
-    }
-    [[nodiscard]] std::string& text() { return text_; }
-
-  private:
-    const ModelContext& query_;
-    std::string text_;
-};
 
 /// Gives \n as \r\n, for documents that end their lines so.
 class LineEndSink final : public PieceSink {
@@ -117,7 +103,7 @@ std::vector<SaidLine> ModelContext::go_on(const Infill& infill,
     }
     std::vector<SaidLine> said;
     for (std::size_t i = 0; i < generations.size(); ++i) {
-        Collector collector(*this);
+        TextCollector collector(*this);
         const Heard heard = hear(generations[i], 0, collector);
         access_->door.cancel(generations[i].ticket);
         const std::optional<Decision>& decision = generations[i].gate->decision();
@@ -166,7 +152,7 @@ CallStatus ModelContext::pump_candidates(std::vector<Generation> generations, Pi
     std::vector<Candidate> candidates;
     CallStatus status = CallStatus::ok;
     for (const Generation& generation : generations) {
-        Collector collector(*this);
+        TextCollector collector(*this);
         const CallStatus ended = pump(generation, 0, collector);
         if (ended != CallStatus::ok) status = ended;
         if (collector.text().empty()) continue;
@@ -196,13 +182,6 @@ std::vector<CopyOffer> ModelContext::find_copies_for(const DocumentView& documen
                              .others = texts},
                             document.language,
                             cancel_token());
-}
-
-/// An answer without the model takes time as well.
-void ModelContext::note_copy() {
-    const double took_ms = to_ms(access_->door.now() - options_.started);
-    const LockGuard lock(mutex_);
-    usage_.total_ms = std::max(usage_.total_ms, took_ms);
 }
 
 /// Why a place cannot be completed at all, if it cannot.
@@ -238,7 +217,7 @@ CallStatus ModelContext::infill(const DocumentView& document,
     const std::vector<CopyOffer> copies = find_copies_for(document);
     const Choice certain = choose({}, copies, std::max(kCertainCopy, options_.probability_min));
     if (certain.source == Source::copy) {
-        note_copy();
+        note_time();
         return line_ends.emit(0, certain.text) ? CallStatus::ok : CallStatus::cancelled;
     }
     const std::int32_t room = access_->door.context_tokens_max() - tokens_max;

@@ -82,6 +82,7 @@ assist::AssistLimits to_assist_limits(const cli::Settings& settings) {
     if (settings.answer_confidence) {
         limits.explain_confidence_min = *settings.answer_confidence;
         limits.fix_probability_min = *settings.answer_confidence;
+        limits.diagnosed_fix_probability_min = *settings.answer_confidence;
     }
     return limits;
 }

@@ -60,9 +60,8 @@ class ThresholdTest(unittest.TestCase):
 
     def test_fixes_mend_broken_lines_and_change_sound_ones(self):
         cases = [{"kind": kind, "target": "a"} for kind in ("typo", "typo", "number", "none", "none", "none")]
-        said = [("a", 0.9, "none"), ("a", 0.5, "none"), ("a", 0.9, "unbalanced"), ("b", 0.7, "none"), ("", 0.9, "none"),
-                ("b", 0.9, "unbalanced")]  # fmt: skip
-        answers = [{"answer": text, "log_probability": math.log(p) + 1e-9, "fault": fault} for text, p, fault in said]
+        said = [("a", 0.9), ("a", 0.5), ("a", 0.2), ("b", 0.7), ("", 0.9), ("b", 0.2)]
+        answers = [{"found": text, "probability": p} for text, p in said]
         rows = {least: rest for least, *rest in calibrate.fix_rows(cases, answers)}
         self.assertEqual((rows["0.5"], rows["0.6"], rows["0.8"]), ([0.6667, 0.3333], [0.3333, 0.3333], [0.3333, 0]))
 

@@ -149,10 +149,10 @@ TEST_CASE("a fix is asked for as plugins/fix does", "[training][product]") {
     };
     const auto near = fix_between("a4", "b10");
     REQUIRE(near);
-    CHECK(fix_between("a5", "b10")->log_probability != answer->log_probability);
-    CHECK(fix_between("a4", "b9")->log_probability != answer->log_probability);
+    CHECK(fix_between("a5", "b10")->found.probability != answer->found.probability);
+    CHECK(fix_between("a4", "b9")->found.probability != answer->found.probability);
     CHECK(near->answer == answer->answer);
-    CHECK(near->log_probability == answer->log_probability);
+    CHECK(near->found.probability == Approx(answer->found.probability).epsilon(1e-6));
     const std::string said = bench.greedy({"<|fix|>",
                                            "a.py\n",
                                            before.substr(before.find("a4")),
@@ -162,10 +162,13 @@ TEST_CASE("a fix is asked for as plugins/fix does", "[training][product]") {
                                           4);
     const std::string line = answer->answer.substr(answer->answer.find_first_not_of(' '));
     CHECK(said.find(line.substr(0, 3)) != std::string::npos);
-    CHECK(answer->log_probability < 0.0);
-    const bool is_sure =
-        std::exp(answer->log_probability) >= assist::AssistLimits{}.fix_probability_min;
-    CHECK((is_sure || answer->shown.empty()));
+    const assist::FoundFix& found = answer->found;
+    CHECK_FALSE(found.line.empty());
+    CHECK((found.probability > 0.0 && found.probability < found.probability_if_wrong));
+    const assist::AssistLimits limits;
+    CHECK(answer->shown == (found.probability >= limits.fix_probability_min ? found.line : ""));
+    CHECK(answer->shown_if_wrong ==
+          (found.probability_if_wrong >= limits.diagnosed_fix_probability_min ? found.line : ""));
 }
 
 }  // namespace

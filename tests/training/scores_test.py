@@ -109,14 +109,14 @@ class SightTest(unittest.TestCase):
     def test_gates_of_fixes_hold_changes(self):
         cases = [{"kind": kind, "target": "a"} for kind in ("typo", "typo", "number", "none", "none")]
         said = [("a", "a", "none"), ("a ", "", "none"), ("b", "", "unbalanced"), ("b", "b", "none"), ("", "", "none")]
-        answers = [{"answer": answer, "shown": shown, "fault": fault} for answer, shown, fault in said]
+        answers = [{"answer": found, "found": found, "shown": shown, "fault": fault} for found, shown, fault in said]
         gates = scores.fix_gate_counts(cases, answers)
         columns = ("shown", "right", "wrong", "silent", "silent_right")
         table = {gate: {kind: [one[column] for column in columns] for kind, one in kinds.items()}
                  for gate, kinds in gates.items()}  # fmt: skip
         self.assertEqual(table, {
-            "fix: not likely enough": {"broken line": [2, 1, 1, 1, 1], "sound line": [1, 0, 1, 0, 0]},
-            "fix: unbalanced": {"broken line": [2, 2, 0, 1, 0], "sound line": [1, 0, 1, 0, 0]},
+            "fix, greedy: unbalanced": {"broken line": [2, 2, 0, 1, 0], "sound line": [1, 0, 1, 0, 0]},
+            "fix: not likely enough": {"broken line": [1, 1, 0, 2, 1], "sound line": [1, 0, 1, 0, 0]},
         })  # fmt: skip
 
     def test_errors_are_those_of_means(self):

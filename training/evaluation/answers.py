@@ -32,7 +32,8 @@ def _explain_answer(word, text):
 
 
 def _fix_answer(word, text):
-    return {"fault": word(), "log_probability": float(word()), "answer": text(), "shown": text()}
+    return {"fault": word(), "probability": float(word()), "probability_if_wrong": float(word()), "answer": text(),
+            "found": text(), "shown": text(), "shown_if_wrong": text()}  # fmt: skip
 
 
 def _bits_answer(word, text):

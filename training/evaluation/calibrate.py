@@ -144,9 +144,8 @@ def fix_rows(cases, answers):
     for least in scores.THRESHOLDS:
         mended, changed = [], []
         for case, answer in zip(cases, answers, strict=True):
-            is_sure = scores.probability(answer["log_probability"]) >= least
-            is_shown = bool(answer["answer"]) and answer["fault"] == "none" and is_sure
-            is_right = is_shown and scores.is_right(case["target"], answer["answer"])
+            is_shown = bool(answer["found"]) and answer["probability"] >= least
+            is_right = is_shown and scores.is_right(case["target"], answer["found"])
             if case["kind"] == "none":
                 changed.append(is_shown and not is_right)
             else:

@@ -75,6 +75,7 @@ def fix_entry(cases, answers):
     said = {
         "model": [answer["answer"] or case["bad_line"] for case, answer in zip(cases, answers, strict=True)],
         "product": [answer["shown"] or case["bad_line"] for case, answer in zip(cases, answers, strict=True)],
+        "known_wrong": [answer["shown_if_wrong"] or case["bad_line"] for case, answer in zip(cases, answers, strict=True)],
         "no_change": [case["bad_line"] for case in cases],
     } | {name: [repair(case) for case in cases] for name, repair in REPAIRS.items()}
     broken = [i for i, case in enumerate(cases) if case["kind"] != "none"]
@@ -82,7 +83,8 @@ def fix_entry(cases, answers):
     right = lambda texts, i: texts[i].rstrip() == cases[i]["target"].rstrip()
     shown = [i for i, answer in enumerate(answers) if answer["shown"]]
     shown_right = sum(right(said["product"], i) for i in shown)
-    changed = [i for i, answer in enumerate(answers) if answer["answer"] and answer["fault"] == "none"]
+    found = [(answer["probability"], answer["found"].rstrip() == case["target"].rstrip())
+             for case, answer in zip(cases, answers, strict=True) if answer["found"]]  # fmt: skip
     return {
         "broken": len(broken),
         "clean": len(clean),
@@ -90,9 +92,7 @@ def fix_entry(cases, answers):
         "false_changes": {who: scores.mean(not right(texts, i) for i in clean) for who, texts in said.items()},
         "seen": {"shown": len(shown), "right": shown_right, "wrong": len(shown) - shown_right,
                  "silent": len(cases) - len(shown)},
-        "thresholds": scores.by_threshold(
-            [(scores.probability(answers[i]["log_probability"]), right(said["model"], i)) for i in changed]
-        ),
+        "thresholds": scores.by_threshold(found),
     }  # fmt: skip
 
 

@@ -37,8 +37,11 @@ constexpr const char* kUsage =
     "copies    the same without a model\n"
     "explain   path, code. Constant: the confidence from which an explanation is shown.\n"
     "          CONFIDENCE; the answer, what is shown\n"
-    "fix       path, language, lines before, line, lines after. Constant: the probability from\n"
-    "          which a fix is shown. FAULT LOG_PROBABILITY; the answer, what is shown\n"
+    "fix       path, language, lines before, line, lines after. Constants: the probabilities from\n"
+    "          which a fix is shown, and where a diagnostic names the line. FAULT of the model's "
+    "greedy answer, PROBABILITY of the\n"
+    "          likeliest change, and its PROBABILITY where the line is known to be wrong; the\n"
+    "          answer, the change, what is shown, and where the line is known to be wrong\n"
     "bits      shard, index of a window of 512 tokens, 'any' or 'plain': the next one from there\n"
     "          on that is code behind its path line and has no hole.\n"
     "          TOKENS BYTES BITS RECALLED SHARD_BYTES; the path, empty where it is not plain\n";
@@ -108,7 +111,9 @@ Result<void> answer_explain(Product& product) {
 }
 
 Result<void> answer_fix(Product& product) {
-    std::cout << assist::AssistLimits{}.fix_probability_min << std::endl;
+    const assist::AssistLimits limits;
+    std::cout << limits.fix_probability_min << ' ' << limits.diagnosed_fix_probability_min
+              << std::endl;
     return answer_cases(5, [&](const CaseParts& parts) -> Result<void> {
         HEARTH_TRY(const FixAnswer answer,
                    product.fix({.path = parts[0],
@@ -116,10 +121,12 @@ Result<void> answer_fix(Product& product) {
                                 .before = parts[2],
                                 .line = parts[3],
                                 .after = parts[4]}));
-        const std::string words(to_string(answer.fault));
+        std::ostringstream words;
+        words << to_string(answer.fault) << ' ' << answer.found.probability << ' '
+              << answer.found.probability_if_wrong;
         write_answer(std::cout,
-                     words + ' ' + std::to_string(answer.log_probability),
-                     {answer.answer, answer.shown});
+                     words.str(),
+                     {answer.answer, answer.found.line, answer.shown, answer.shown_if_wrong});
         return {};
     });
 }

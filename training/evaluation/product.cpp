@@ -101,9 +101,8 @@ Result<Product::Answer> Product::generate(engine::Request request,
     return answer;
 }
 
-Result<Product::Answer> Product::generate(GenerateTask task,
-                                          std::span<const Part> parts,
-                                          std::unique_ptr<assist::TextGate> gate) {
+Result<engine::Request> Product::make_request(GenerateTask task,
+                                              std::span<const Part> parts) const {
     if (!format_->can(task)) {
         return fail(ErrorCode::unsupported,
                     "the model was not made to explain or to fix code",
@@ -118,7 +117,7 @@ Result<Product::Answer> Product::generate(GenerateTask task,
         request.prompt,
         format_->generate(task, parts, std::min(limits.prompt_tokens_max, room - tokens_max)));
     request.tokens_max = tokens_max;
-    return generate(std::move(request), std::move(gate));
+    return request;
 }
 
 std::vector<std::string> Product::stop_strings() const {
@@ -249,32 +248,58 @@ Result<ExplainAnswer> Product::explain(const ExplainCase& function) {
             assist::ExplainGate::Options{.stops = stop_strings(), .confidence_min = least}));
     }
     const std::array parts = {Part{PartKind::code, function.path, function.code}};
-    HEARTH_TRY(const Answer said, generate(GenerateTask::explain, parts, std::move(fan)));
+    HEARTH_TRY(engine::Request request, make_request(GenerateTask::explain, parts));
+    HEARTH_TRY(const Answer said, generate(std::move(request), std::move(fan)));
     return ExplainAnswer{.answer = std::string(assist::trim(fanned.text(0))),
                          .shown = std::string(assist::trim(fanned.text(1))),
                          .confidence = fanned.evidence().confidence()};
 }
 
+std::vector<assist::LogProbabilities> Product::judge(std::vector<assist::JudgedPrompt> prompts) {
+    return assist::judge_by_requests(
+        std::move(prompts),
+        [this](engine::Request request) { return engine_->submit(std::move(request)); },
+        TimePoint::max());
+}
+
 Result<FixAnswer> Product::fix(const FixCase& place) {
     const std::string before(last_lines(place.before, kFixContextLines));
     const std::string after(first_lines(place.after, kFixContextLines));
-    auto gate = std::make_unique<assist::FixGate>(
-        assist::FixGate::Options{.before = before,
-                                 .marked = place.line,
-                                 .after = after,
-                                 .language = place.language,
-                                 .may_have_fence = !format_->is_own(),
-                                 .stops = stop_strings(),
-                                 .probability_min = assist::AssistLimits{}.fix_probability_min});
+    const assist::AssistLimits limits;
+    const assist::FixGate::Options marked{.before = before,
+                                          .marked = place.line,
+                                          .after = after,
+                                          .language = place.language,
+                                          .may_have_fence = !format_->is_own(),
+                                          .stops = stop_strings(),
+                                          .probability_min = limits.fix_probability_min};
+    auto gate = std::make_unique<assist::FixGate>(marked);
     const assist::FixGate& judged = *gate;
     const std::array parts = {Part{PartKind::code, place.path, before},
                               Part{PartKind::marked_line, place.path, place.line},
                               Part{PartKind::code, place.path, after}};
-    HEARTH_TRY(const Answer said, generate(GenerateTask::fix, parts, std::move(gate)));
-    return FixAnswer{.answer = judged.answer(),
+    HEARTH_TRY(engine::Request request, make_request(GenerateTask::fix, parts));
+    const assist::Tokens prompt = request.prompt;
+    HEARTH_TRY(const Answer said, generate(std::move(request), std::move(gate)));
+    FixAnswer answer{.answer = judged.answer(),
+                     .fault = judged.fault(),
+                     .found = {},
                      .shown = said.text,
-                     .log_probability = judged.evidence().log_probability,
-                     .fault = judged.fault()};
+                     .shown_if_wrong = said.text};
+    if (!format_->is_own()) return answer;
+    const assist::Judge ask = [this](std::vector<assist::JudgedPrompt> prompts) {
+        return judge(std::move(prompts));
+    };
+    HEARTH_TRY(auto found,
+               assist::search_fix(
+                   {.place = marked, .prompt = prompt, .said = answer.answer}, *tokenizer_, ask));
+    if (!found) return answer;
+    answer.found = *std::move(found);
+    const auto line_if = [&](bool is_sure) { return is_sure ? answer.found.line : std::string(); };
+    answer.shown = line_if(answer.found.probability >= limits.fix_probability_min);
+    answer.shown_if_wrong =
+        line_if(answer.found.probability_if_wrong >= limits.diagnosed_fix_probability_min);
+    return answer;
 }
 
 }  // namespace hearth::evaluation

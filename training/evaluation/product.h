@@ -11,6 +11,7 @@
 
 #include "core/assist/answer_stream.h"
 #include "core/assist/completion_gate.h"
+#include "core/assist/fix_search.h"
 #include "core/assist/infill_prompt.h"
 #include "core/assist/line_search.h"
 #include "core/assist/prompt_format.h"
@@ -59,9 +60,10 @@ struct FixCase {
 
 struct FixAnswer {
     std::string answer;  ///< the model's line; empty where it changes nothing or was cut
+    assist::Fault fault = assist::Fault::none;  ///< of the answer
+    assist::FoundFix found;                     ///< the likeliest change, however unlikely
     std::string shown;
-    double log_probability = 0.0;  ///< of the whole answer
-    assist::Fault fault = assist::Fault::none;
+    std::string shown_if_wrong;  ///< where a diagnostic names the line
 };
 
 /// Thread: one at a time.
@@ -106,10 +108,10 @@ class Product {
     Result<void> search(Line& line, std::vector<engine::TokenEvent> first, LineAnswer& answer);
     /// The same search as in core/assist, without a limit of time.
     Result<assist::FoundLine> find(const Line& line, assist::SaidLine first);
-    /// The same for an explanation or a fix.
-    Result<Answer> generate(plugin_host::GenerateTask task,
-                            std::span<const plugin_host::Part> parts,
-                            std::unique_ptr<assist::TextGate> gate);
+    /// For an explanation or a fix.
+    [[nodiscard]] Result<engine::Request> make_request(
+        plugin_host::GenerateTask task, std::span<const plugin_host::Part> parts) const;
+    std::vector<assist::LogProbabilities> judge(std::vector<assist::JudgedPrompt> prompts);
     [[nodiscard]] std::vector<std::string> stop_strings() const;
 
     // Fixed after construction.

@@ -124,7 +124,7 @@ def explain_text(explain):
 def fix_text(fix):
     def cells(entry):
         exact, false, seen = entry["exact"], entry["false_changes"], entry["seen"]
-        return [*(tenths(exact[who]) for who in ("model", "product", "balancer", "frequent_name")),
+        return [*(tenths(exact[who]) for who in ("model", "product", "known_wrong", "balancer", "frequent_name")),
                 *(tenths(false[who]) for who in ("model", "product", "balancer", "frequent_name")),
                 f"{seen['shown']} ({percent(seen['right'], seen['shown'])})"]  # fmt: skip
 
@@ -132,20 +132,21 @@ def fix_text(fix):
         return [str(entry["broken"]), *(tenths(entry["exact"][who]) for who in sides),
                 *(str(entry["seen"][what]) for what in ("shown", "right", "wrong", "silent"))]  # fmt: skip
 
-    sides = ("model", "product", "balancer", "frequent_name")
+    sides = ("model", "product", "known_wrong", "balancer", "frequent_name")
     total = fix["entries"]["all"]
     kinds = {kind: entry for kind, entry in fix["kinds"].items() if kind != "none"}
     text = paragraph(f"""
-        {total['broken']} lines with one bug of {len(kinds)} kinds, and {total['clean']} without; greedy. *Exact*: per cent of the broken
-        lines that are as they were. *False*: per cent of the sound lines that are changed. *Product* shows a fix of a
-        probability of {fix['probability_min']:g} that no check holds back; *shown* counts them, right ones in per cent in brackets.
-        *Balancer* puts brackets in order; *name* puts the most frequent name around for one that stands nowhere else. To
+        {total['broken']} lines with one bug of {len(kinds)} kinds, and {total['clean']} without. *Exact*: per cent of the broken
+        lines that are as they were. *False*: per cent of the sound lines that are changed. *Model* answers greedily. *Product*
+        shows the likeliest line among the model's answer and all lines one edit away that no check holds back, from a
+        probability of {fix['probability_min']:g} on; *shown* counts them, right ones in per cent in brackets. *Known*: the same where
+        a diagnostic names the line, so that to leave it is no answer. *Balancer* puts brackets in order; *name* puts the most frequent name around for one that stands nowhere else. To
         change nothing has 0 and 0.""")
-    heads = ["language", "exact: model", "product", "balancer", "name", "false: model", "product", "balancer", "name",
-             "shown"]  # fmt: skip
+    heads = ["language", "exact: model", "product", "known", "balancer", "name", "false: model", "product", "balancer",
+             "name", "shown"]  # fmt: skip
     return (
         "### Fixes\n" + text + "\n" + table(heads, rows_of(fix["entries"], cells)) + "\n"
-        + table(["bug", "cases", "exact: model", "product", "balancer", "name", "shown", "right", "wrong", "silent"],
+        + table(["bug", "cases", "exact: model", "product", "known", "balancer", "name", "shown", "right", "wrong", "silent"],
                 rows_of(kinds, kind_cells))
         + "\nChanges of at least this probability, per cent of all changes, and per cent of these that are right:\n\n"
         + thresholds_table("probability", "right", total)

@@ -183,11 +183,13 @@ def fix_gate_counts(cases, answers):
     """The same of changes to broken and to sound lines; any change to a sound line is wrong."""
     gates = GateCounts()
     for case, answer in zip(cases, answers, strict=True):
-        if not answer["answer"]:
-            continue
-        gate = None if answer["shown"] else "not likely enough" if answer["fault"] == "none" else answer["fault"]
         kind = "sound line" if case["kind"] == "none" else "broken line"
-        gates.add("fix", kind, gate, is_right(case["target"], answer["answer"]))
+        if answer["answer"]:
+            gate = None if answer["fault"] == "none" else answer["fault"]
+            gates.add("fix, greedy", kind, gate, is_right(case["target"], answer["answer"]))
+        if answer["found"]:
+            gate = None if answer["shown"] else "not likely enough"
+            gates.add("fix", kind, gate, is_right(case["target"], answer["found"]))
     return gates.counts()
 
 
@@ -198,7 +200,3 @@ def by_threshold(values):
         worth = [value for said, value in values if said >= least]
         rows[str(least)] = {"shown": round(len(worth) / max(1, len(values)), 4), "worth": mean(worth)}
     return rows
-
-
-def probability(log_probability):
-    return math.exp(min(0.0, log_probability))

@@ -116,6 +116,10 @@ struct FakeAnswer {
     std::optional<Error> error = std::nullopt;
     std::vector<tokenizer::TokenId> tokens_after = {};  ///< special ones, after the text
     std::map<std::size_t, engine::Rival> rivals = {};   ///< by token: what else was likely there
+    /// What is asked about a prompt: the logarithm of the probability of `next` behind `before`.
+    /// None: nothing is told.
+    std::function<double(std::span<const tokenizer::TokenId> before, tokenizer::TokenId next)>
+        judge = {};
 };
 
 /// One thread per request. Cancels are seen between two tokens.
@@ -173,6 +177,17 @@ class FakeEngine final : public engine::Engine {
         const FakeAnswer answer = script_(request);
         if (answer.error) {
             request.sink(engine::FailedEvent{*answer.error});
+            return;
+        }
+        if (!request.asked.empty()) {
+            engine::FinishedEvent told{engine::FinishReason::tokens_max, {}};
+            for (const engine::Asked& asked : request.asked) {
+                if (!answer.judge) break;
+                const auto known = static_cast<std::size_t>(asked.row) + 1;
+                told.log_probabilities.push_back(
+                    answer.judge(std::span(request.prompt).first(known), asked.token));
+            }
+            request.sink(told);
             return;
         }
         std::vector<tokenizer::TokenId> tokens;
