@@ -81,15 +81,7 @@ class Counter {
     }
 
     [[nodiscard]] bool may_move_experts() const {
-        const auto is_half = [&](WeightId id) {
-            const compute::Dtype dtype = weight(id).dtype;
-            return dtype == compute::Dtype::f16 || dtype == compute::Dtype::bf16;
-        };
-        const auto has_halves = [&](const ExpertLayer& layer) {
-            return std::ranges::any_of(layer.weights, is_half);
-        };
-        return request_.costs.can_leave_experts && !layers_.empty() &&
-               (request_.costs.can_leave_halves || std::ranges::none_of(layers_, has_halves));
+        return request_.costs.can_leave_experts && !layers_.empty();
     }
 
     [[nodiscard]] std::int64_t workspace_bytes() const {
@@ -225,8 +217,7 @@ DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
                 .reserve_bytes = std::int64_t{256} << 20,
                 .step_bytes = std::int64_t{130} << 20,
                 .expanded_bytes = std::int64_t{32} << 20,
-                .logit_rows = 64,
-                .can_leave_halves = false};
+                .logit_rows = 64};
     }
     return {.alignment_bytes = 64,
             .cache_type = backend == "reference" ? compute::Dtype::f32 : cache_type,

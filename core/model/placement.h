@@ -27,7 +27,6 @@ struct DeviceCosts {
     std::int64_t expanded_bytes = 0;  ///< of a step, for keys and values made from latents
     std::int32_t logit_rows = 1;      ///< computed at once
     bool can_leave_experts = true;    ///< to the host's memory
-    bool can_leave_halves = true;     ///< experts of F16 and BF16 among them
 };
 
 /// By a backend's name, with a cache of `cache_type` where it has such ones. For "cuda",

@@ -20,17 +20,6 @@ const Tensor& tensor_of(std::span<const Tensor> tensors, compute::WeightId id) {
     return tensors[static_cast<std::size_t>(id)];
 }
 
-/// The kernels of half weights fault on a device when they read an expert over the bus; why is not
-/// known (docs/performance.md, "On a device").
-Result<void> check_type(const Tensor& tensor) {
-    if (!is_half(to_format(tensor.dtype))) return {};
-    return fail(ErrorCode::unsupported,
-                "experts of " + std::string(compute::traits(tensor.dtype).name) +
-                    " do not fit the device and cannot be read from the machine's memory; take a "
-                    "quantised file, or the cpu backend",
-                "cuda");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ExpertStore>> ExpertStore::make(
@@ -42,7 +31,6 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::make(
         Layer& layer = store->layers_.emplace_back(each, static_cast<int>(shape.dim(0)));
         for (const compute::WeightId id : layer.weights) {
             const Tensor& tensor = tensor_of(tensors, id);
-            HEARTH_CHECK(check_type(tensor));
             layer.expert_bytes += plane_bytes(tensor, tensor.shape.dim(1));
         }
         layer.table_begin = store->shifts_.size();

@@ -27,8 +27,7 @@ class ExpertStore {
     static constexpr std::size_t kFetchesMax = 16;
 
     /// Repacks all experts of `layers`; their slots are empty.
-    /// Errors: out_of_memory (of the device, or no more memory of the host can be pinned),
-    /// unsupported (experts of F16 or BF16).
+    /// Errors: out_of_memory (of the device, or no more memory of the host can be pinned).
     static Result<std::unique_ptr<ExpertStore>> make(std::span<const compute::Tensor> tensors,
                                                      std::span<const compute::HostExperts> layers);
     ~ExpertStore();

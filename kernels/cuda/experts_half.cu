@@ -32,62 +32,78 @@ struct PairsOfBlock {
     }
 };
 
-/// 16 rows of gate and up for up to 8 pairs, the columns shared out to the block's warps. Reads
-/// their weights once per block; bound by memory.
+/// Some rows of each expert times its pairs: of `first` alone, or SwiGLU of `first` and `second`.
+/// Up and down are this one product, so that they read experts by the same instructions.
+struct PairProducts {
+    Matrix first, second;  ///< (experts, rows, columns); second.quants null: `first` alone
+    int rows = 0;
+    IntRows experts;
+    FloatRows x;
+    int pairs_of_x = 1;  ///< neighbouring pairs that share a row of x
+    FloatRows out;       ///< (pairs, rows)
+    PairTiles tiles;     ///< null: one token
+
+    [[nodiscard]] __device__ __forceinline__ const float* x_of(int pair) const {
+        return x.data + pair / pairs_of_x * x.stride;
+    }
+    [[nodiscard]] __device__ __forceinline__ bool is_swiglu() const {
+        return second.quants != nullptr;
+    }
+};
+
+/// 16 rows for up to 8 pairs, the columns shared out to the block's warps. Reads their weights once
+/// per block; bound by memory.
 template <Format kFormat>
-__global__ void __launch_bounds__(kHalfThreads) up_few_kernel(ExpertsUpArgs args) {
+__global__ void __launch_bounds__(kHalfThreads) few_kernel(PairProducts args) {
     wait_for_predecessor();
     auto* shared = static_cast<float*>(block_memory());
     const PairsOfBlock at(args.tiles, args.experts);
     if (at.expert < 0) return;
     const int first = static_cast<int>(blockIdx.x) * kHalfRows;
-    note_use(args.gate, at.expert);
-    const ExpertRows gates_of = rows_of(args.gate, at.expert, args.ffn_dim);
-    const ExpertRows ups_of = rows_of(args.up, at.expert, args.ffn_dim);
-    const int token = at.pair(warp_lane() / 4) / args.experts_per_token;
-    const float* x = args.x_float.data + token * args.x_float.stride;
-    float gates[4] = {};
-    float ups[4] = {};
-    add_half_strand<kFormat>(
-        gates_of.matrix, gates_of.begin + first, gates_of.begin + args.ffn_dim - 1, x, gates);
-    add_half_strand<kFormat>(
-        ups_of.matrix, ups_of.begin + first, ups_of.begin + args.ffn_dim - 1, x, ups);
-    const float gate = sum_strands(gates, shared);
-    const float up = sum_strands(ups, shared);
+    note_use(args.first, at.expert);
+    const float* x = args.x_of(at.pair(warp_lane() / 4));
+    const auto product = [&](const Matrix& m) {
+        const ExpertRows rows = rows_of(m, at.expert, args.rows);
+        float sums[4] = {};
+        add_half_strand<kFormat>(
+            rows.matrix, rows.begin + first, rows.begin + args.rows - 1, x, sums);
+        return sum_strands(sums, shared);
+    };
+    float result = product(args.first);
+    if (args.is_swiglu()) result = silu(result) * product(args.second);
     const int row = first + static_cast<int>(threadIdx.x) % kHalfRows;
     const int i = static_cast<int>(threadIdx.x) / kHalfRows;
-    if (i < at.count && row < args.ffn_dim) {
-        args.hidden.data[at.pair(i) * args.hidden.stride + row] = silu(gate) * up;
+    if (i < at.count && row < args.rows) {
+        args.out.data[at.pair(i) * args.out.stride + row] = result;
     }
 }
 
-/// 128 rows of gate and up for up to 32 pairs. Reads their weights once per tile; bound by the
-/// tensor cores.
+/// 128 rows for up to 32 pairs. Reads their weights once per tile; bound by the tensor cores.
 template <Format kFormat>
-__global__ void __launch_bounds__(kHalfThreads) up_many_kernel(ExpertsUpArgs args) {
+__global__ void __launch_bounds__(kHalfThreads) many_kernel(PairProducts args) {
     wait_for_predecessor();
     const PairsOfBlock at(args.tiles, args.experts);
     if (at.expert < 0) return;
     using Tile = HalfTile<kFormat>;
     const int first = static_cast<int>(blockIdx.x) * kHalfTileRows + warp_of_block() * kHalfRows;
-    note_use(args.gate, at.expert);
-    const ExpertRows gates_of = rows_of(args.gate, at.expert, args.ffn_dim);
-    const ExpertRows ups_of = rows_of(args.up, at.expert, args.ffn_dim);
-    const int token = at.pair(Tile::staged_token()) / args.experts_per_token;
-    const float* x = args.x_float.data + token * args.x_float.stride;
-    Tile gate;
-    Tile up;
-    gate.multiply(gates_of.matrix,
-                  gates_of.begin + first,
-                  gates_of.begin + args.ffn_dim - 1,
-                  x,
-                  block_memory());
-    __syncthreads();
-    up.multiply(
-        ups_of.matrix, ups_of.begin + first, ups_of.begin + args.ffn_dim - 1, x, block_memory());
-    visit_half_tile(first, args.ffn_dim, at.count, [&](int row, int place, int group, int i) {
-        args.hidden.data[at.pair(place) * args.hidden.stride + row] =
-            silu(gate.totals[group][i]) * up.totals[group][i];
+    note_use(args.first, at.expert);
+    const float* x = args.x_of(at.pair(Tile::staged_token()));
+    const auto multiply = [&](const Matrix& m, Tile& tile) {
+        const ExpertRows rows = rows_of(m, at.expert, args.rows);
+        tile.multiply(
+            rows.matrix, rows.begin + first, rows.begin + args.rows - 1, x, block_memory());
+    };
+    Tile one;
+    Tile two;
+    multiply(args.first, one);
+    if (args.is_swiglu()) {
+        __syncthreads();
+        multiply(args.second, two);
+    }
+    visit_half_tile(first, args.rows, at.count, [&](int row, int place, int group, int i) {
+        const float total = one.totals[group][i];
+        args.out.data[at.pair(place) * args.out.stride + row] =
+            args.is_swiglu() ? silu(total) * two.totals[group][i] : total;
     });
 }
 
@@ -116,93 +132,49 @@ __global__ void __launch_bounds__(kHalfThreads) down_one_kernel(ExpertsDownArgs 
     if (is_mine) args.out.data[row] = total;
 }
 
-/// 16 rows of down for up to 8 pairs; as up_few_kernel.
-template <Format kFormat>
-__global__ void __launch_bounds__(kHalfThreads) down_few_kernel(ExpertsDownArgs args) {
-    wait_for_predecessor();
-    const PairsOfBlock at(args.tiles, args.experts);
-    if (at.expert < 0) return;
-    const int first = static_cast<int>(blockIdx.x) * kHalfRows;
-    const ExpertRows down = rows_of(args.down, at.expert, args.rows);
-    const float* x = args.hidden_float.data + at.pair(warp_lane() / 4) * args.hidden_float.stride;
-    float sums[4] = {};
-    add_half_strand<kFormat>(down.matrix, down.begin + first, down.begin + args.rows - 1, x, sums);
-    const float dot = sum_strands(sums, static_cast<float*>(block_memory()));
-    const int row = first + static_cast<int>(threadIdx.x) % kHalfRows;
-    const int i = static_cast<int>(threadIdx.x) / kHalfRows;
-    if (i < at.count && row < args.rows) {
-        args.products.data[at.pair(i) * args.products.stride + row] = dot;
-    }
-}
-
-/// 128 rows of down for up to 32 pairs; as up_many_kernel.
-template <Format kFormat>
-__global__ void __launch_bounds__(kHalfThreads) down_many_kernel(ExpertsDownArgs args) {
-    wait_for_predecessor();
-    const PairsOfBlock at(args.tiles, args.experts);
-    if (at.expert < 0) return;
-    using Tile = HalfTile<kFormat>;
-    const int first = static_cast<int>(blockIdx.x) * kHalfTileRows + warp_of_block() * kHalfRows;
-    const ExpertRows down = rows_of(args.down, at.expert, args.rows);
-    const float* x =
-        args.hidden_float.data + at.pair(Tile::staged_token()) * args.hidden_float.stride;
-    Tile tile;
-    tile.multiply(down.matrix, down.begin + first, down.begin + args.rows - 1, x, block_memory());
-    visit_half_tile(first, args.rows, at.count, [&](int row, int place, int group, int i) {
-        args.products.data[at.pair(place) * args.products.stride + row] = tile.totals[group][i];
-    });
-}
-
 LaunchShape few_shape(int rows, int tiles) {
     return {.grid = dim3(blocks_for(rows, kHalfRows), static_cast<unsigned>(tiles)),
             .block = dim3(kHalfThreads),
             .shared_bytes = kHalfSums * sizeof(float)};
 }
 
-template <Format kFormat>
-LaunchShape many_shape(int rows, int tiles) {
-    return {.grid = dim3(blocks_for(rows, kHalfTileRows), static_cast<unsigned>(tiles)),
-            .block = dim3(kHalfThreads),
-            .shared_bytes = HalfTile<kFormat>::kSharedBytes};
-}
+/// How many pairs lie in a tile, and tiles in the step; without tiles: the slots of one token.
+struct TileCounts {
+    int pairs, tiles, slots;
+};
 
 template <Format kFormat>
-Result<void> up_half(const ExpertsUpArgs& args, Queue queue) {
-    if (args.tile_pairs > kHalfGroupTokens) {
-        return launch("experts_up_many",
-                      up_many_kernel<kFormat>,
-                      many_shape<kFormat>(args.ffn_dim, args.tiles_max),
+Result<void> launch_pairs(const PairProducts& args, const TileCounts& counts, Queue queue) {
+    if (counts.pairs > kHalfGroupTokens) {
+        return launch("experts_many",
+                      many_kernel<kFormat>,
+                      {.grid = dim3(blocks_for(args.rows, kHalfTileRows),
+                                    static_cast<unsigned>(counts.tiles)),
+                       .block = dim3(kHalfThreads),
+                       .shared_bytes = HalfTile<kFormat>::kSharedBytes},
                       queue,
                       args);
     }
     const bool is_one = args.tiles.tiles == nullptr;
-    return launch("experts_up_few",
-                  up_few_kernel<kFormat>,
-                  few_shape(args.ffn_dim, is_one ? args.experts_per_token : args.tiles_max),
+    return launch("experts_few",
+                  few_kernel<kFormat>,
+                  few_shape(args.rows, is_one ? counts.slots : counts.tiles),
                   queue,
                   args);
 }
 
-template <Format kFormat>
-Result<void> down_half(const ExpertsDownArgs& args, int tokens, Queue queue) {
-    if (args.tiles.tiles == nullptr) {
-        return launch(
-            "experts_down_half", down_one_kernel<kFormat>, few_shape(args.rows, 1), queue, args);
-    }
-    if (args.tile_pairs > kHalfGroupTokens) {
-        HEARTH_CHECK(launch("experts_down_many",
-                            down_many_kernel<kFormat>,
-                            many_shape<kFormat>(args.rows, args.tiles_max),
-                            queue,
-                            args));
-    } else {
-        HEARTH_CHECK(launch("experts_down_few",
-                            down_few_kernel<kFormat>,
-                            few_shape(args.rows, args.tiles_max),
-                            queue,
-                            args));
-    }
-    return sum_pairs(args, tokens, queue);
+Result<void> launch_pairs(const PairProducts& args, const TileCounts& counts, Queue queue) {
+    return args.first.format == Format::f16 ? launch_pairs<Format::f16>(args, counts, queue)
+                                            : launch_pairs<Format::bf16>(args, counts, queue);
+}
+
+Result<void> down_one(const ExpertsDownArgs& args, Queue queue) {
+    return launch("experts_down_half",
+                  args.down.format == Format::f16 ? down_one_kernel<Format::f16>
+                                                  : down_one_kernel<Format::bf16>,
+                  few_shape(args.rows, 1),
+                  queue,
+                  args);
 }
 
 }  // namespace
@@ -211,13 +183,32 @@ static_assert(tile_pairs_for(0, 1) <= kHalfGroupTokens);
 static_assert(tile_pairs_for(kHalfTileTokens * 2, 1) <= kHalfTileTokens);
 
 Result<void> experts_up_half(const ExpertsUpArgs& args, Queue queue) {
-    return args.gate.format == Format::f16 ? up_half<Format::f16>(args, queue)
-                                           : up_half<Format::bf16>(args, queue);
+    return launch_pairs({.first = args.gate,
+                         .second = args.up,
+                         .rows = args.ffn_dim,
+                         .experts = args.experts,
+                         .x = args.x_float,
+                         .pairs_of_x = args.experts_per_token,
+                         .out = args.hidden,
+                         .tiles = args.tiles},
+                        {args.tile_pairs, args.tiles_max, args.experts_per_token},
+                        queue);
 }
 
 Result<void> experts_down_half(const ExpertsDownArgs& args, int tokens, Queue queue) {
-    return args.down.format == Format::f16 ? down_half<Format::f16>(args, tokens, queue)
-                                           : down_half<Format::bf16>(args, tokens, queue);
+    const bool is_one = args.tiles.tiles == nullptr;
+    if (is_one && args.down.experts.shifts == nullptr) return down_one(args, queue);
+    HEARTH_CHECK(launch_pairs({.first = args.down,
+                               .second = {},
+                               .rows = args.rows,
+                               .experts = args.experts,
+                               .x = args.hidden_float,
+                               .pairs_of_x = 1,
+                               .out = args.products,
+                               .tiles = args.tiles},
+                              {args.tile_pairs, args.tiles_max, args.experts_per_token},
+                              queue));
+    return sum_pairs(args, tokens, queue);
 }
 
 }  // namespace hearth::cuda

@@ -138,13 +138,7 @@ TEST_CASE("bytes that are left become cache for other sequences", "[model][place
     less.costs.can_leave_experts = false;
     CHECK(place(*model, less).missing_bytes > 0);
     less.costs.can_leave_experts = true;
-    less.costs.can_leave_halves = false;
     CHECK(place(*model, less).missing_bytes == 0);
-    const auto halves = shaped("deepseek-v2-lite:F16");
-    less.free_bytes = 20 * kGib;
-    CHECK(place(*halves, less).missing_bytes > 0);
-    less.costs.can_leave_halves = true;
-    CHECK(place(*halves, less).missing_bytes == 0);
 }
 
 TEST_CASE("where a model is too large, its experts move out evenly", "[model][placement]") {
