@@ -48,7 +48,8 @@ Result<compute::StepOutput> Forward::step(std::span<const std::int32_t> tokens,
     std::iota(logit_rows.begin(),
               logit_rows.end(),
               static_cast<std::int32_t>(tokens.size() - logit_rows.size()));
-    const compute::SequenceView sequence{blocks_};
+    const auto count = static_cast<std::int32_t>(tokens.size());
+    const compute::SequenceView sequence{blocks_, count > 1 ? position + count : 0};
     return program_->run({.tokens = tokens,
                           .positions = positions,
                           .sequence_of = sequence_of,

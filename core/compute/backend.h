@@ -37,6 +37,9 @@ class KvStore {
 struct SequenceView {
     std::span<const std::int32_t>
         block_table;  ///< block of token i is block_table[i / kBlockTokens]
+    /// Of the sequence's first tokens, those that were known when it began. A backend may compute
+    /// their rows otherwise than those of picked ones, by position and this number alone.
+    std::int32_t prompt_tokens = 0;
 };
 
 /// Asks whether a step that runs is still wanted.

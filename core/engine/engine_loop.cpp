@@ -228,7 +228,7 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
         return run_and_emit(scheduler_.next_batch(pace()));
     }
     make_drafts();
-    const std::span<const Share> batch = scheduler_.next_batch(pace());
+    const std::span<const Share> batch = scheduler_.next_batch(pace(), typing_tokens());
     if (!batch.empty()) launch(queue, batch);
     if (flights_.size() == compute::StepQueue::kStepsMax || (batch.empty() && !flights_.empty())) {
         collect(queue);
@@ -238,6 +238,13 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
 Pace EngineLoop::pace() const {
     const bool is_typing = key_at_ && clock_.now() - *key_at_ < kTypingPause;
     return is_typing ? Pace::typing : Pace::idle;
+}
+
+/// Tokens of prompts in a launched step while somebody is typing. Not for steps of the host: those
+/// are given up in the middle (LongStep), and are longer by nature.
+std::int32_t EngineLoop::typing_tokens() const {
+    return std::max(kLaunchedTokensMin,
+                    static_cast<std::int32_t>(prefill_rate_.tokens_in(kLaunchedStepMax)));
 }
 
 bool EngineLoop::is_gated() const {

@@ -89,6 +89,10 @@ class EngineLoop final : public Engine {
   private:
     /// Without a key for so long nobody is typing.
     static constexpr Duration kTypingPause = std::chrono::seconds(1);
+    /// What a key should wait for at most, of steps that run to their end once they are launched.
+    static constexpr Duration kLaunchedStepMax = std::chrono::milliseconds(10);
+    /// Tokens of such a step, however slow the device: each reads most of the weights.
+    static constexpr std::int32_t kLaunchedTokensMin = 32;
 
     /// One sequence's part of a step that is launched and not yet collected.
     struct Part {
@@ -116,6 +120,7 @@ class EngineLoop final : public Engine {
     [[nodiscard]] bool is_gated() const;
     [[nodiscard]] bool is_judging() const;
     [[nodiscard]] Pace pace() const;
+    [[nodiscard]] std::int32_t typing_tokens() const;
     void drop_ended();
     void note_admissions();
     void set_prompt(Sequence& sequence, std::vector<std::int32_t> prompt) const;

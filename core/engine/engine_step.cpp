@@ -146,7 +146,7 @@ compute::StepBatch EngineLoop::fill_batch(std::span<const Share> batch) {
                 logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
             }
         }
-        views_.push_back({sequence.table.blocks});
+        views_.push_back({sequence.table.blocks, sequence.usage.prompt_tokens});
     }
     return {tokens_, positions_, sequence_of_, views_, logit_rows_};
 }

@@ -58,10 +58,10 @@ void Scheduler::admit() {
     }
 }
 
-std::span<const Share> Scheduler::next_batch(Pace pace) {
+std::span<const Share> Scheduler::next_batch(Pace pace, std::int32_t typing_tokens) {
     batch_.clear();
     const std::int32_t drafted = add_next_tokens();
-    add_prompts(limits_.prefill_tokens_per_step - drafted, pace);
+    add_prompts(limits_.prefill_tokens_per_step - drafted, pace, typing_tokens);
     return batch_;
 }
 
@@ -79,7 +79,7 @@ std::int32_t Scheduler::add_next_tokens() {
     return drafted;
 }
 
-void Scheduler::add_prompts(std::int32_t budget, Pace pace) {
+void Scheduler::add_prompts(std::int32_t budget, Pace pace, std::int32_t typing_tokens) {
     bool is_held = false;
     for (const auto& sequence : running_) {
         if (sequence->uncomputed_count() <= 1 || budget == 0) continue;
@@ -90,7 +90,9 @@ void Scheduler::add_prompts(std::int32_t budget, Pace pace) {
             is_held = true;
             break;
         }
-        if (is_background && pace == Pace::typing) budget = std::min(budget, kTypingPiece);
+        if (pace == Pace::typing && sequence->request.priority != Priority::keystroke) {
+            budget = std::min({budget, typing_tokens, is_background ? kTypingPiece : kAll});
+        }
         const std::int32_t count = std::min(budget, sequence->uncomputed_count());
         budget -= count;
         batch_.push_back({sequence.get(), count});

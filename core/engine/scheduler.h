@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -51,11 +52,12 @@ class Scheduler {
     /// there is room for it, then the prompts, best first, at most prefill_tokens_per_step
     /// together. A prompt of lower priority than the best running sequence has to wait, but every
     /// kPrefillTurn steps it has its turn; a background prompt has none beside a keystroke, and
-    /// while somebody is typing it comes in pieces of kTypingPiece. When a sequence finds no room
-    /// for its next token, the last of the running ones make way, itself at worst.
+    /// while somebody is typing it comes in pieces of kTypingPiece. Then a step has at most
+    /// `typing_tokens` of all prompts that are no keystrokes. When a sequence finds no room for its
+    /// next token, the last of the running ones make way, itself at worst.
     ///
     /// Owner and life: valid until the next call of any verb.
-    std::span<const Share> next_batch(Pace pace = Pace::idle);
+    std::span<const Share> next_batch(Pace pace = Pace::idle, std::int32_t typing_tokens = kAll);
 
     /// Takes a sequence out, wherever it is, and gives its blocks back.
     std::unique_ptr<Sequence> retire(const Sequence& sequence, Rows rows);
@@ -70,10 +72,11 @@ class Scheduler {
     static constexpr std::int32_t kPrefillTurn = 8;
     /// A key that comes during a step waits for the rest of it.
     static constexpr std::int32_t kTypingPiece = 64;
+    static constexpr std::int32_t kAll = std::numeric_limits<std::int32_t>::max();
 
   private:
     std::int32_t add_next_tokens();
-    void add_prompts(std::int32_t budget, Pace pace);
+    void add_prompts(std::int32_t budget, Pace pace, std::int32_t typing_tokens);
     [[nodiscard]] bool ensure_room(Sequence& sequence);
     void cut_draft(Sequence& sequence, std::int32_t tokens_max);
     void make_way();

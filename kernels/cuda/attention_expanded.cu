@@ -64,7 +64,7 @@ static_assert(kExpandedDimMax == kMiddleDim);
 
 Result<void> attend_expanded(const ExpandedAttention& args,
                              const StepTables& step,
-                             const LongRun& run,
+                             const ExpandedRun& run,
                              Queue queue) {
     const ExpandArgs& expanded = args.expand;
     const int key_dim = expanded.nope_dim + expanded.rope_dim;

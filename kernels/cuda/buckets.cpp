@@ -24,19 +24,26 @@ int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits) {
     return -1;
 }
 
-std::vector<LongRun> find_long_runs(const compute::StepBatch& batch) {
-    std::vector<LongRun> runs;
+std::vector<ExpandedRun> find_expanded_runs(const compute::StepBatch& batch) {
+    std::vector<ExpandedRun> runs;
     const std::size_t tokens = batch.tokens.size();
     for (std::size_t first = 0; first < tokens;) {
-        std::size_t end = first + 1;
-        while (end < tokens && batch.sequence_of[end] == batch.sequence_of[first] &&
-               batch.positions[end] == batch.positions[end - 1] + 1) {
+        const std::int32_t sequence = batch.sequence_of[first];
+        const std::int32_t prompt =
+            batch.sequences[static_cast<std::size_t>(sequence)].prompt_tokens;
+        const std::int32_t groups_end = prompt - prompt % kExpandGroupTokens;
+        std::size_t end = first;
+        while (end < tokens && batch.sequence_of[end] == sequence &&
+               batch.positions[end] < groups_end) {
             ++end;
         }
-        if (end - first >= std::size_t{kLongRunTokens}) {
+        if (end > first) {
             runs.push_back({.first = static_cast<int>(first),
                             .tokens = static_cast<int>(end - first),
                             .length = batch.positions[end - 1] + 1});
+        }
+        while (end < tokens && batch.sequence_of[end] == sequence) {
+            ++end;
         }
         first = end;
     }

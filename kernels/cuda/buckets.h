@@ -1,5 +1,5 @@
-// For which sizes of a step a graph is captured, and which tokens are enough for attention without
-// absorption. Plain arithmetic; tested without a device.
+// For which sizes of a step a graph is captured, and which tokens attend without absorption. Plain
+// arithmetic; tested without a device.
 #pragma once
 
 #include <array>
@@ -29,13 +29,13 @@ std::vector<Bucket> make_buckets(int tokens_max, std::int64_t split_rows_max);
 /// The place of the first bucket that serves; -1: none, too many tokens.
 int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits);
 
-/// So many tokens of one sequence in a step attend to latents by expanded keys. By their number
-/// alone, so that it does not matter who else is in the step. By arithmetic both ways cost the same
-/// at 85 (docs/performance.md); no graph has as many, so that each graph does one thing.
-inline constexpr int kLongRunTokens = 128;
-static_assert(kLongRunTokens > kTokenBuckets.back());
+/// A prompt's positions in groups of so many: tokens of whole groups attend to latents by expanded
+/// keys, those behind the last whole group and picked ones by absorption. A matter of position and
+/// prompt alone, so that neither chunks nor company change a token's numbers. By arithmetic both
+/// ways cost the same for 85 tokens at once (docs/performance.md).
+inline constexpr int kExpandGroupTokens = 128;
 
-/// Where the tokens of a sequence follow each other and are enough, in the order of the step.
-std::vector<LongRun> find_long_runs(const compute::StepBatch& batch);
+/// What a step has of such groups, in the order of the step.
+std::vector<ExpandedRun> find_expanded_runs(const compute::StepBatch& batch);
 
 }  // namespace hearth::cuda

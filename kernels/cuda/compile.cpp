@@ -51,6 +51,7 @@ class Compiler {
             const compute::Operation& operation = plan_.operations[next_++];
             HEARTH_CHECK(std::visit([this](const auto& op) { return add(op); }, operation));
         }
+        out_.expands = attention_.expands();
         return std::move(out_);
     }
 

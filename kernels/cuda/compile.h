@@ -27,7 +27,7 @@ struct StepShape {
     int logit_first = 0;         ///< ... from this one of the step's on
     bool counts_logits = false;  ///< fewer where the step's header says so
     /// In the order of the step; of a step without a graph. Borrowed for the launch.
-    std::span<const LongRun> long_runs = {};
+    std::span<const ExpandedRun> expanded_runs = {};
 };
 
 /// One or more kernels of a step, in their order.
@@ -54,6 +54,7 @@ struct CompiledPlan {
     std::vector<Node> logits;       ///< the last ones
     float* logit_values = nullptr;  ///< (logit_rows_max, vocab_size)
     std::vector<Constant> constants;
+    bool expands = false;  ///< latent attention, for a step's expanded runs
 };
 
 /// Takes all memory of a step from `workspace`: called once to measure and once to place.

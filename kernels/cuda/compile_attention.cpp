@@ -34,12 +34,12 @@ Result<void> check_dims(std::int64_t key_dim, std::int64_t value_dim) {
 
 /// Calls body(first row, tokens) for what lies around a step's long runs.
 template <typename Body>
-Result<void> for_short_runs(const StepShape& shape, Body body) {
+Result<void> for_absorbed_runs(const StepShape& shape, Body body) {
     int first = 0;
     const auto up_to = [&](int end) {
         return end > first ? body(first, end - first) : Result<void>();
     };
-    for (const LongRun& run : shape.long_runs) {
+    for (const ExpandedRun& run : shape.expanded_runs) {
         HEARTH_CHECK(up_to(run.first));
         first = run.first + run.tokens;
     }
@@ -53,7 +53,7 @@ Result<void> attend_mixed(const AttentionArgs& absorbed,
                           const StepTables& step,
                           const StepShape& shape,
                           Queue queue) {
-    HEARTH_CHECK(for_short_runs(shape, [&](int first, int tokens) {
+    HEARTH_CHECK(for_absorbed_runs(shape, [&](int first, int tokens) {
         AttentionArgs args = absorbed;
         args.query = rows_from(absorbed.query, first);
         args.rest = rows_from(absorbed.rest, first);
@@ -63,7 +63,7 @@ Result<void> attend_mixed(const AttentionArgs& absorbed,
                                .out = rows_from(values.out, first)};
         return attend_latent(args, now, tables_from(step, first), tokens, 0, queue);
     }));
-    for (const LongRun& run : shape.long_runs) {
+    for (const ExpandedRun& run : shape.expanded_runs) {
         HEARTH_CHECK(attend_expanded(expanded, step, run, queue));
     }
     if (values.rounded.quants == nullptr) return {};
@@ -92,7 +92,7 @@ AttentionCompiler::AttentionCompiler(const compute::Plan& plan,
 
 /// Expanded keys are halves: not where activations stay floats.
 bool AttentionCompiler::can_expand(const compute::AttentionMla& op) const {
-    return !is_exact_ && plan_.tokens_max >= kLongRunTokens &&
+    return !is_exact_ && plan_.tokens_max >= kExpandGroupTokens &&
            std::max(op.nope_dim + op.rope_dim, op.value_dim) <= kExpandedDimMax;
 }
 
@@ -195,7 +195,7 @@ void AttentionCompiler::push_absorb(const compute::AttentionMla& op) {
     const bool expands = can_expand(op);
     hooks_.push("absorb", [absorb, expands](const StepShape& shape, Queue queue) {
         if (!expands) return project_float(absorb, shape.tokens, queue);
-        return for_short_runs(shape, [&](int first, int tokens) {
+        return for_absorbed_runs(shape, [&](int first, int tokens) {
             ProjectArgs now = absorb;
             now.x_float = rows_from(absorb.x_float, first);
             now.parts[0].out = rows_from(absorb.parts[0].out, first);
@@ -262,7 +262,7 @@ Result<void> AttentionCompiler::add(const compute::AttentionMla& op) {
                  expands = can_expand(op),
                  values,
                  step = step_](const StepShape& shape, Queue queue) {
-                    if (!expands || shape.long_runs.empty()) {
+                    if (!expands || shape.expanded_runs.empty()) {
                         return attend_latent(
                             args, *values, step, shape.tokens, shape.splits, queue);
                     }

@@ -58,6 +58,9 @@ class AttentionCompiler {
     Result<void> add(const compute::AttentionGqa& op);
     Result<void> add(const compute::AttentionMla& op);
 
+    /// Whether any latent attention makes use of expanded runs.
+    [[nodiscard]] bool expands() const { return latent_.positions > 0; }
+
   private:
     void store_rows(const FloatRows& key, const FloatRows& value, std::int32_t layer);
     [[nodiscard]] LatentRoom take_latent_room();

@@ -60,7 +60,7 @@ struct ExpandedAttention {
 /// Attention of the run's tokens over all that they see.
 Result<void> attend_expanded(const ExpandedAttention& args,
                              const StepTables& step,
-                             const LongRun& run,
+                             const ExpandedRun& run,
                              Queue queue);
 
 }  // namespace hearth::cuda

@@ -205,15 +205,15 @@ Result<compute::StepOutput> CudaProgram::run_step(const compute::StepBatch& batc
     HEARTH_CHECK(store->state());
     const int tokens = static_cast<int>(batch.tokens.size());
     const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
-    const int found = find_graph(batch);
+    const auto expanded_runs = expanded_runs_of(batch);
+    const int found = find_graph(batch, expanded_runs);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     HEARTH_CHECK(
         upload_tables(batch, *store, {.tokens = found < 0 ? tokens : buckets_[index].tokens}));
-    const auto long_runs = find_long_runs(batch);
     const StepShape shape{.tokens = tokens,
                           .splits = 0,
                           .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_)),
-                          .long_runs = long_runs};
+                          .expanded_runs = expanded_runs};
     HEARTH_CHECK(launch_step(found, shape));
     auto output = found < 0 ? run_eagerly(shape, logit_rows) : read_logits(logit_rows);
     if (output && experts_ != nullptr) experts_->note_step(slots_[slot_].experts.data());
@@ -243,7 +243,14 @@ compute::StepLimits CudaProgram::limits(const CudaKvStore& kv, std::int32_t rows
             .token_least = -rows};
 }
 
-int CudaProgram::find_graph(const compute::StepBatch& batch) const {
+std::vector<ExpandedRun> CudaProgram::expanded_runs_of(const compute::StepBatch& batch) const {
+    return compiled_.expands ? find_expanded_runs(batch) : std::vector<ExpandedRun>();
+}
+
+/// Graphs absorb.
+int CudaProgram::find_graph(const compute::StepBatch& batch,
+                            std::span<const ExpandedRun> expanded_runs) const {
+    if (!expanded_runs.empty()) return -1;
     if (static_cast<std::int64_t>(batch.logit_rows.size()) > logit_rows_max_) return -1;
     const int splits = *std::ranges::max_element(batch.positions) / kSplitTokens + 1;
     return find_bucket(buckets_, static_cast<int>(batch.tokens.size()), splits);
@@ -270,7 +277,8 @@ Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
     StepSlot& slot = slots_[slot_];
     HEARTH_TRY(const bool has_masks, upload_masks(orders));
     const int tokens = static_cast<int>(batch.tokens.size());
-    const int found = find_graph(batch);
+    const auto expanded_runs = expanded_runs_of(batch);
+    const int found = find_graph(batch, expanded_runs);
     const auto index = static_cast<std::size_t>(std::max(found, 0));
     // Masks are for few steps: their kernel is in no graph, and so the picks come after it.
     const bool is_picked_by_graph = found >= 0 && !has_masks;
@@ -278,9 +286,9 @@ Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
                                *store,
                                {.tokens = found < 0 ? tokens : buckets_[index].tokens,
                                 .picks = is_picked_by_graph ? rows : 0}));
-    const auto long_runs = find_long_runs(batch);
     HEARTH_CHECK(launch_step(
-        found, {.tokens = tokens, .splits = 0, .logit_rows = rows, .long_runs = long_runs}));
+        found,
+        {.tokens = tokens, .splits = 0, .logit_rows = rows, .expanded_runs = expanded_runs}));
     if (rows > 0) {
         PickArgs args = pick_args_;
         args.has_masks = has_masks;

@@ -108,7 +108,9 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> take_slots();
     [[nodiscard]] compute::StepLimits limits(const CudaKvStore& kv, std::int32_t rows = 0) const;
     /// The graph that serves a step; none: it is launched kernel by kernel.
-    [[nodiscard]] int find_graph(const compute::StepBatch& batch) const;
+    [[nodiscard]] int find_graph(const compute::StepBatch& batch,
+                                 std::span<const ExpandedRun> expanded_runs) const;
+    [[nodiscard]] std::vector<ExpandedRun> expanded_runs_of(const compute::StepBatch& batch) const;
     struct TableRows {
         int tokens = 0;  ///< filled up to so many
         int picks = 0;   ///< that a graph makes

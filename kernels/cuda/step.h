@@ -35,13 +35,13 @@ constexpr StepTables tables_from(StepTables step, int row) {
     return step;
 }
 
-/// So many tokens of one sequence in a step that latent attention does without absorption
+/// Neighbouring tokens of one sequence in a step that latent attention does without absorption
 /// (expand.h).
-struct LongRun {
+struct ExpandedRun {
     int first = 0;  ///< row of the step
     int tokens = 0;
     int length = 0;  ///< positions that the last one sees
-    friend bool operator==(const LongRun&, const LongRun&) = default;
+    friend bool operator==(const ExpandedRun&, const ExpandedRun&) = default;
 };
 
 /// How a layer's rows lie in the cache: (layer, block, kBlockTokens * key_dim then * value_dim)

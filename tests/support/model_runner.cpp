@@ -85,7 +85,8 @@ Result<compute::StepOutput> ModelRunner::run_step(const std::vector<Piece>& piec
             positions.push_back(length++);
             sequence_of.push_back(static_cast<std::int32_t>(sequences.size()));
         }
-        sequences.push_back({block_tables_.at(static_cast<std::size_t>(piece.sequence))});
+        sequences.push_back(
+            {block_tables_.at(static_cast<std::size_t>(piece.sequence)), piece.prompt_tokens});
     }
     return program_->run({.tokens = tokens,
                           .positions = positions,
@@ -101,7 +102,9 @@ std::vector<float> ModelRunner::run_chunks(std::span<const std::int32_t> tokens,
     std::vector<float> logits;
     for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
         const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));
-        const auto rows = run({{.sequence = 0, .tokens = {part.begin(), part.end()}}});
+        const auto rows = run({{.sequence = 0,
+                                .tokens = {part.begin(), part.end()},
+                                .prompt_tokens = static_cast<std::int32_t>(tokens.size())}});
         logits.insert(logits.end(), rows.begin(), rows.end());
     }
     return logits;

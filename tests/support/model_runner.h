@@ -31,6 +31,7 @@ class ModelRunner {
     struct Piece {
         std::int32_t sequence = 0;
         std::vector<std::int32_t> tokens;
+        std::int32_t prompt_tokens = 0;  ///< of the sequence, as SequenceView says
     };
     /// One step over all pieces (a sequence at most once). Logits of every token, in the order of
     /// the pieces: (tokens, vocab_size).

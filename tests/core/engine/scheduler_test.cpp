@@ -34,11 +34,11 @@ class Fixture {
 
     /// One step of the engine. The answer lists who took part: "1:4 3:1" is four tokens of the
     /// first arrival and one of the third.
-    std::string step(Pace pace = Pace::idle) {
+    std::string step(Pace pace = Pace::idle, std::int32_t typing_tokens = Scheduler::kAll) {
         scheduler.admit();
         std::string text;
         std::int32_t prefill_tokens = 0;
-        for (const Share& share : scheduler.next_batch(pace)) {
+        for (const Share& share : scheduler.next_batch(pace, typing_tokens)) {
             Sequence& sequence = *share.sequence;
             if (sequence.uncomputed_count() > 1) prefill_tokens += share.token_count;
             text += (text.empty() ? "" : " ") + std::to_string(sequence.ticket.id) + ":" +
@@ -88,6 +88,7 @@ struct Case {
     std::vector<Arrival> arrivals;
     std::vector<std::string> steps;
     Pace pace = Pace::idle;
+    std::int32_t typing_tokens = Scheduler::kAll;
 };
 
 TEST_CASE("requests in, steps out", "[engine][scheduler]") {
@@ -129,6 +130,18 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
          {{0, kBackground, 150}, {1, kChat, 50}, {2, kBackground, 150}},
          {"1:64", "2:50", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1 1:64"},
          Pace::typing},
+        {"on a device all prompts but keystrokes come in small pieces while somebody types",
+         {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
+         {{0, kChat, 50}, {0, kChat, 60}, {1, kKeystroke, 150}},
+         {"1:40", "3:100", "3:50", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1 1:10 2:30"},
+         Pace::typing,
+         40},
+        {"and of any size while nobody does",
+         {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
+         {{0, kChat, 50}, {0, kChat, 60}},
+         {"1:50 2:50", "1:1 2:10"},
+         Pace::idle,
+         40},
         {"a worse one that decodes is not held back",
          usual,
          {{0, kChat, 2}, {1, kKeystroke, 9}},
@@ -156,7 +169,7 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
                 }
             }
             INFO("step " << step);
-            CHECK(fixture.step(item.pace) == item.steps[step]);
+            CHECK(fixture.step(item.pace, item.typing_tokens) == item.steps[step]);
         }
     }
 }

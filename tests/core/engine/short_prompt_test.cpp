@@ -176,6 +176,31 @@ TEST_CASE("a short prompt that would save less than a quarter is not taken", "[e
     CHECK(ask(fixture, request).is_short);
 }
 
+TEST_CASE("while somebody types, launched steps of other prompts are short", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({.prefill_tokens_per_step = 200}, is_queued);
+    const auto ask_steps = [&](Priority priority, std::int32_t number) {
+        const std::size_t before = fixture.control.steps().size();
+        Answer answer;
+        fixture.submit(request_of(prompt_of(150, number), 1, priority), answer);
+        answer.wait();
+        std::vector<std::size_t> tokens;
+        const auto steps = fixture.control.steps();
+        for (std::size_t i = before; i < steps.size(); ++i) {
+            tokens.push_back(steps[i].tokens);
+        }
+        return tokens;
+    };
+    const std::vector<std::size_t> whole = {150};
+    const std::vector<std::size_t> pieces = {32, 32, 32, 32, 22};
+    CHECK(ask_steps(Priority::chat, 1) == whole);
+    CHECK(ask_steps(Priority::keystroke, 2) == whole);
+    // A step of the host is given up instead.
+    CHECK(ask_steps(Priority::chat, 3) == (is_queued ? pieces : whole));
+    fixture.clock.advance(std::chrono::seconds(2));
+    CHECK(ask_steps(Priority::chat, 4) == whole);
+}
+
 TEST_CASE("keys never wait behind a prompt that is computed for later", "[engine]") {
     TypedFile file{.order = GENERATE(kPrefixFirst, kSuffixFirst)};
     ToyEngine fixture({.prefill_tokens_per_step = 200});

@@ -185,28 +185,35 @@ TEST_CASE("a stretch is bounded in positions and in bytes", "[cuda][attention]")
     CHECK(2 * columns * stretch_positions(columns) <= model::device_costs("cuda").expanded_bytes);
 }
 
-TEST_CASE("a long run is made of enough neighbouring tokens of a sequence", "[cuda][attention]") {
-    constexpr std::int32_t kLong = kLongRunTokens;
+TEST_CASE("whole groups of a prompt are expanded, however a step cuts them", "[cuda][attention]") {
+    constexpr std::int32_t kGroup = kExpandGroupTokens;
     std::vector<std::int32_t> positions;
     std::vector<std::int32_t> sequence_of;
-    const auto push = [&](std::int32_t sequence, std::int32_t position, std::int32_t tokens) {
+    std::vector<compute::SequenceView> sequences;
+    const auto push = [&](std::int32_t prompt, std::int32_t position, std::int32_t tokens) {
         for (std::int32_t t = 0; t < tokens; ++t) {
             positions.push_back(position + t);
-            sequence_of.push_back(sequence);
+            sequence_of.push_back(static_cast<std::int32_t>(sequences.size()));
         }
+        sequences.push_back({{}, prompt});
     };
-    push(0, 40, 1);
-    push(1, 16, kLong);
-    push(2, 0, kLong - 1);
-    push(3, kLong - 1, kLong + 5);
+    push(0, 40, 1);                       // picked
+    push(kGroup - 1, 0, kGroup - 1);      // no whole group
+    push(2 * kGroup, kGroup + 3, 5);      // in the middle of one
+    push(2 * kGroup + 9, 2 * kGroup, 9);  // behind the last one
+    push(kGroup + 60, 0, kGroup + 60);    // one and a rest
+    push(3 * kGroup, 3 * kGroup, 1);      // the first picked token
+    push(3 * kGroup, 3 * kGroup - 1, 1);  // the last of the prompt
     const std::vector<std::int32_t> tokens(positions.size());
-    const auto runs = find_long_runs({.tokens = tokens,
-                                      .positions = positions,
-                                      .sequence_of = sequence_of,
-                                      .sequences = {},
-                                      .logit_rows = {}});
-    CHECK(runs ==
-          std::vector<LongRun>{{1, kLong, 16 + kLong}, {2 * kLong, kLong + 5, 2 * kLong + 4}});
+    const auto runs = find_expanded_runs({.tokens = tokens,
+                                          .positions = positions,
+                                          .sequence_of = sequence_of,
+                                          .sequences = sequences,
+                                          .logit_rows = {}});
+    const int before = 1 + kGroup - 1;
+    CHECK(runs == std::vector<ExpandedRun>{{before, 5, kGroup + 8},
+                                           {before + 14, kGroup, kGroup},
+                                           {before + 14 + kGroup + 61, 1, 3 * kGroup}});
 }
 
 }  // namespace

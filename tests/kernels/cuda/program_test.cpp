@@ -1,5 +1,6 @@
 // Whole models on the emulated CUDA backend: near the reference, and the same numbers in whatever
 // company.
+#include <array>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -136,8 +137,8 @@ TEST_CASE("numbers do not depend on chunks, company or graphs", "[cuda][program]
         {.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256, .layer_count = 2});
 }
 
-/// Enough for latent attention by expanded keys, with some of another sequence around them.
-constexpr std::size_t kLong = kLongRunTokens + 22;
+/// A prompt with a whole group that latent attention expands, and some behind it.
+constexpr std::size_t kLong = kExpandGroupTokens + 22;
 constexpr ModelRunner::Limits kLongLimits{
     .tokens_max = 200, .sequence_count = 3, .sequence_tokens_max = 256};
 
@@ -147,9 +148,8 @@ double distance(const std::vector<float>& found,
     return test::median(test::relative_l2_rows(found, expected, model.config().vocab_size));
 }
 
-/// A long chunk is near the reference and near short ones, which agree bit by bit; with floats as
-/// activations it is the same bits too.
-void check_long_chunk(const TinyModelOptions& options, double reference_max, double chunk_max) {
+/// A long prompt is near the reference and near absorption, and the same bits however it is cut.
+void check_long_prompt(const TinyModelOptions& options, double distance_max) {
     INFO(options.architecture << " " << compute::traits(options.dtype).name);
     const auto model = test::tiny_model(options);
     const auto cuda = make_backend();
@@ -158,41 +158,67 @@ void check_long_chunk(const TinyModelOptions& options, double reference_max, dou
     const auto run = [&](compute::Backend& backend, std::size_t chunk) {
         return ModelRunner(model, backend, kLongLimits).run_chunks(tokens, chunk);
     };
-    const auto long_chunk = run(*cuda, kLong);
-    const auto short_chunks = run(*cuda, kLongRunTokens - 1);
-    CHECK(distance(long_chunk, run(*reference, kLong), *model) <= reference_max);
-    CHECK(distance(long_chunk, short_chunks, *model) <= chunk_max);
-    CHECK_FALSE(is_same(long_chunk, short_chunks));
-    CHECK(is_same(run(*cuda, 40), short_chunks));
+    const auto at_once = run(*cuda, kLong);
+    CHECK(distance(at_once, run(*reference, kLong), *model) <= distance_max);
+    const auto absorbed = ModelRunner(model, *cuda, kLongLimits)
+                              .run({{.sequence = 0, .tokens = tokens, .prompt_tokens = 0}});
+    CHECK(distance(at_once, absorbed, *model) <= distance_max);
+    CHECK_FALSE(is_same(at_once, absorbed));
+    for (const std::size_t chunk :
+         {std::size_t{kExpandGroupTokens}, std::size_t{100}, std::size_t{33}}) {
+        INFO("chunk " << chunk);
+        CHECK(is_same(run(*cuda, chunk), at_once));
+    }
     const auto exact = make_backend({.device = {}, .is_exact = true});
     CHECK(is_same(run(*exact, kLong), run(*exact, 40)));
 }
 
-TEST_CASE("a long chunk of a latent model is near short ones", "[cuda][program]") {
-    check_long_chunk({.dtype = Dtype::f16}, 0.002, 0.002);
-    check_long_chunk({.dtype = Dtype::q8_0, .has_unsplit_kv_b = true}, 0.04, 0.04);
+TEST_CASE("a long prompt of a latent model has the same bits in any chunks",
+          "[cuda][program][contract]") {
+    check_long_prompt({.dtype = Dtype::f16}, 0.002);
+    check_long_prompt({.dtype = Dtype::q8_0, .has_unsplit_kv_b = true}, 0.04);
 }
 
-TEST_CASE("a long chunk has the same bits in any company", "[cuda][program][contract]") {
+TEST_CASE("a long prompt has the same bits in any company", "[cuda][program][contract]") {
     const auto model = test::tiny_model({.layer_count = 2});
     const auto backend = make_backend();
     const auto tokens = some_tokens(kLong, model->config().vocab_size, 14);
+    const auto others = some_tokens(kLong, model->config().vocab_size, 15);
     const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
-    const std::vector<std::int32_t> few = {5, 9, 2};
-    const auto alone = [&](const std::vector<std::int32_t>& of) {
-        return ModelRunner(model, *backend, kLongLimits).run_chunks(of, of.size());
-    };
-    ModelRunner shared(model, *backend, kLongLimits);
-    const auto found = shared.run({{.sequence = 2, .tokens = few},
-                                   {.sequence = 0, .tokens = tokens},
-                                   {.sequence = 1, .tokens = few}});
-    const auto part = [&](std::size_t row, std::size_t rows) {
-        const auto begin = found.begin() + static_cast<std::ptrdiff_t>(row * vocab_size);
-        return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(rows * vocab_size));
-    };
-    CHECK(is_same(part(0, 3), alone(few)));
-    CHECK(is_same(part(3, kLong), alone(tokens)));
-    CHECK(is_same(part(3 + kLong, 3), alone(few)));
+    const auto expected = ModelRunner(model, *backend, kLongLimits).run_chunks(tokens, kLong);
+    const auto of_other = ModelRunner(model, *backend, kLongLimits).run_chunks(others, kLong);
+    // Two prompts share the steps, each time cut elsewhere, as a scheduler may; one token that was
+    // picked goes along.
+    for (const std::size_t first : {std::size_t{1}, std::size_t{70}, std::size_t{131}}) {
+        INFO("the first piece has " << first);
+        ModelRunner shared(model, *backend, kLongLimits);
+        std::vector<float> found;
+        std::vector<float> found_of_other;
+        const auto part =
+            [](const std::vector<std::int32_t>& all, std::size_t from, std::size_t to) {
+                return std::vector<std::int32_t>(all.begin() + static_cast<std::ptrdiff_t>(from),
+                                                 all.begin() + static_cast<std::ptrdiff_t>(to));
+            };
+        const std::size_t second = kLong - first;
+        const std::int32_t prompt = kLong;
+        for (const auto& [from, to, other_from, other_to] :
+             {std::array<std::size_t, 4>{0, first, 0, second},
+              std::array<std::size_t, 4>{first, kLong, second, kLong}}) {
+            const auto rows = shared.run(
+                {{.sequence = 2, .tokens = {5}},
+                 {.sequence = 0, .tokens = part(tokens, from, to), .prompt_tokens = prompt},
+                 {.sequence = 1,
+                  .tokens = part(others, other_from, other_to),
+                  .prompt_tokens = prompt}});
+            const auto border =
+                rows.begin() + static_cast<std::ptrdiff_t>((1 + to - from) * vocab_size);
+            found.insert(
+                found.end(), rows.begin() + static_cast<std::ptrdiff_t>(vocab_size), border);
+            found_of_other.insert(found_of_other.end(), border, rows.end());
+        }
+        CHECK(is_same(found, expected));
+        CHECK(is_same(found_of_other, of_other));
+    }
 }
 
 }  // namespace
