@@ -1,5 +1,5 @@
 // The door of kernels/cpu: a backend that runs Plans on the CPU with vector code and threads. The
-// instruction set is chosen at run time (isa.h); HEARTH_CPU_ISA=scalar|avx2|avx512 forces one.
+// instruction set is chosen at run time (isa.h); HEARTH_CPU_ISA forces one.
 #pragma once
 
 #include <memory>

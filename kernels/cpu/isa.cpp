@@ -5,7 +5,8 @@
 namespace hearth::cpu {
 namespace {
 
-constexpr std::array<Isa, 4> kWidestFirst = {Isa::avx512, Isa::avxvnni, Isa::avx2, Isa::scalar};
+constexpr std::array<Isa, 5> kWidestFirst = {
+    Isa::amx, Isa::avx512, Isa::avxvnni, Isa::avx2, Isa::scalar};
 
 std::string supported_names() {
     std::string names;
@@ -29,6 +30,8 @@ std::string_view to_string(Isa isa) {
             return "avxvnni";
         case Isa::avx512:
             return "avx512";
+        case Isa::amx:
+            return "amx";
     }
     return "unknown";
 }
@@ -46,7 +49,7 @@ Result<Isa> choose_isa(const char* forced) {
     }
     return fail(ErrorCode::invalid_argument,
                 "HEARTH_CPU_ISA is \"" + std::string(wanted) +
-                    "\"; use scalar, avx2, avxvnni or avx512, or leave it unset",
+                    "\"; use scalar, avx2, avxvnni, avx512 or amx, or leave it unset",
                 "cpu");
 }
 

@@ -16,11 +16,13 @@ enum class Isa : std::uint8_t {
     avx2,     ///< AVX2, FMA, F16C
     avxvnni,  ///< AVX2 and AVX-VNNI
     avx512,   ///< AVX-512 F, BW, DQ, VL and VNNI
+    amx,      ///< AVX-512 and AMX with int8 and bfloat16
 };
 
 std::string_view to_string(Isa isa);
 
-/// Whether this machine and its operating system run `isa`.
+/// Whether this machine and its operating system run `isa`. For amx this asks the system to let
+/// this process use the tile unit, as it must be asked once before.
 bool is_supported(Isa isa);
 
 /// `forced` is the value of HEARTH_CPU_ISA; null or empty: the widest supported.

@@ -1,5 +1,7 @@
 // What an x86-64 machine can run, asked of CPUID (and XGETBV, by the compiler's runtime).
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "kernels/cpu/isa.h"
 
@@ -28,6 +30,33 @@ bool has_avx_vnni() {
     return (eax & kAvxVnni) != 0;
 }
 
+/// Tiles, and their products of int8 and of bfloat16.
+bool has_amx() {
+    constexpr unsigned kFeatures = 7;
+    constexpr unsigned kBfloat = 1U << 22;
+    constexpr unsigned kTile = 1U << 24;
+    constexpr unsigned kInt8 = 1U << 25;
+    unsigned eax = 0;
+    unsigned ebx = 0;
+    unsigned ecx = 0;
+    unsigned edx = 0;
+    if (__get_cpuid_count(kFeatures, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+    return (edx & kBfloat) != 0 && (edx & kTile) != 0 && (edx & kInt8) != 0;
+}
+
+/// Linux hands out the registers of the tile unit to processes that ask, for all their threads; an
+/// older one, or one that forbids the call, says no.
+bool request_tiles() {
+    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+    constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+const Kernels& amx_kernels() {
+    static const Kernels kernels = make_amx_kernels();
+    return kernels;
+}
+
 }  // namespace
 
 bool is_supported(Isa isa) {
@@ -42,12 +71,16 @@ bool is_supported(Isa isa) {
             return is_supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+        case Isa::amx:
+            return is_supported(Isa::avx512) && has_amx() && request_tiles();
     }
     return false;
 }
 
 const Kernels& kernels_of(Isa isa) {
     switch (isa) {
+        case Isa::amx:
+            return amx_kernels();
         case Isa::avx512:
             return kAvx512Kernels;
         case Isa::avxvnni:

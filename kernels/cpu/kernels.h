@@ -58,12 +58,15 @@ enum class WeightType : std::uint8_t {
 };
 inline constexpr int kWeightTypeCount = 11;
 
-/// Rows of weights that are laid out side by side for many tokens, and the bytes that 256 columns
-/// of them take.
+/// Rows of weights that are laid out side by side for many tokens.
 inline constexpr int kPanelRows = 16;
-inline constexpr std::int64_t kPanelBytes = 6656;
 /// From so many tokens on, laying out costs less than it saves.
 inline constexpr std::int64_t kPanelTokensMin = 8;
+/// Tokens that a call should have at most: what takes more lays out again.
+inline constexpr std::int64_t kPanelTokensMax = 64;
+/// Scratch for 256 columns: of rows that are laid out, and of tokens where those are too. Only the
+/// tile unit takes all of it.
+inline constexpr std::int64_t kPanelBytes = 29056;
 
 /// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
 /// activation only.
@@ -173,5 +176,7 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
+/// AVX-512 with products for many tokens on the tile unit. Call it where that is supported.
+Kernels make_amx_kernels();
 
 }  // namespace hearth::cpu

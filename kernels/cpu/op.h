@@ -156,6 +156,6 @@ RowRange row_chunk(std::int64_t rows, std::int64_t unit, const Step& step);
 
 inline constexpr std::int64_t kChunkRowsMax = 128;
 /// Tokens whose results one call of a dot kernel leaves in scratch.
-inline constexpr std::int64_t kTokenTile = 64;
+inline constexpr std::int64_t kTokenTile = kPanelTokensMax;
 
 }  // namespace hearth::cpu

@@ -3,14 +3,13 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <random>
-#include <stdexcept>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
+#include "tests/support/emulated_tiles.h"
 #include "training/trainer/math_amx_driver.h"
 #include "training/trainer/math_select.h"
 
@@ -25,59 +24,9 @@ const Math<float>& emulated_avx512_math();  // math_avx512_emulated.cpp
 
 namespace {
 
-/// The tile unit in plain loops: eight tiles of 16 rows of 64 bytes, and the product of pairs of
-/// bfloat16. Throws where the processor would fault: unconfigured tiles.
-struct EmulatedTiles {
-    static inline bool is_configured = false;
-    static inline std::uint32_t tiles[8][16][16] = {};
-
-    static void configure() { is_configured = true; }
-    static void release() { is_configured = false; }
-
-    static void check() {
-        if (!is_configured) throw std::logic_error("a tile was used before its configuration");
-    }
-    template <int tile>
-    static void zero() {
-        check();
-        std::memset(tiles[tile], 0, sizeof(tiles[tile]));
-    }
-    template <int tile>
-    static void load(const void* from, std::size_t row_bytes) {
-        check();
-        for (std::size_t row = 0; row < 16; ++row) {
-            std::memcpy(tiles[tile][row], static_cast<const char*>(from) + row * row_bytes, 64);
-        }
-    }
-    template <int tile>
-    static void store(void* to, std::size_t row_bytes) {
-        check();
-        for (std::size_t row = 0; row < 16; ++row) {
-            std::memcpy(static_cast<char*>(to) + row * row_bytes, tiles[tile][row], 64);
-        }
-    }
-    template <int sum, int a, int b>
-    static void multiply() {
-        check();
-        for (std::size_t i = 0; i < 16; ++i) {
-            for (std::size_t j = 0; j < 16; ++j) {
-                auto value = std::bit_cast<float>(tiles[sum][i][j]);
-                for (std::size_t pair = 0; pair < 16; ++pair) {
-                    const std::uint32_t x = tiles[a][i][pair];
-                    const std::uint32_t y = tiles[b][pair][j];
-                    value += std::bit_cast<float>(x << 16) * std::bit_cast<float>(y << 16);
-                    value += std::bit_cast<float>(x & 0xFFFF0000U) *
-                             std::bit_cast<float>(y & 0xFFFF0000U);
-                }
-                tiles[sum][i][j] = std::bit_cast<std::uint32_t>(value);
-            }
-        }
-    }
-};
-
 Math<float> emulated_amx_math() {
     Math<float> math = portable_math();
-    math.gemm = AmxDriver<EmulatedTiles>::run;
+    math.gemm = AmxDriver<test::EmulatedTiles>::run;
     return math;
 }
 

@@ -2,6 +2,7 @@
 // unit: the processor's own, or an emulation in a test.
 #pragma once
 
+#include "kernels/cpu/simd/tile_unit.h"
 #include "training/trainer/math_impl.h"
 
 namespace hearth::trainer {
@@ -29,7 +30,7 @@ struct AmxDriver {
         auto* panels = reinterpret_cast<std::uint32_t*>(workspace.b);
         auto* strips = reinterpret_cast<std::uint16_t*>(workspace.a);
         if (g.k == 0) return clear(g);
-        Tiles::configure();
+        Tiles::configure(cpu::TileConfig());
         for (Index column = 0; column < g.n; column += GemmWorkspace::kColumns) {
             const Index columns = least(GemmWorkspace::kColumns, g.n - column);
             for (Index first = 0; first < g.k; first += GemmWorkspace::kDepth) {
@@ -139,11 +140,11 @@ struct AmxDriver {
             Tiles::template load<4>(strip + p, strip_row);
             Tiles::template load<6>(pairs, panel_row);
             Tiles::template load<7>(pairs + kPairs, panel_row);
-            Tiles::template multiply<0, 4, 6>();
-            Tiles::template multiply<1, 4, 7>();
+            Tiles::template multiply_bfloat<0, 4, 6>();
+            Tiles::template multiply_bfloat<1, 4, 7>();
             Tiles::template load<5>(strip + kPairs * width + p, strip_row);
-            Tiles::template multiply<2, 5, 6>();
-            Tiles::template multiply<3, 5, 7>();
+            Tiles::template multiply_bfloat<2, 5, 6>();
+            Tiles::template multiply_bfloat<3, 5, 7>();
         }
         const Index block_row = kBlock * sizeof(float);
         Tiles::template store<0>(block, block_row);

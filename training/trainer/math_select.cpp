@@ -1,15 +1,13 @@
 #include "training/trainer/math_select.h"
 
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
+
+#include "kernels/cpu/isa.h"
 
 namespace hearth::trainer {
 namespace {
@@ -20,27 +18,11 @@ struct Candidate {
     float tolerance;  // relative to the largest value of the product
 };
 
-/// Asks the kernel for the tile registers, for all threads of this process.
-bool request_tiles() {
-    constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-    constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
 Math<float> make_amx_math() {
     Math<float> math = avx512_math();
     math.name = "amx";
     math.gemm = amx_gemm;
     return math;
-}
-
-/// AMX tiles and their bfloat16 products, and a kernel that lets this process use them.
-bool has_amx() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-    constexpr unsigned kBfloat = 1U << 22;
-    constexpr unsigned kTile = 1U << 24;
-    return (d & kBfloat) != 0 && (d & kTile) != 0 && request_tiles();
 }
 
 std::vector<Candidate> candidates() {
@@ -51,7 +33,7 @@ std::vector<Candidate> candidates() {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     static const Math<float> amx = make_amx_math();
     // bfloat16 keeps 8 bits of each factor.
-    return {{amx, has_avx512 && has_amx(), 1e-2F},
+    return {{amx, cpu::is_supported(cpu::Isa::amx), 1e-2F},
             {avx512_math(), has_avx512, 1e-5F},
             {avx2_math(), has_avx2, 1e-5F},
             {portable_math(), true, 1e-5F}};

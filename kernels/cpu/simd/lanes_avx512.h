@@ -39,6 +39,9 @@ inline Ints16 sub(Ints16 a, Ints16 b) {
 inline Ints16 shift_left_5(Ints16 a) {
     return {_mm512_slli_epi32(a.lanes, 5)};
 }
+inline Ints16 shift_left_7(Ints16 a) {
+    return {_mm512_slli_epi32(a.lanes, 7)};
+}
 /// Sums of two products of 16-bit numbers.
 inline Ints16 madd_pairs(Ints16 a, Ints16 b) {
     return {_mm512_dpwssd_epi32(_mm512_setzero_si512(), a.lanes, b.lanes)};

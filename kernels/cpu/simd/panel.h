@@ -24,7 +24,7 @@ struct alignas(64) Panel {
     float d[kRunsPerGroup][kPanelRows];  ///< by block; of the K types d, then dmin
     float m[kRunsPerGroup][kPanelRows];  ///< by block, of Q5_1
 };
-static_assert(sizeof(Panel) == kPanelBytes);
+static_assert(sizeof(Panel) <= kPanelBytes);
 
 constexpr int kHalfRows = kPanelRows / 2;
 
@@ -62,20 +62,21 @@ inline void store_run(__m256i* rows, int run, int first_row, Panel& panel) {
 
 // ---- types of 32-blocks
 
-template <typename Type>
+/// `kAdded`: what a panel's quants are larger by than the type's.
+template <typename Type, int kAdded = Type::kIsSigned ? kSignedOffset : 0>
 struct Panel32 {
     using Block = typename Type::Block;
     static constexpr int kBlocks = kBlocksPerGroup;
-    static constexpr int kOffset = Type::kIsSigned ? kSignedOffset : Type::kOffset;
+    static constexpr int kOffset = Type::kOffset + kAdded;
 
     static void fill(const Block* const* rows, int blocks, int first_row, Panel& panel) {
         for (int b = 0; b < blocks; ++b) {
             __m256i quants[kHalfRows];
             for (int r = 0; r < kHalfRows; ++r) {
                 quants[r] = Type::quants(rows[r][b]);
-                if constexpr (Type::kIsSigned && kSignedOffset != 0) {
-                    const auto top_bit = static_cast<char>(0x80);
-                    quants[r] = _mm256_xor_si256(quants[r], _mm256_set1_epi8(top_bit));
+                if constexpr (kAdded != 0) {
+                    const auto added = static_cast<char>(kAdded);
+                    quants[r] = _mm256_add_epi8(quants[r], _mm256_set1_epi8(added));
                 }
             }
             store_run(quants, b, first_row, panel);
@@ -338,7 +339,6 @@ struct PanelK {
         store_floats_unaligned(out, kHasMinimum ? sub(sum, load_floats(totals[1])) : sum);
     }
 
-  private:
     static void add_product(Ints16 sum, Floats16 factor, float* total) {
         store_floats(total, fma(to_floats(sum), factor, load_floats(total)));
     }
@@ -346,33 +346,53 @@ struct PanelK {
 
 // ---- the walk
 
+constexpr std::int64_t groups_of(const DotCall& call) {
+    return (call.dim + kGroupElements - 1) / kGroupElements;
+}
+
+/// Blocks of a row in a group: the last may have fewer.
+template <typename Type>
+constexpr int blocks_in(const DotCall& call, std::int64_t group) {
+    constexpr int kElements = kGroupElements / Type::kBlocks;
+    const std::int64_t rest = call.dim / kElements - group * Type::kBlocks;
+    return static_cast<int>(rest < Type::kBlocks ? rest : Type::kBlocks);
+}
+
+/// Lays out sixteen rows of weights, (groups) panels.
+template <typename Type>
+void fill_panels(const DotCall& call, std::int64_t first_row, Panel* panels) {
+    using Block = typename Type::Block;
+    for (int half = 0; half < kPanelRows; half += kHalfRows) {
+        const Block* rows[kHalfRows];
+        for (int r = 0; r < kHalfRows; ++r) {
+            rows[r] = reinterpret_cast<const Block*>(row_of(call, first_row + half + r));
+        }
+        for (std::int64_t g = 0; g < groups_of(call); ++g) {
+            Type::fill(rows, blocks_in<Type>(call, g), half, panels[g]);
+            for (const Block*& row : rows) {
+                row += Type::kBlocks;
+            }
+        }
+    }
+}
+
 /// Tokens whose totals stay in the first-level cache while a panel is multiplied with them.
 constexpr int kPanelTokens = 16;
 
 template <typename Type>
 struct PanelDot {
-    using Block = typename Type::Block;
     using Totals = typename Type::Totals;
 
     const DotCall& call;
     Panel* panels;
-    std::int64_t blocks;  ///< per row
-    std::int64_t groups;
 
     explicit PanelDot(const DotCall& dot_call)
         : call(dot_call),
-          panels(static_cast<Panel*>(dot_call.panels)),
-          blocks(dot_call.dim / (kGroupElements / Type::kBlocks)),
-          groups((blocks + Type::kBlocks - 1) / Type::kBlocks) {}
-
-    [[nodiscard]] int blocks_in(std::int64_t group) const {
-        const std::int64_t rest = blocks - group * Type::kBlocks;
-        return static_cast<int>(rest < Type::kBlocks ? rest : Type::kBlocks);
-    }
+          panels(static_cast<Panel*>(dot_call.panels)) {}
 
     void run() const {
         for (std::int64_t row = 0; row < call.rows; row += kPanelRows) {
-            fill(row);
+            fill_panels<Type>(call, row, panels);
             for (std::int64_t first = 0; first < call.tokens; first += kPanelTokens) {
                 const std::int64_t left = call.tokens - first;
                 multiply(row, first, static_cast<int>(left < kPanelTokens ? left : kPanelTokens));
@@ -381,28 +401,14 @@ struct PanelDot {
     }
 
   private:
-    void fill(std::int64_t first_row) const {
-        for (int half = 0; half < kPanelRows; half += kHalfRows) {
-            const Block* rows[kHalfRows];
-            for (int r = 0; r < kHalfRows; ++r) {
-                rows[r] = reinterpret_cast<const Block*>(row_of(call, first_row + half + r));
-            }
-            for (std::int64_t g = 0; g < groups; ++g) {
-                Type::fill(rows, blocks_in(g), half, panels[g]);
-                for (const Block*& row : rows) {
-                    row += Type::kBlocks;
-                }
-            }
-        }
-    }
-
     void multiply(std::int64_t first_row, std::int64_t first, int count) const {
         alignas(64) Totals totals[kPanelTokens];
         __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(count));
         const void* const* x = call.activations + first;
-        for (std::int64_t g = 0; g < groups; ++g) {
+        for (std::int64_t g = 0; g < groups_of(call); ++g) {
             for_tiles(count, [&]<int kCount>(std::int64_t t) {
-                Type::template add_group<kCount>(panels[g], blocks_in(g), x + t, g, totals + t);
+                Type::template add_group<kCount>(
+                    panels[g], blocks_in<Type>(call, g), x + t, g, totals + t);
             });
         }
         for (int t = 0; t < count; ++t) {

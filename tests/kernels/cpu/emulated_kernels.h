@@ -10,5 +10,7 @@ namespace hearth::cpu {
 extern const Kernels kEmulatedAvx512Kernels;
 /// The two instructions of AVX-VNNI by SIMDe, all else as it is: needs AVX2.
 extern const Kernels kEmulatedAvxVnniKernels;
+/// The tile unit in plain loops over the emulated AVX-512: any x86-64 machine.
+Kernels emulated_amx_kernels();
 
 }  // namespace hearth::cpu

@@ -11,14 +11,16 @@
 #include "tests/kernels/cpu/emulated_kernels.h"
 #include "tests/kernels/cpu/float_check.h"
 #include "tests/kernels/cpu/mix_check.h"
+#include "tests/support/emulated_tiles.h"
 
 namespace hearth::cpu {
 namespace {
 
 std::vector<const Kernels*> emulated_kernels() {
-    if (is_supported(Isa::avx2)) return {&kEmulatedAvx512Kernels, &kEmulatedAvxVnniKernels};
+    static const Kernels amx = emulated_amx_kernels();
+    if (is_supported(Isa::avx2)) return {&amx, &kEmulatedAvx512Kernels, &kEmulatedAvxVnniKernels};
     WARN("AVX-VNNI is not checked: its kernels need AVX2 beside what is emulated");
-    return {&kEmulatedAvx512Kernels};
+    return {&amx, &kEmulatedAvx512Kernels};
 }
 
 TEST_CASE("emulated dot products agree with dequantised weights", "[cpu][dot][emulated]") {
@@ -57,7 +59,7 @@ TEST_CASE("AVX2 and what is emulated give the same bits for quantised weights",
     for (const compute::Dtype dtype : test::kWeightDtypes) {
         if (!compute::traits(dtype).is_quantised) continue;
         // Row by row, and sixteen rows at a time with a rest.
-        for (const std::int64_t tokens : {1, 3, 22}) {
+        for (const std::int64_t tokens : {1, 3, 22, 75}) {
             const test::DotCase c = test::make_case(kAvx2Kernels, dtype, 35, 1280, tokens, random);
             const auto avx2 = test::run_dot(kAvx2Kernels, c, c.rows);
             for (const Kernels* kernels : emulated_kernels()) {
@@ -66,6 +68,29 @@ TEST_CASE("AVX2 and what is emulated give the same bits for quantised weights",
                 CHECK(std::memcmp(avx2.data(), emulated.data(), avx2.size() * sizeof(float)) == 0);
             }
         }
+    }
+}
+
+TEST_CASE("quantised weights and many tokens go to the tile unit", "[cpu][dot][emulated]") {
+    using hearth::test::EmulatedTiles;
+    const Kernels amx = emulated_amx_kernels();
+    std::mt19937 random(35);
+    for (const compute::Dtype dtype : test::kWeightDtypes) {
+        if (!compute::traits(dtype).is_quantised) continue;
+        INFO(compute::traits(dtype).name);
+        const auto products = [&](std::int64_t rows, std::int64_t tokens) {
+            const test::DotCase c = test::make_case(amx, dtype, rows, 512, tokens, random);
+            const std::int64_t before = EmulatedTiles::product_count;
+            test::run_dot(amx, c, c.rows);
+            CHECK_FALSE(EmulatedTiles::is_configured);
+            return EmulatedTiles::product_count - before;
+        };
+        CHECK(products(32, kPanelTokensMin) > 0);
+        CHECK(products(32, kPanelTokensMin - 1) == 0);
+        CHECK(products(15, 40) == 0);
+        // Two panels, and three tiles of tokens: 256 columns take eight blocks' products, or four
+        // steps of two.
+        CHECK(products(32, 40) == 2 * 3 * 2 * 8);
     }
 }
 

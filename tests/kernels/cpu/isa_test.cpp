@@ -43,20 +43,30 @@ TEST_CASE("what the system says that the processor has is found", "[cpu][isa]") 
     check(Isa::avx2, {"avx2", "fma", "f16c"});
     check(Isa::avxvnni, {"avx2", "fma", "f16c", "avx_vnni"});
     check(Isa::avx512, {"avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"});
+    check(Isa::amx,
+          {"avx2",
+           "avx512f",
+           "avx512bw",
+           "avx512dq",
+           "avx512vl",
+           "avx512_vnni",
+           "amx_tile",
+           "amx_int8",
+           "amx_bf16"});
 }
 
 TEST_CASE("the widest supported instruction set is taken when none is forced", "[cpu][isa]") {
     const auto chosen = cpu::choose_isa(nullptr);
     REQUIRE(chosen);
     REQUIRE(cpu::is_supported(*chosen));
-    for (const Isa wider : {Isa::avx2, Isa::avxvnni, Isa::avx512}) {
+    for (const Isa wider : {Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::amx}) {
         if (wider > *chosen) CHECK_FALSE(cpu::is_supported(wider));
     }
     CHECK(*cpu::choose_isa("") == *chosen);
 }
 
 TEST_CASE("a forced instruction set is taken or refused by name", "[cpu][isa]") {
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512}) {
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::amx}) {
         const std::string name(cpu::to_string(isa));
         const auto chosen = cpu::choose_isa(name.c_str());
         CAPTURE(name);

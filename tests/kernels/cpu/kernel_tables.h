@@ -11,7 +11,7 @@ namespace hearth::cpu::test {
 
 inline std::vector<const Kernels*> runnable_kernels() {
     std::vector<const Kernels*> tables;
-    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512}) {
+    for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avxvnni, Isa::avx512, Isa::amx}) {
         if (is_supported(isa)) tables.push_back(&kernels_of(isa));
     }
     return tables;

@@ -1,0 +1,361 @@
+// Dot products of quantised weights for many tokens on the tile unit: sixteen rows of weights at a
+// time are laid out in scratch, as panel.h does it, and multiplied with sixteen tokens a tile. The
+// integers are exact and the floats are added as panel.h adds them, so that the bits are those of
+// the other AVX-512 kernels, which also take few tokens and the rest of the rows. `Tiles` is the
+// unit. Included by kernels_amx.cpp alone, behind the lanes of AVX-512; internal linkage.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/simd/tile_panel.h"
+#include "kernels/cpu/simd/tile_unit.h"
+
+namespace hearth::cpu {
+namespace {
+
+/// The tokens of a call in tiles; a part of the scratch.
+struct TokenTiles {
+    TileTokens* tiles;  ///< (tiles, groups)
+    std::int64_t groups;
+
+    [[nodiscard]] TileTokens& at(std::int64_t tile, std::int64_t g) const {
+        return tiles[tile * groups + g];
+    }
+};
+
+constexpr std::int64_t least(std::int64_t a, std::int64_t b) {
+    return a < b ? a : b;
+}
+constexpr std::int64_t tiles_of(const DotCall& call) {
+    return (call.tokens + kTileRows - 1) / kTileRows;
+}
+
+/// What both kinds of types share: `Dot` lays out sixteen rows (`fill`) and multiplies them with
+/// all tokens (`multiply`). The unit is configured by each call, which takes thousands of cycles
+/// for its rows: no thread has to know what another kernel left in it.
+template <typename Tiles, typename Dot>
+void run_tiles(const DotCall& call) {
+    const Dot dot(call);
+    dot.gather_tokens();
+    Tiles::configure(Dot::config());
+    for (std::int64_t row = 0; row < call.rows; row += kPanelRows) {
+        dot.fill(row);
+        dot.multiply(row);
+    }
+    Tiles::release();
+}
+
+// ---- types of 32-blocks: a block's products are a tile of 32 columns, then floats
+
+template <typename Tiles, typename Type>
+class TileDot32 {
+    using Layout = Panel32<Type, -Type::kOffset>;
+    using Totals = typename Layout::Totals;
+    static constexpr int kBlockBytes = kQ8Elements;
+
+  public:
+    explicit TileDot32(const DotCall& call)
+        : call_(call),
+          tokens_{static_cast<TileTokens*>(call.panels), groups_of(call)},
+          panels_(reinterpret_cast<Panel*>(tokens_.tiles + tiles_of(call) * tokens_.groups)) {}
+
+    /// Tiles 0 and 1 are sums, 2 and 3 of tokens, 4 and 5 of weights.
+    static TileConfig config() {
+        TileConfig config;
+        config.row_bytes[2] = config.row_bytes[3] = kBlockBytes;
+        config.rows[4] = config.rows[5] = kStepsPerRun;
+        return config;
+    }
+
+    void gather_tokens() const {
+        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
+            const void* const* rows = call_.activations + first;
+            for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+                TileTokens& to = tokens_.at(first / kTileRows, g);
+                gather<Q8Group>(rows, count_from(first), g, to);
+                gather_factors(rows, count_from(first), g, to);
+            }
+        }
+    }
+
+    void fill(std::int64_t first_row) const { fill_panels<Layout>(call_, first_row, panels_); }
+
+    void multiply(std::int64_t first_row) const {
+        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
+            if (count_from(first) > kTileRows / 2) {
+                multiply_tile<kTileRows>(first_row, first);
+            } else {
+                multiply_tile<kTileRows / 2>(first_row, first);
+            }
+        }
+    }
+
+  private:
+    using Products = std::int32_t[kTileRows][kPanelRows];
+
+    [[nodiscard]] int count_from(std::int64_t first) const {
+        return static_cast<int>(least(call_.tokens - first, kTileRows));
+    }
+
+    template <int kCount>
+    void multiply_tile(std::int64_t first_row, std::int64_t first) const {
+        alignas(64) Totals totals[kCount];
+        for (int b = 0; b < kBlocksPerGroup; ++b) {
+            add_place<kCount>(first / kTileRows, b, totals);
+        }
+        for (int t = 0; t < count_from(first); ++t) {
+            Layout::finish(totals[t], call_.out + (first + t) * call_.out_stride + first_row);
+        }
+    }
+
+    /// Block `b` of each group, two groups at a time: the unit works on one while the vectors add
+    /// the other's products, in registers, to the tokens' totals.
+    template <int kCount>
+    void add_place(std::int64_t tile, int b, Totals* totals) const {
+        // The last group may end before it.
+        const std::int64_t groups =
+            (call_.dim / kQ8Elements + kBlocksPerGroup - 1 - b) / kBlocksPerGroup;
+        alignas(64) Products products[2];
+        Floats16 sums[kCount];
+#pragma GCC unroll 16
+        for (int t = 0; t < kCount; ++t) {
+            sums[t] = broadcast_floats(0.0F);
+        }
+        std::int64_t g = 0;
+        for (; g + 2 <= groups; g += 2) {
+            multiply_block<0>(tokens_.at(tile, g), panels_[g], b, products[0]);
+            multiply_block<1>(tokens_.at(tile, g + 1), panels_[g + 1], b, products[1]);
+            add_products<kCount>(tokens_.at(tile, g), panels_[g], b, products[0], sums);
+            add_products<kCount>(tokens_.at(tile, g + 1), panels_[g + 1], b, products[1], sums);
+        }
+        if (g < groups) {
+            multiply_block<0>(tokens_.at(tile, g), panels_[g], b, products[0]);
+            add_products<kCount>(tokens_.at(tile, g), panels_[g], b, products[0], sums);
+        }
+#pragma GCC unroll 16
+        for (int t = 0; t < kCount; ++t) {
+            store_floats(totals[t][b], sums[t]);
+        }
+    }
+
+    template <int kSet>
+    static void multiply_block(const TileTokens& x, const Panel& panel, int b, Products& products) {
+        const std::int8_t* quants = &x.quants[b / 2][0][b % 2 * kBlockBytes];
+        Tiles::template zero<kSet>();
+        Tiles::template load<2 + kSet>(quants, kTileBytes);
+        Tiles::template load<4 + kSet>(panel.quants[b], kTileBytes);
+        Tiles::template multiply_int8<kSet, 2 + kSet, 4 + kSet>();
+        Tiles::template store<kSet>(products, sizeof products[0]);
+    }
+
+    template <int kCount>
+    static void add_products(
+        const TileTokens& x, const Panel& panel, int b, const Products& products, Floats16* sums) {
+        const Floats16 d = load_floats(panel.d[b]);
+#pragma GCC unroll 16
+        for (int t = 0; t < kCount; ++t) {
+            const Floats16 scale = broadcast_floats(x.scales[b][t]);
+            if constexpr (Type::kHasMinimum) {
+                const Floats16 m = load_floats(panel.m[b]);
+                sums[t] = fma(mul(m, scale), broadcast_floats(x.sums[b][t]), sums[t]);
+            }
+            sums[t] = fma(mul(d, scale), to_floats(load_ints(products[t])), sums[t]);
+        }
+    }
+
+    const DotCall& call_;
+    TokenTiles tokens_;
+    Panel* panels_;  ///< (groups)
+};
+
+// ---- the K types: 256 columns are one sum
+
+template <typename Tiles, typename Type>
+class TileDotK {
+    using Layout = PanelK<Type>;
+    using Totals = typename Layout::Totals;
+
+  public:
+    explicit TileDotK(const DotCall& call)
+        : call_(call),
+          tokens_{static_cast<TileTokens*>(call.panels), groups_of(call)},
+          panels_(reinterpret_cast<TilePanelK*>(tokens_.tiles + tiles_of(call) * tokens_.groups)) {}
+
+    /// Tiles 0 to 3 are sums: of two tiles of tokens with the low and the high part; 4 and 5 are of
+    /// tokens, 6 and 7 of weights.
+    static TileConfig config() { return {}; }
+
+    void gather_tokens() const {
+        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
+            const auto count = static_cast<int>(least(call_.tokens - first, kTileRows));
+            for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+                gather<Q8kGroup>(
+                    call_.activations + first, count, g, tokens_.at(first / kTileRows, g));
+            }
+        }
+    }
+
+    void fill(std::int64_t first_row) const {
+        for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+            alignas(64) Panel panel;
+            for (int half = 0; half < kPanelRows; half += kHalfRows) {
+                const Type* rows[kHalfRows];
+                for (int r = 0; r < kHalfRows; ++r) {
+                    rows[r] =
+                        reinterpret_cast<const Type*>(row_of(call_, first_row + half + r)) + g;
+                }
+                Layout::fill(rows, 1, half, panel);
+            }
+            split<Type>(panel, panels_[g]);
+        }
+    }
+
+    /// Each group with two tiles of tokens after the other. What the tiles before have given is
+    /// added on the vector units in the meantime.
+    void multiply(std::int64_t first_row) const {
+        alignas(64) Totals totals[kPanelTokensMax];
+        __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(call_.tokens));
+        alignas(64) Products products[2][2];
+        Part last = {};
+        for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+            for (std::int64_t first = 0; first < call_.tokens; first += 2 * kTileRows) {
+                const Part next = {g, first, least(call_.tokens - first, 2 * kTileRows)};
+                if (next.count > kTileRows) {
+                    multiply_part<2>(next, last, products, totals);
+                } else {
+                    multiply_part<1>(next, last, products, totals);
+                }
+                last = next;
+            }
+        }
+        for (int step = 0; step < kTileSteps; ++step) {
+            add_products(last, step, products, totals);
+        }
+        for (std::int64_t t = 0; t < call_.tokens; ++t) {
+            Layout::finish(totals[t], call_.out + t * call_.out_stride + first_row);
+        }
+    }
+
+  private:
+    using Products = std::int32_t[kTileRows][kPanelRows];
+    /// A group of columns with some tokens.
+    struct Part {
+        std::int64_t group;
+        std::int64_t first;
+        std::int64_t count;  ///< of tokens
+    };
+
+    /// `products`: in those of `last`, by tile of tokens, low and high; out those of `next`.
+    template <int kTiles>
+    void multiply_part(const Part& next,
+                       const Part& last,
+                       Products (*products)[2],
+                       Totals* totals) const {
+        Tiles::template zero<0>();
+        Tiles::template zero<1>();
+        if constexpr (kTiles == 2) {
+            Tiles::template zero<2>();
+            Tiles::template zero<3>();
+        }
+        const TilePanelK& panel = panels_[next.group];
+        const std::int64_t tile = next.first / kTileRows;
+        for (int step = 0; step < kTileSteps; ++step) {
+            Tiles::template load<6>(panel.low[step], kTileBytes);
+            Tiles::template load<7>(panel.high[step], kTileBytes);
+            Tiles::template load<4>(tokens_.at(tile, next.group).quants[step], kTileBytes);
+            Tiles::template multiply_int8<0, 4, 6>();
+            Tiles::template multiply_int8<1, 4, 7>();
+            if constexpr (kTiles == 2) {
+                Tiles::template load<5>(tokens_.at(tile + 1, next.group).quants[step], kTileBytes);
+                Tiles::template multiply_int8<2, 5, 6>();
+                Tiles::template multiply_int8<3, 5, 7>();
+            }
+            add_products(last, step, products, totals);
+        }
+        Tiles::template store<0>(products[0][0], kTileBytes);
+        Tiles::template store<1>(products[0][1], kTileBytes);
+        if constexpr (kTiles == 2) {
+            Tiles::template store<2>(products[1][0], kTileBytes);
+            Tiles::template store<3>(products[1][1], kTileBytes);
+        }
+    }
+
+    /// A quarter of the tokens of `part`.
+    void add_products(const Part& part,
+                      int quarter,
+                      const Products (*products)[2],
+                      Totals* totals) const {
+        constexpr int kTokens = 2 * kTileRows / kTileSteps;
+        const TilePanelK& panel = panels_[part.group];
+        const auto end = least(part.count, (quarter + 1) * kTokens);
+        for (std::int64_t t = quarter * kTokens; t < end; ++t) {
+            const auto& x =
+                static_cast<const Q8kGroup*>(call_.activations[part.first + t])[part.group];
+            const Products* both = products[t / kTileRows];
+            const Ints16 sum = add(shift_left_7(load_ints(both[1][t % kTileRows])),
+                                   load_ints(both[0][t % kTileRows]));
+            const Floats16 scale = broadcast_floats(x.scale);
+            Totals& to = totals[part.first + t];
+            Layout::add_product(sum, mul(load_floats(panel.d[0]), scale), to[0]);
+            if constexpr (Layout::kHasMinimum) {
+                Ints16 offsets = broadcast_ints(0);
+                for (int p = 0; p < kRunsPerGroup / 2; ++p) {
+                    offsets = add(
+                        offsets,
+                        madd_pairs(load_ints(panel.offsets[p]), broadcast_pair(x.sums_32 + 2 * p)));
+                }
+                Layout::add_product(offsets, mul(load_floats(panel.d[1]), scale), to[1]);
+            }
+        }
+    }
+
+    const DotCall& call_;
+    TokenTiles tokens_;
+    TilePanelK* panels_;  ///< (groups)
+};
+
+/// Whole sixteens of rows on the unit where there are tokens enough, the rest by `kOthers`.
+template <typename Tiles, typename Dot, WeightType kType, const Kernels& kOthers>
+void dot_with_tiles(const DotCall& call) {
+    DotCall rest = call;
+    if (call.panels != nullptr && call.tokens >= kPanelTokensMin) {
+        DotCall whole = call;
+        whole.rows = call.rows / kPanelRows * kPanelRows;
+        for (std::int64_t first = 0; first < call.tokens; first += kPanelTokensMax) {
+            whole.activations = call.activations + first;
+            whole.tokens = least(call.tokens - first, kPanelTokensMax);
+            whole.out = call.out + first * call.out_stride;
+            run_tiles<Tiles, Dot>(whole);
+        }
+        rest.weights = row_of(call, whole.rows);
+        rest.rows -= whole.rows;
+        rest.out += whole.rows;
+    }
+    if (rest.rows > 0) kOthers.dot[static_cast<std::size_t>(kType)](rest);
+}
+
+template <typename Tiles, const Kernels& kOthers>
+Kernels with_tiles(const char* name) {
+    Kernels kernels = kOthers;
+    kernels.name = name;
+    const auto set_32 = [&]<typename Type, WeightType kType>() {
+        kernels.dot[static_cast<std::size_t>(kType)] =
+            dot_with_tiles<Tiles, TileDot32<Tiles, Type>, kType, kOthers>;
+    };
+    const auto set_k = [&]<typename Type, WeightType kType>() {
+        kernels.dot[static_cast<std::size_t>(kType)] =
+            dot_with_tiles<Tiles, TileDotK<Tiles, Type>, kType, kOthers>;
+    };
+    set_32.template operator()<Q80, WeightType::q8_0>();
+    set_32.template operator()<Q40, WeightType::q4_0>();
+    set_32.template operator()<Q50, WeightType::q5_0>();
+    set_32.template operator()<Q51, WeightType::q5_1>();
+    set_32.template operator()<Mxfp4, WeightType::mxfp4>();
+    set_k.template operator()<BlockQ4K, WeightType::q4_k>();
+    set_k.template operator()<BlockQ5K, WeightType::q5_k>();
+    set_k.template operator()<BlockQ6K, WeightType::q6_k>();
+    return kernels;
+}
+
+}  // namespace
+}  // namespace hearth::cpu

@@ -1,0 +1,117 @@
+// What the tile unit multiplies: sixteen tokens' quants, and sixteen rows of weights with four
+// columns of each row side by side, which is how a Panel has them. The K types have a scale per 16
+// or 32 columns; it is multiplied into the quants here and the products are cut into two 8-bit
+// numbers, so that all 256 columns of a block are one exact sum. Included by tile_dot.h alone,
+// behind panel.h; internal linkage.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/cpu/simd/panel.h"
+
+namespace hearth::cpu {
+namespace {
+
+constexpr int kTileRows = 16;
+constexpr int kTileBytes = 64;
+/// Full tiles that 256 columns take.
+constexpr int kTileSteps = kGroupElements / kTileBytes;
+
+/// 256 columns of sixteen tokens; what is past the last token is 0.
+struct alignas(64) TileTokens {
+    std::int8_t quants[kTileSteps][kTileRows][kTileBytes];
+    float scales[kBlocksPerGroup][kTileRows];  ///< of q8
+    float sums[kBlocksPerGroup][kTileRows];    ///< of q8: of the block's quants
+};
+
+/// 256 columns of sixteen rows of a K type: scale * quant = 128 * high + low.
+struct alignas(64) TilePanelK {
+    static constexpr int kHighBits = 7;
+    std::int8_t low[kTileSteps][kTileRows][kPanelRows][4];
+    std::int8_t high[kTileSteps][kTileRows][kPanelRows][4];
+    std::int16_t offsets[kRunsPerGroup / 2][kPanelRows][2];  ///< minima, times sums of x
+    float d[2][kPanelRows];                                  ///< d, then dmin
+};
+static_assert(sizeof(Panel) <= sizeof(TilePanelK));
+static_assert(kPanelTokensMax / kTileRows * sizeof(TileTokens) + sizeof(TilePanelK) == kPanelBytes);
+
+inline void copy_64(void* to, const void* from) {
+    _mm512_store_si512(to, _mm512_loadu_si512(from));
+}
+
+/// Group `g` of `count` tokens, at most sixteen.
+template <typename Group>
+inline void gather(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
+    for (int t = 0; t < kTileRows; ++t) {
+        if (t >= count) {
+            for (auto& step : to.quants) {
+                _mm512_store_si512(step[t], _mm512_setzero_si512());
+            }
+            continue;
+        }
+        const Group& group = static_cast<const Group*>(rows[t])[g];
+        for (int step = 0; step < kTileSteps; ++step) {
+            copy_64(to.quants[step][t], group.quants + step * kTileBytes);
+        }
+    }
+}
+
+/// Scales and sums of q8 beside them.
+inline void gather_factors(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
+    for (int t = 0; t < kTileRows; ++t) {
+        const Q8Group* group = t < count ? static_cast<const Q8Group*>(rows[t]) + g : nullptr;
+        for (int b = 0; b < kBlocksPerGroup; ++b) {
+            to.scales[b][t] = group == nullptr ? 0.0F : group->scales[b];
+            to.sums[b][t] = group == nullptr ? 0.0F : static_cast<float>(group->sums[b]);
+        }
+    }
+}
+
+/// Bytes of `a` in even places, of `b` in odd ones.
+inline __m512i alternate(__m512i a, __m512i b) {
+    const __m512i even = _mm512_set1_epi16(0x00FF);
+    return _mm512_or_si512(_mm512_and_si512(even, a), _mm512_andnot_si512(even, b));
+}
+
+/// Four columns of each row. The quants of Q6_K are 32 too large.
+template <typename Block>
+inline void split(const void* quants, const void* scales, void* low, void* high) {
+    constexpr int kBits = TilePanelK::kHighBits;
+    const __m512i q = _mm512_load_si512(quants);
+    const __m512i twice = _mm512_load_si512(scales);
+    // Each multiply-add has one of its two scales 0.
+    __m512i even = _mm512_maddubs_epi16(q, alternate(twice, _mm512_setzero_si512()));
+    __m512i odd = _mm512_maddubs_epi16(q, _mm512_slli_epi16(twice, 8));
+    if constexpr (!PanelK<Block>::kHasMinimum) {
+        const __m512i offset = _mm512_slli_epi16(twice, 5);
+        even = _mm512_sub_epi16(even, offset);
+        odd = _mm512_sub_epi16(odd, offset);
+    }
+    const __m512i low_bytes = alternate(even, _mm512_slli_epi16(odd, 8));
+    _mm512_store_si512(low, _mm512_and_si512(low_bytes, _mm512_set1_epi8((1 << kBits) - 1)));
+    _mm512_store_si512(
+        high, alternate(_mm512_srli_epi16(even, kBits), _mm512_slli_epi16(odd, 8 - kBits)));
+}
+
+/// 256 columns of sixteen rows from a Panel of the type.
+template <typename Block>
+inline void split(const Panel& from, TilePanelK& to) {
+    constexpr int kScaleSteps = PanelK<Block>::kScaleSteps;
+    const auto* quants = &from.quants[0][0];
+    auto* low = &to.low[0][0];
+    auto* high = &to.high[0][0];
+    for (int step = 0; step < kRunsPerGroup * kStepsPerRun; ++step) {
+        split<Block>(quants[step], from.scales[step / kScaleSteps], low[step], high[step]);
+    }
+    copy_64(to.d[0], from.d[0]);
+    if constexpr (!PanelK<Block>::kHasMinimum) return;
+    copy_64(to.d[1], from.d[1]);
+    for (int p = 0; p < kRunsPerGroup / 2; ++p) {
+        copy_64(to.offsets[p], from.offsets[p]);
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu
