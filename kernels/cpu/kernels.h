@@ -62,11 +62,11 @@ inline constexpr int kWeightTypeCount = 11;
 inline constexpr int kPanelRows = 16;
 /// From so many tokens on, laying out costs less than it saves.
 inline constexpr std::int64_t kPanelTokensMin = 8;
-/// Tokens that a call should have at most: what takes more lays out again.
-inline constexpr std::int64_t kPanelTokensMax = 64;
+/// The largest Kernels::panel_tokens.
+inline constexpr std::int64_t kPanelTokensMax = 128;
 /// Scratch for 256 columns: of rows that are laid out, and of tokens where those are too. Only the
 /// tile unit takes all of it.
-inline constexpr std::int64_t kPanelBytes = 29056;
+inline constexpr std::int64_t kPanelBytes = 49536;
 
 /// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
 /// activation only.
@@ -127,7 +127,7 @@ inline constexpr int kMixLanes = 16;
 
 /// One step of online softmax over keys and values as floats: `rows` queries against `count`
 /// tokens. Each row's result depends on its query, its state and the tokens it may see only; equal
-/// on every machine with vectors.
+/// on every machine with vectors, but for the tile unit's.
 struct MixCall {
     const float* queries;  ///< (key_dim, rows): turned; 0 from `rows` to the next kMixLanes
     std::int64_t query_stride;
@@ -152,6 +152,9 @@ struct MixCall {
 
 struct Kernels {
     const char* name;
+    /// Tokens that a call of `dot` should have at most: few enough that they stay in the cache, and
+    /// many, for what it costs to lay rows out for them.
+    std::int64_t panel_tokens;
     void (*dot[kWeightTypeCount])(const DotCall& call);
     /// Indexed by ActivationFormat; f32 is null. dim is a multiple of the format's block.
     void (*quantise[kActivationFormatCount])(const float* x, std::int64_t dim, void* out);
@@ -176,7 +179,8 @@ extern const Kernels kScalarKernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvxVnniKernels;
 extern const Kernels kAvx512Kernels;
-/// AVX-512 with products for many tokens on the tile unit. Call it where that is supported.
+/// AVX-512 with products for many tokens and latent attention on the tile unit. Call it where that
+/// is supported.
 Kernels make_amx_kernels();
 
 }  // namespace hearth::cpu

@@ -155,7 +155,8 @@ struct RowRange {
 RowRange row_chunk(std::int64_t rows, std::int64_t unit, const Step& step);
 
 inline constexpr std::int64_t kChunkRowsMax = 128;
-/// Tokens whose results one call of a dot kernel leaves in scratch.
+/// Tokens whose results one call of a dot kernel leaves in scratch, at most; a step's kernels say
+/// how many it is (`panel_tokens`).
 inline constexpr std::int64_t kTokenTile = kPanelTokensMax;
 
 }  // namespace hearth::cpu

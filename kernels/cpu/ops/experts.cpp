@@ -71,6 +71,14 @@ class ExpertGroups {
 
 using Activations = std::array<const void*, kTokenTile>;
 
+/// The first choices of `rest`, which loses them.
+std::span<const Choice> take_tile(const Step& step, std::span<const Choice>& rest) {
+    const auto most = static_cast<std::size_t>(step.kernels.panel_tokens);
+    const std::span<const Choice> tile = rest.first(std::min(rest.size(), most));
+    rest = rest.subspan(tile.size());
+    return tile;
+}
+
 class ExpertsUpOp final : public ParallelOp {
   public:
     ExpertsUpOp(const compute::Experts& op,
@@ -105,14 +113,12 @@ class ExpertsUpOp final : public ParallelOp {
         const auto& group = groups_->groups()[static_cast<std::size_t>(unit / chunks(step))];
         const RowRange chunk = row_chunk(ffn_dim_, unit % chunks(step), step);
         const RowRange rows{group.expert * ffn_dim_ + chunk.begin, chunk.count};
-        float* gates = scratch.take<float>(kTokenTile * rows.count);
-        float* ups = scratch.take<float>(kTokenTile * rows.count);
+        float* gates = scratch.take<float>(step.kernels.panel_tokens * rows.count);
+        float* ups = scratch.take<float>(step.kernels.panel_tokens * rows.count);
         auto* panels = scratch.take<std::byte>(panel_bytes());
         std::span<const Choice> rest = groups_->choices(group);
         while (!rest.empty()) {
-            const std::span<const Choice> tile =
-                rest.first(std::min<std::size_t>(rest.size(), kTokenTile));
-            rest = rest.subspan(tile.size());
+            const std::span<const Choice> tile = take_tile(step, rest);
             dot(step, gate_, places_.rounded_x_gate, rows, tile, gates, panels);
             dot(step, up_, places_.rounded_x_up, rows, tile, ups, panels);
             for (std::size_t i = 0; i < tile.size(); ++i) {
@@ -185,16 +191,14 @@ class ExpertsDownOp final : public ParallelOp {
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange chunk = row_chunk(rows_, unit, step);
-        float* results = scratch.take<float>(kTokenTile * chunk.count);
+        float* results = scratch.take<float>(step.kernels.panel_tokens * chunk.count);
         auto* panels = scratch.take<std::byte>(down_.panel_bytes());
         start_from_residual(step, chunk);
         for (const ExpertGroups::Group& group : groups_->groups()) {
             const RowRange rows{group.expert * rows_ + chunk.begin, chunk.count};
             std::span<const Choice> rest = groups_->choices(group);
             while (!rest.empty()) {
-                const std::span<const Choice> tile =
-                    rest.first(std::min<std::size_t>(rest.size(), kTokenTile));
-                rest = rest.subspan(tile.size());
+                const std::span<const Choice> tile = take_tile(step, rest);
                 add_tile(step, tile, rows, chunk, results, panels);
             }
         }

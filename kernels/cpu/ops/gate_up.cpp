@@ -34,11 +34,12 @@ class GateUpOp final : public ParallelOp {
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange rows = row_chunk(rows_, unit, step);
-        auto* gates = scratch.take<float>(kTokenTile * rows.count);
-        auto* ups = scratch.take<float>(kTokenTile * rows.count);
+        const std::int64_t tile = step.kernels.panel_tokens;
+        auto* gates = scratch.take<float>(tile * rows.count);
+        auto* ups = scratch.take<float>(tile * rows.count);
         auto* panels = scratch.take<std::byte>(panel_bytes());
-        for (std::int64_t first = 0; first < step.tokens(); first += kTokenTile) {
-            const std::int64_t count = std::min(kTokenTile, step.tokens() - first);
+        for (std::int64_t first = 0; first < step.tokens(); first += tile) {
+            const std::int64_t count = std::min(tile, step.tokens() - first);
             const auto dot = [&](const WeightRows& weight, const Place& rounded, float* to) {
                 std::array<const void*, kTokenTile> activations;
                 for (std::int64_t t = 0; t < count; ++t) {

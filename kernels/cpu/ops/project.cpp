@@ -1,5 +1,5 @@
 // Project and Logits: a weight matrix times each token's activation, cut by rows of the weight. A
-// unit reads its rows once per kTokenTile tokens from the cache and once from memory. Bound by the
+// unit reads its rows once per tile of tokens from the cache and once from memory. Bound by the
 // bytes of weights for few tokens, by the dot products for many.
 #include <algorithm>
 #include <array>
@@ -40,10 +40,11 @@ class ProjectOp final : public ParallelOp {
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange rows = row_chunk(rows_, unit, step);
-        auto* results = scratch.take<float>(kTokenTile * rows.count);
+        const std::int64_t tile = step.kernels.panel_tokens;
+        auto* results = scratch.take<float>(tile * rows.count);
         auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
-        for (std::int64_t first = 0; first < step.tokens(); first += kTokenTile) {
-            const std::int64_t count = std::min(kTokenTile, step.tokens() - first);
+        for (std::int64_t first = 0; first < step.tokens(); first += tile) {
+            const std::int64_t count = std::min(tile, step.tokens() - first);
             std::array<const void*, kTokenTile> activations;
             for (std::int64_t t = 0; t < count; ++t) {
                 activations[static_cast<std::size_t>(t)] = step.row<void*>(rounded_, first + t);
@@ -103,9 +104,10 @@ class LogitsOp final : public ParallelOp {
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const RowRange rows = row_chunk(vocab_size_, unit, step);
         auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
+        const std::int64_t tile = step.kernels.panel_tokens;
         const auto wanted = static_cast<std::int64_t>(step.batch.logit_rows.size());
-        for (std::int64_t first = 0; first < wanted; first += kTokenTile) {
-            const std::int64_t count = std::min(kTokenTile, wanted - first);
+        for (std::int64_t first = 0; first < wanted; first += tile) {
+            const std::int64_t count = std::min(tile, wanted - first);
             std::array<const void*, kTokenTile> activations;
             for (std::int64_t i = 0; i < count; ++i) {
                 const std::int32_t token =

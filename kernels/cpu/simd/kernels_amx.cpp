@@ -1,8 +1,7 @@
-// The kernels for AMX: those for AVX-512 but for quantised weights and many tokens. Compiled with
-// the flags of both, so it may include intrinsics and plain structs only, as kernels_avx512.cpp.
-#include "kernels/cpu/simd/lanes_avx512.h"
-#include "kernels/cpu/simd/lanes_vnni.h"
-#include "kernels/cpu/simd/tile_dot.h"
+// The kernels for AMX: those for AVX-512 but for quantised weights and many tokens, and for latent
+// attention. Compiled with the flags of both, so it may include intrinsics and plain structs only,
+// as kernels_avx512.cpp.
+#include "kernels/cpu/simd/tile_table.h"
 
 namespace hearth::cpu {
 

@@ -85,6 +85,7 @@ void dot_256(const DotCall& call) {
 
 extern const Kernels kScalarKernels = {
     "scalar",
+    64,
     {dot_float<F32Row>,
      dot_float<F16Row>,
      dot_float<Bf16Row>,

@@ -2,7 +2,7 @@
 // time are laid out in scratch, as panel.h does it, and multiplied with sixteen tokens a tile. The
 // integers are exact and the floats are added as panel.h adds them, so that the bits are those of
 // the other AVX-512 kernels, which also take few tokens and the rest of the rows. `Tiles` is the
-// unit. Included by kernels_amx.cpp alone, behind the lanes of AVX-512; internal linkage.
+// unit. Included by tile_table.h alone; internal linkage.
 #pragma once
 
 #include <cstdint>
@@ -332,29 +332,6 @@ void dot_with_tiles(const DotCall& call) {
         rest.out += whole.rows;
     }
     if (rest.rows > 0) kOthers.dot[static_cast<std::size_t>(kType)](rest);
-}
-
-template <typename Tiles, const Kernels& kOthers>
-Kernels with_tiles(const char* name) {
-    Kernels kernels = kOthers;
-    kernels.name = name;
-    const auto set_32 = [&]<typename Type, WeightType kType>() {
-        kernels.dot[static_cast<std::size_t>(kType)] =
-            dot_with_tiles<Tiles, TileDot32<Tiles, Type>, kType, kOthers>;
-    };
-    const auto set_k = [&]<typename Type, WeightType kType>() {
-        kernels.dot[static_cast<std::size_t>(kType)] =
-            dot_with_tiles<Tiles, TileDotK<Tiles, Type>, kType, kOthers>;
-    };
-    set_32.template operator()<Q80, WeightType::q8_0>();
-    set_32.template operator()<Q40, WeightType::q4_0>();
-    set_32.template operator()<Q50, WeightType::q5_0>();
-    set_32.template operator()<Q51, WeightType::q5_1>();
-    set_32.template operator()<Mxfp4, WeightType::mxfp4>();
-    set_k.template operator()<BlockQ4K, WeightType::q4_k>();
-    set_k.template operator()<BlockQ5K, WeightType::q5_k>();
-    set_k.template operator()<BlockQ6K, WeightType::q6_k>();
-    return kernels;
 }
 
 }  // namespace

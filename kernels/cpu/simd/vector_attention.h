@@ -8,6 +8,7 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/vector_kernels.h"
+#include "kernels/cpu/simd/vector_softmax.h"
 
 namespace hearth::cpu {
 namespace {

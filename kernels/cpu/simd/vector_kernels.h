@@ -12,8 +12,6 @@
 namespace hearth::cpu {
 namespace {
 
-constexpr float kInfinity = __builtin_inff();
-
 /// The last elements of a row that does not fill a Vec; the rest of the lanes is 0.
 inline Vec load_part(const float* p, std::int64_t count) {
     float lanes[Vec::kWidth] = {};

@@ -8,38 +8,18 @@
 #include <cstdint>
 
 #include "kernels/cpu/simd/vector_attention.h"
+#include "kernels/cpu/simd/vector_softmax.h"
 
 namespace hearth::cpu {
 namespace {
 
-/// Weights of a call's tokens, and before that scores: (tokens, rows).
-using MixWeights = float[kMixTokens][kAttendRows];
-
 /// Columns of scores between two requests for what comes ahead.
 constexpr std::int64_t kAheadColumns = 16;
 
-/// Spreads the requests for `ahead` over the scores: memory answers few at a time, and more than
-/// those would be waited for.
-struct Ahead {
-    explicit Ahead(const MixCall& mix_call) : call(mix_call) {
-        const std::int64_t parts = (call.key_dim + kAheadColumns - 1) / kAheadColumns *
-                                   ((call.count * call.rows + 63) / 64);
-        stride = (2 * call.ahead_bytes + parts - 1) / parts;
-    }
-    void ask() {
-        constexpr std::int64_t kLine = 64;
-        for (const std::int64_t end = at + stride; at < end && at < 2 * call.ahead_bytes;
-             at += kLine) {
-            const bool is_first = at < call.ahead_bytes;
-            __builtin_prefetch(is_first ? call.ahead[0] + at
-                                        : call.ahead[1] + (at - call.ahead_bytes));
-        }
-    }
-
-    const MixCall& call;
-    std::int64_t stride;
-    std::int64_t at = 0;
-};
+inline std::int64_t ahead_parts(const MixCall& call) {
+    return (call.key_dim + kAheadColumns - 1) / kAheadColumns *
+           ((call.count * call.rows + 63) / 64);
+}
 
 /// Scores of kTokens tokens from `first` on and of kVecs Vecs of rows from `row` on. Not inlined,
 /// as mix_tile: all registers are for the sums.
@@ -95,37 +75,6 @@ inline void score_rows(const MixCall& call, std::int64_t row, Ahead& ahead, MixW
         score_tile<kVecs, 2>(call, row, j, ahead, out);
     }
     if (left() == 1) score_tile<kVecs, 1>(call, row, j, ahead, out);
-}
-
-/// What a row may not see.
-inline void hide(const MixCall& call, MixWeights& scores) {
-    for (std::int64_t r = 0; r < call.rows; ++r) {
-        for (std::int64_t j = call.visible[r]; j < call.count; ++j) {
-            scores[j][r] = -kInfinity;
-        }
-    }
-}
-
-/// Scores to weights relative to each row's new maximum; `factors` is what earlier sums shrink by.
-inline void soften(const MixCall& call, std::int64_t row, MixWeights& scores, float* factors) {
-    const Vec scale = broadcast(call.scale);
-    const Vec before = load(call.maxima + row);
-    Vec largest = before;
-    for (std::int64_t j = 0; j < call.count; ++j) {
-        const Vec scaled = mul(load(scores[j] + row), scale);
-        store(scores[j] + row, scaled);
-        largest = max(largest, scaled);
-    }
-    const Vec factor = exp(sub(before, largest));
-    Vec sum = mul(load(call.sums + row), factor);
-    for (std::int64_t j = 0; j < call.count; ++j) {
-        const Vec weight = exp(sub(load(scores[j] + row), largest));
-        store(scores[j] + row, weight);
-        sum = add(sum, weight);
-    }
-    store(factors + row, factor);
-    store(call.maxima + row, largest);
-    store(call.sums + row, sum);
 }
 
 /// out = out * factor + sum over the tokens of weight * value, for kRows rows and kVecs Vecs of
@@ -211,7 +160,7 @@ inline void mix_rows(const MixCall& call,
 void mix(const MixCall& call) {
     MixWeights weights;
     float factors[kAttendRows];
-    Ahead ahead(call);
+    Ahead ahead(call, ahead_parts(call));
     std::int64_t row = 0;
     for (; row + Vec::kWidth < call.rows; row += 2 * Vec::kWidth) {
         score_rows<2>(call, row, ahead, weights);

@@ -1,7 +1,5 @@
 // The AMX kernels from their own source: AVX-512 by emulated/, the tile unit by EmulatedTiles.
-#include "kernels/cpu/simd/lanes_avx512.h"
-#include "kernels/cpu/simd/lanes_vnni.h"
-#include "kernels/cpu/simd/tile_dot.h"
+#include "kernels/cpu/simd/tile_table.h"
 #include "tests/kernels/cpu/emulated_kernels.h"
 #include "tests/support/emulated_tiles.h"
 

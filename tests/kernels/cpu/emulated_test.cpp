@@ -16,8 +16,13 @@
 namespace hearth::cpu {
 namespace {
 
-std::vector<const Kernels*> emulated_kernels() {
+const Kernels& emulated_amx() {
     static const Kernels amx = emulated_amx_kernels();
+    return amx;
+}
+
+std::vector<const Kernels*> emulated_kernels() {
+    const Kernels& amx = emulated_amx();
     if (is_supported(Isa::avx2)) return {&amx, &kEmulatedAvx512Kernels, &kEmulatedAvxVnniKernels};
     WARN("AVX-VNNI is not checked: its kernels need AVX2 beside what is emulated");
     return {&amx, &kEmulatedAvx512Kernels};
@@ -59,7 +64,7 @@ TEST_CASE("AVX2 and what is emulated give the same bits for quantised weights",
     for (const compute::Dtype dtype : test::kWeightDtypes) {
         if (!compute::traits(dtype).is_quantised) continue;
         // Row by row, and sixteen rows at a time with a rest.
-        for (const std::int64_t tokens : {1, 3, 22, 75}) {
+        for (const std::int64_t tokens : {1, 3, 22, 140}) {
             const test::DotCase c = test::make_case(kAvx2Kernels, dtype, 35, 1280, tokens, random);
             const auto avx2 = test::run_dot(kAvx2Kernels, c, c.rows);
             for (const Kernels* kernels : emulated_kernels()) {
@@ -73,7 +78,7 @@ TEST_CASE("AVX2 and what is emulated give the same bits for quantised weights",
 
 TEST_CASE("quantised weights and many tokens go to the tile unit", "[cpu][dot][emulated]") {
     using hearth::test::EmulatedTiles;
-    const Kernels amx = emulated_amx_kernels();
+    const Kernels& amx = emulated_amx();
     std::mt19937 random(35);
     for (const compute::Dtype dtype : test::kWeightDtypes) {
         if (!compute::traits(dtype).is_quantised) continue;
@@ -94,6 +99,20 @@ TEST_CASE("quantised weights and many tokens go to the tile unit", "[cpu][dot][e
     }
 }
 
+TEST_CASE("latent attention goes to the tile unit, however few its rows", "[cpu][emulated]") {
+    using hearth::test::EmulatedTiles;
+    std::mt19937 random(37);
+    for (const std::int64_t rows : {1, 8, 17}) {
+        const test::MixCase c{rows, 160, 128, 40};
+        const std::int64_t before = EmulatedTiles::product_count;
+        test::run_mix(emulated_amx(), c, test::mix_inputs(c, random), 0, rows);
+        CHECK_FALSE(EmulatedTiles::is_configured);
+        // Two calls; a tile of rows takes two of tokens times five of columns, and eight of values.
+        const std::int64_t row_tiles = rows > 16 ? 2 : 1;
+        CHECK(EmulatedTiles::product_count - before == 2 * row_tiles * (2 * 5 + 8) * 3);
+    }
+}
+
 TEST_CASE("AVX2 and what is emulated give the same bits for latent attention",
           "[cpu][attention][emulated]") {
     if (!is_supported(Isa::avx2)) return;
@@ -102,6 +121,7 @@ TEST_CASE("AVX2 and what is emulated give the same bits for latent attention",
         const test::MixInputs in = test::mix_inputs(c, random);
         const auto avx2 = test::run_mix(kAvx2Kernels, c, in, 0, c.rows);
         for (const Kernels* kernels : emulated_kernels()) {
+            if (kernels == &emulated_amx()) continue;
             const auto emulated = test::run_mix(*kernels, c, in, 0, c.rows);
             INFO(kernels->name << " rows " << c.rows << " key_dim " << c.key_dim);
             CHECK(test::is_same_mix(avx2, emulated.data()));
