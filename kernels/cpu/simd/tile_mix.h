@@ -45,26 +45,41 @@ inline void split(Vec first, Vec second, void* high, void* low) {
     _mm512_store_si512(low, pack(a_rest, b_rest));
 }
 
-/// `rows` has `count` rows, the others are 0: row p with row p + 16, sixteen columns of each.
-inline void split_rows(const float* rows, std::int64_t stride, std::int64_t count, SplitTile& to) {
+/// The first `count` of sixteen numbers, then zeros.
+inline Vec load_first(const float* p, std::int64_t count) {
+    if (count >= kMixSide) return load(p);
+    alignas(64) float lanes[kMixSide] = {};
+    for (std::int64_t i = 0; i < count; ++i) {
+        lanes[i] = p[i];
+    }
+    return load(lanes);
+}
+
+/// Some rows of floats, of which `rows` and `columns` are there; the others are 0.
+struct Floats {
+    const float* first;
+    std::int64_t stride;
+    std::int64_t rows;
+    std::int64_t columns;
+};
+
+/// Row p with row p + 16, the first sixteen columns of each.
+inline void split_rows(const Floats& from, SplitTile& to) {
     for (std::int64_t p = 0; p < kMixSide; ++p) {
         const auto row = [&](std::int64_t i) {
-            return i < count ? load(rows + i * stride) : zero();
+            return i < from.rows ? load_first(from.first + i * from.stride, from.columns) : zero();
         };
         split(row(p), row(p + kMixSide), to.high[p], to.low[p]);
     }
 }
 
-/// Sixteen of `count` rows, the others are 0: of each column i with column i + 16.
-inline void split_columns(const float* rows,
-                          std::int64_t stride,
-                          std::int64_t count,
-                          SplitTile& to) {
+/// Of the first sixteen rows each column i with column i + 16.
+inline void split_columns(const Floats& from, SplitTile& to) {
     for (std::int64_t i = 0; i < kMixSide; ++i) {
-        const float* row = rows + i * stride;
-        const bool is_there = i < count;
-        split(is_there ? load(row) : zero(),
-              is_there ? load(row + kMixSide) : zero(),
+        const float* row = from.first + i * from.stride;
+        const std::int64_t columns = i < from.rows ? from.columns : 0;
+        split(load_first(row, columns),
+              load_first(row + kMixSide, columns - kMixSide),
               to.high[i],
               to.low[i]);
     }
@@ -143,24 +158,21 @@ struct SplitProducts {
 template <typename Tiles, int kRowTiles>
 void score_tiles(const MixCall& call, MixWeights& out) {
     using Products = SplitProducts<Tiles, 2, kRowTiles>;
-    Ahead ahead(call, call.key_dim / kMixDepth);
+    Ahead ahead(call, (call.key_dim + kMixDepth - 1) / kMixDepth);
     Products::clear();
     for (std::int64_t i = 0; i < call.key_dim; i += kMixDepth) {
         ahead.ask();
+        const std::int64_t left = call.key_dim - i;
         SplitTile keys[2];
         SplitTile queries[kRowTiles];
         for (int tile = 0; tile < 2; ++tile) {
             const std::int64_t first = kMixSide * tile;
-            split_columns(call.keys + first * call.key_stride + i,
-                          call.key_stride,
-                          call.count - first,
-                          keys[tile]);
+            const float* from = call.keys + first * call.key_stride + i;
+            split_columns({from, call.key_stride, call.count - first, left}, keys[tile]);
         }
         for (int tile = 0; tile < kRowTiles; ++tile) {
-            split_rows(call.queries + i * call.query_stride + kMixSide * tile,
-                       call.query_stride,
-                       kMixDepth,
-                       queries[tile]);
+            const float* from = call.queries + i * call.query_stride + kMixSide * tile;
+            split_rows({from, call.query_stride, left, kMixSide}, queries[tile]);
         }
         Products::add(keys, queries);
     }
@@ -176,8 +188,8 @@ void mix_columns(const MixCall& call,
     using Products = SplitProducts<Tiles, kRowTiles, kColumnTiles>;
     SplitTile values[kColumnTiles];
     for (int tile = 0; tile < kColumnTiles; ++tile) {
-        split_rows(
-            call.values + column + kMixSide * tile, call.value_stride, call.count, values[tile]);
+        const float* from = call.values + column + kMixSide * tile;
+        split_rows({from, call.value_stride, call.count, kMixSide}, values[tile]);
     }
     alignas(64) float sums[kRowTiles * kMixSide][kMixDepth];
     Products::clear();
@@ -201,7 +213,8 @@ void mix_tiles(const MixCall& call) {
     SplitTile split_weights[kRowTiles];
     for (int tile = 0; tile < kRowTiles; ++tile) {
         soften(call, kMixSide * tile, weights, factors);
-        split_rows(weights[0] + kMixSide * tile, kAttendRows, call.count, split_weights[tile]);
+        const float* from = weights[0] + kMixSide * tile;
+        split_rows({from, kAttendRows, call.count, kMixSide}, split_weights[tile]);
         transpose_16(split_weights[tile].high);
         transpose_16(split_weights[tile].low);
     }
@@ -214,10 +227,10 @@ void mix_tiles(const MixCall& call) {
     }
 }
 
-/// Models have the widths that fill tiles; others go to `kOthers`.
+/// Latents of models fill tiles; others go to `kOthers`.
 template <typename Tiles, const Kernels& kOthers>
 void mix_with_tiles(const MixCall& call) {
-    if (call.key_dim % kMixDepth != 0 || call.value_dim % kMixSide != 0) return kOthers.mix(call);
+    if (call.value_dim % kMixSide != 0) return kOthers.mix(call);
     Tiles::configure(TileConfig());
     if (call.rows > kMixSide) {
         mix_tiles<Tiles, 2>(call);
