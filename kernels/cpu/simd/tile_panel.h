@@ -75,25 +75,33 @@ inline __m512i alternate(__m512i a, __m512i b) {
     return _mm512_or_si512(_mm512_and_si512(even, a), _mm512_andnot_si512(even, b));
 }
 
-/// Four columns of each row. The quants of Q6_K are 32 too large.
+/// The factors of four columns of a row, which have one scale: each multiply-add takes two of them
+/// times 0. The quants of Q6_K are 32 too large.
 template <typename Block>
-inline void split(const void* quants, const void* scales, void* low, void* high) {
-    constexpr int kBits = TilePanelK::kHighBits;
-    const __m512i q = _mm512_load_si512(quants);
-    const __m512i twice = _mm512_load_si512(scales);
-    // Each multiply-add has one of its two scales 0.
-    __m512i even = _mm512_maddubs_epi16(q, alternate(twice, _mm512_setzero_si512()));
-    __m512i odd = _mm512_maddubs_epi16(q, _mm512_slli_epi16(twice, 8));
-    if constexpr (!PanelK<Block>::kHasMinimum) {
-        const __m512i offset = _mm512_slli_epi16(twice, 5);
-        even = _mm512_sub_epi16(even, offset);
-        odd = _mm512_sub_epi16(odd, offset);
+struct TileScales {
+    explicit TileScales(const std::int16_t (*twice)[2])
+        : even(alternate(_mm512_load_si512(twice), _mm512_setzero_si512())),
+          odd(_mm512_slli_epi16(_mm512_load_si512(twice), 8)),
+          offset(_mm512_slli_epi16(_mm512_load_si512(twice), 5)) {}
+
+    void split(const void* quants, void* low, void* high) const {
+        constexpr int kBits = TilePanelK::kHighBits;
+        const __m512i q = _mm512_load_si512(quants);
+        const __m512i first = product(q, even);
+        const __m512i second = product(q, odd);
+        const __m512i low_bytes = alternate(first, _mm512_slli_epi16(second, 8));
+        _mm512_store_si512(low, _mm512_and_si512(low_bytes, _mm512_set1_epi8((1 << kBits) - 1)));
+        _mm512_store_si512(
+            high, alternate(_mm512_srli_epi16(first, kBits), _mm512_slli_epi16(second, 8 - kBits)));
     }
-    const __m512i low_bytes = alternate(even, _mm512_slli_epi16(odd, 8));
-    _mm512_store_si512(low, _mm512_and_si512(low_bytes, _mm512_set1_epi8((1 << kBits) - 1)));
-    _mm512_store_si512(
-        high, alternate(_mm512_srli_epi16(even, kBits), _mm512_slli_epi16(odd, 8 - kBits)));
-}
+
+    [[nodiscard]] __m512i product(__m512i quants, __m512i scales) const {
+        const __m512i products = _mm512_maddubs_epi16(quants, scales);
+        return PanelK<Block>::kHasMinimum ? products : _mm512_sub_epi16(products, offset);
+    }
+
+    __m512i even, odd, offset;
+};
 
 /// 256 columns of sixteen rows from a Panel of the type.
 template <typename Block>
@@ -102,8 +110,11 @@ inline void split(const Panel& from, TilePanelK& to) {
     const auto* quants = &from.quants[0][0];
     auto* low = &to.low[0][0];
     auto* high = &to.high[0][0];
-    for (int step = 0; step < kRunsPerGroup * kStepsPerRun; ++step) {
-        split<Block>(quants[step], from.scales[step / kScaleSteps], low[step], high[step]);
+    for (int first = 0; first < kRunsPerGroup * kStepsPerRun; first += kScaleSteps) {
+        const TileScales<Block> scales(from.scales[first / kScaleSteps]);
+        for (int step = first; step < first + kScaleSteps; ++step) {
+            scales.split(quants[step], low[step], high[step]);
+        }
     }
     copy_64(to.d[0], from.d[0]);
     if constexpr (!PanelK<Block>::kHasMinimum) return;
