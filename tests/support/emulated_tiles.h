@@ -78,15 +78,11 @@ struct EmulatedTiles {
 
     template <int kSum, int kA, int kB>
     static void multiply_int8() {
-        check_product(kSum, kA, kB);
-        for_sums(kSum, [](int i, int j) {
-            auto sum = tiles[kSum].at<std::int32_t>(i, j);
-            for (int k = 0; k < row_bytes_of[kA]; ++k) {
-                sum += tiles[kA].at<std::int8_t>(i, k) *
-                       tiles[kB].at<std::int8_t>(k / 4, 4 * j + k % 4);
-            }
-            tiles[kSum].set(i, j, sum);
-        });
+        multiply_bytes<std::int8_t, kSum, kA, kB>();
+    }
+    template <int kSum, int kA, int kB>
+    static void multiply_int8_unsigned() {
+        multiply_bytes<std::uint8_t, kSum, kA, kB>();
     }
 
     /// Sums of the even and of the odd places, each with fused multiply-adds from 0 on, then both
@@ -105,6 +101,17 @@ struct EmulatedTiles {
     }
 
   private:
+    template <typename B, int kSum, int kA, int kB>
+    static void multiply_bytes() {
+        check_product(kSum, kA, kB);
+        for_sums(kSum, [](int i, int j) {
+            auto sum = tiles[kSum].at<std::int32_t>(i, j);
+            for (int k = 0; k < row_bytes_of[kA]; ++k) {
+                sum += tiles[kA].at<std::int8_t>(i, k) * tiles[kB].at<B>(k / 4, 4 * j + k % 4);
+            }
+            tiles[kSum].set(i, j, sum);
+        });
+    }
     static void check(bool is_right, const char* what) {
         if (!is_right) throw std::logic_error(std::string("a tile was used wrongly: ") + what);
     }

@@ -39,8 +39,9 @@ inline Ints16 sub(Ints16 a, Ints16 b) {
 inline Ints16 shift_left_5(Ints16 a) {
     return {_mm512_slli_epi32(a.lanes, 5)};
 }
-inline Ints16 shift_left_7(Ints16 a) {
-    return {_mm512_slli_epi32(a.lanes, 7)};
+template <int kBits>
+inline Ints16 shift_left(Ints16 a) {
+    return {_mm512_slli_epi32(a.lanes, kBits)};
 }
 /// Sums of two products of 16-bit numbers.
 inline Ints16 madd_pairs(Ints16 a, Ints16 b) {

@@ -263,12 +263,12 @@ class TileDotK {
             Tiles::template load<6>(panel.low[step], kTileBytes);
             Tiles::template load<7>(panel.high[step], kTileBytes);
             Tiles::template load<4>(tokens_.at(tile, next.group).quants[step], kTileBytes);
-            Tiles::template multiply_int8<0, 4, 6>();
-            Tiles::template multiply_int8<1, 4, 7>();
+            multiply_tiles<0, 4, 6>();
+            multiply_tiles<1, 4, 7>();
             if constexpr (kTiles == 2) {
                 Tiles::template load<5>(tokens_.at(tile + 1, next.group).quants[step], kTileBytes);
-                Tiles::template multiply_int8<2, 5, 6>();
-                Tiles::template multiply_int8<3, 5, 7>();
+                multiply_tiles<2, 5, 6>();
+                multiply_tiles<3, 5, 7>();
             }
             add_products(last, step, products, totals);
         }
@@ -277,6 +277,15 @@ class TileDotK {
         if constexpr (kTiles == 2) {
             Tiles::template store<2>(products[1][0], kTileBytes);
             Tiles::template store<3>(products[1][1], kTileBytes);
+        }
+    }
+
+    template <int kSum, int kA, int kB>
+    static void multiply_tiles() {
+        if constexpr (Layout::kHasMinimum) {
+            Tiles::template multiply_int8_unsigned<kSum, kA, kB>();
+        } else {
+            Tiles::template multiply_int8<kSum, kA, kB>();
         }
     }
 
@@ -292,8 +301,9 @@ class TileDotK {
             const auto& x =
                 static_cast<const Q8kGroup*>(call_.activations[part.first + t])[part.group];
             const Products* both = products[t / kTileRows];
-            const Ints16 sum = add(shift_left_7(load_ints(both[1][t % kTileRows])),
-                                   load_ints(both[0][t % kTileRows]));
+            const Ints16 sum =
+                add(shift_left<TileScales<Type>::kHighBits>(load_ints(both[1][t % kTileRows])),
+                    load_ints(both[0][t % kTileRows]));
             const Floats16 scale = broadcast_floats(x.scale);
             Totals& to = totals[part.first + t];
             Layout::add_product(sum, mul(load_floats(panel.d[0]), scale), to[0]);

@@ -1,7 +1,7 @@
 // What the tile unit multiplies: sixteen tokens' quants, and sixteen rows of weights with four
 // columns of each row side by side, which is how a Panel has them. The K types have a scale per 16
-// or 32 columns; it is multiplied into the quants here and the products are cut into two 8-bit
-// numbers, so that all 256 columns of a block are one exact sum. Included by tile_dot.h alone,
+// or 32 columns; it is multiplied into the quants here, in two parts of 8 bits, so that all 256
+// columns of a block are one exact sum. Included by tile_dot.h alone,
 // behind panel.h; internal linkage.
 #pragma once
 
@@ -26,9 +26,9 @@ struct alignas(64) TileTokens {
     float sums[kBlocksPerGroup][kTileRows];    ///< of q8: of the block's quants
 };
 
-/// 256 columns of sixteen rows of a K type: scale * quant = 128 * high + low.
+/// 256 columns of sixteen rows of a K type: scale * quant is low, and high so many bits further up;
+/// both are unsigned but for Q6_K.
 struct alignas(64) TilePanelK {
-    static constexpr int kHighBits = 7;
     std::int8_t low[kTileSteps][kTileRows][kPanelRows][4];
     std::int8_t high[kTileSteps][kTileRows][kPanelRows][4];
     std::int16_t offsets[kRunsPerGroup / 2][kPanelRows][2];  ///< minima, times sums of x
@@ -75,29 +75,46 @@ inline __m512i alternate(__m512i a, __m512i b) {
     return _mm512_or_si512(_mm512_and_si512(even, a), _mm512_andnot_si512(even, b));
 }
 
-/// The factors of four columns of a row, which have one scale: each multiply-add takes two of them
-/// times 0. The quants of Q6_K are 32 too large.
+/// Scales of sixteen rows, ready to be multiplied with four quants of each. Q4_K and Q5_K: the
+/// scale is cut, into two times three bits, so that products with quants of at most 31 fit a byte
+/// and those of two neighbours are one of 16 bits.
 template <typename Block>
 struct TileScales {
+    static constexpr int kHighBits = 3;
+
+    explicit TileScales(const std::int16_t (*twice)[2])
+        : low(_mm512_and_si512(_mm512_load_si512(twice), _mm512_set1_epi16((1 << kHighBits) - 1))),
+          high(_mm512_srli_epi16(_mm512_load_si512(twice), kHighBits)) {}
+
+    void split(const void* quants, void* to_low, void* to_high) const {
+        const __m512i q = _mm512_load_si512(quants);
+        _mm512_store_si512(to_low, _mm512_mullo_epi16(q, low));
+        _mm512_store_si512(to_high, _mm512_mullo_epi16(q, high));
+    }
+
+    __m512i low, high;
+};
+
+/// Q6_K, whose scales have eight bits and whose quants are 32 too large: the product is cut. Each
+/// multiply-add takes one of two quants times 0.
+template <>
+struct TileScales<BlockQ6K> {
+    static constexpr int kHighBits = 7;
+
     explicit TileScales(const std::int16_t (*twice)[2])
         : even(alternate(_mm512_load_si512(twice), _mm512_setzero_si512())),
           odd(_mm512_slli_epi16(_mm512_load_si512(twice), 8)),
           offset(_mm512_slli_epi16(_mm512_load_si512(twice), 5)) {}
 
-    void split(const void* quants, void* low, void* high) const {
-        constexpr int kBits = TilePanelK::kHighBits;
+    void split(const void* quants, void* to_low, void* to_high) const {
         const __m512i q = _mm512_load_si512(quants);
-        const __m512i first = product(q, even);
-        const __m512i second = product(q, odd);
-        const __m512i low_bytes = alternate(first, _mm512_slli_epi16(second, 8));
-        _mm512_store_si512(low, _mm512_and_si512(low_bytes, _mm512_set1_epi8((1 << kBits) - 1)));
-        _mm512_store_si512(
-            high, alternate(_mm512_srli_epi16(first, kBits), _mm512_slli_epi16(second, 8 - kBits)));
-    }
-
-    [[nodiscard]] __m512i product(__m512i quants, __m512i scales) const {
-        const __m512i products = _mm512_maddubs_epi16(quants, scales);
-        return PanelK<Block>::kHasMinimum ? products : _mm512_sub_epi16(products, offset);
+        const __m512i first = _mm512_sub_epi16(_mm512_maddubs_epi16(q, even), offset);
+        const __m512i second = _mm512_sub_epi16(_mm512_maddubs_epi16(q, odd), offset);
+        const __m512i low = alternate(first, _mm512_slli_epi16(second, 8));
+        const __m512i high = alternate(_mm512_srli_epi16(first, kHighBits),
+                                       _mm512_slli_epi16(second, 8 - kHighBits));
+        _mm512_store_si512(to_low, _mm512_and_si512(low, _mm512_set1_epi8((1 << kHighBits) - 1)));
+        _mm512_store_si512(to_high, high);
     }
 
     __m512i even, odd, offset;
