@@ -62,7 +62,8 @@ struct StepBatch {
     std::span<const std::int32_t> sequence_of;  ///< (tokens) index into sequences
     std::span<const SequenceView> sequences;
     std::span<const std::int32_t>
-        logit_rows;  ///< indices into tokens, ascending: whose logits are wanted
+        logit_rows;                    ///< indices into tokens, ascending: whose logits are wanted
+    std::span<const float> rows = {};  ///< (tokens, dim of Plan::rows_in), or none
     /// Null: the step runs to its end. Not every Program looks at it.
     const StepWatch* watch = nullptr;
 };
@@ -70,6 +71,7 @@ struct StepBatch {
 struct StepOutput {
     /// (logit_rows, vocab_size). Owner: the Program; valid until its next run.
     std::span<const float> logits;
+    std::span<const float> rows = {};  ///< (tokens, dim of Plan::rows_out), or none; the same
 };
 
 /// A device that picks tokens where it computes their logits, so that a step can be launched before
@@ -193,6 +195,8 @@ class Backend {
     }
     /// Whether the cache can be of this type; else compile() fails with `unsupported`.
     [[nodiscard]] virtual bool has_cache_type(Dtype dtype) const { return dtype == Dtype::f16; }
+    /// Whether a plan may take rows in and hand rows out (Plan::rows_in, rows_out).
+    [[nodiscard]] virtual bool passes_rows() const { return false; }
     /// `plan` has passed validate() with the same weights; it is copied where needed.
     virtual Result<std::unique_ptr<Program>> compile(const Plan& plan, DeviceWeights& weights) = 0;
     virtual Result<std::unique_ptr<KvStore>> make_kv_store(const KvLayout& layout,

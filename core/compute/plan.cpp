@@ -47,9 +47,19 @@ class Printer {
                 std::to_string(plan_.kv.layer_count) + " layers of " +
                 std::to_string(plan_.kv.key_dim) + "+" + std::to_string(plan_.kv.value_dim) + " " +
                 std::string(traits(plan_.kv.dtype).name) + "\n";
+        if (plan_.rows_in.id != kNone) {
+            out_ += "rows in";
+            result(plan_.rows_in);
+            out_ += '\n';
+        }
         for (const Operation& operation : plan_.operations) {
             out_ += operation_name(operation);
             std::visit([this](const auto& each) { print(each); }, operation);
+            out_ += '\n';
+        }
+        if (plan_.rows_out.id != kNone) {
+            out_ += "rows out";
+            slice(plan_.rows_out);
             out_ += '\n';
         }
         return std::move(out_);
@@ -94,6 +104,7 @@ class Printer {
     }
     void print(const AttentionMla& op) {
         number(" layer ", op.layer);
+        if (op.out.id == kNone) return slice(op.latent);
         slice(op.q);
         slice(op.latent);
         weight(op.k_up);

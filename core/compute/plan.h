@@ -96,7 +96,8 @@ struct AttentionGqa {
     float scale;
 };
 
-/// Multi-head latent attention; first stores `latent` in the cache of `layer`.
+/// Multi-head latent attention; first stores `latent` in the cache of `layer`. Where `out` has no
+/// value nothing else is done: a step that only leaves its rows; q, k_up and v_up are not there.
 ///   q       (tokens, heads * (nope_dim + rope_dim))  the last rope_dim columns of each head are
 ///   rotated latent  (tokens, latent_dim + rope_dim)          normed latent, then the shared
 ///   rotated key k_up    (heads, latent_dim, nope_dim) any type   key_nope[h] = latent * k_up[h]
@@ -193,6 +194,9 @@ struct Plan {
     KvLayout kv;
     std::vector<Value> values;
     std::vector<Operation> operations;
+    /// F32 values, whole, or none: filled from StepBatch::rows before the first operation, and what
+    /// StepOutput::rows has of all tokens after the last one. Only where Backend::passes_rows().
+    Slice rows_in, rows_out;
 
     /// Adds a value of `dim` columns and returns it whole.
     Slice add_value(std::string name, std::int64_t dim, Dtype dtype = Dtype::f32);

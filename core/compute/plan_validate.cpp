@@ -46,6 +46,10 @@ class Checker {
 
     Result<void> run() {
         check_head();
+        if (plan_.rows_in.id != kNone) {
+            whole(plan_.rows_in, "rows_in");
+            writes(plan_.rows_in);
+        }
         if (problem_) return failure("plan");
         for (std::size_t i = 0; i < plan_.operations.size(); ++i) {
             const Operation& operation = plan_.operations[i];
@@ -58,6 +62,11 @@ class Checker {
                                std::string(operation_name(operation)) + ")");
             }
         }
+        if (plan_.rows_out.id != kNone) {
+            whole(plan_.rows_out, "rows_out");
+            reads(plan_.rows_out);
+        }
+        if (problem_) return failure("plan");
         return {};
     }
 
@@ -131,6 +140,11 @@ class Checker {
     }
 
     void check(const AttentionMla& op) {
+        if (op.out.id == kNone) {
+            reads(op.latent);
+            store(op.layer, op.latent.dim, 0);
+            return;
+        }
         for (const Slice& slice : {op.q, op.latent}) {
             reads(slice);
             apart(op.out, slice);
@@ -236,6 +250,12 @@ class Checker {
     void writes(const Slice& slice, Dtype dtype = Dtype::f32) {
         inside(slice, dtype);
         if (!problem_) is_written_[static_cast<std::size_t>(slice.id)] = true;
+    }
+    void whole(const Slice& slice, const std::string& what) {
+        inside(slice, Dtype::f32);
+        if (problem_) return;
+        need(slice.dim == plan_.values[static_cast<std::size_t>(slice.id)].dim,
+             what + " is not a whole value");
     }
     void apart(const Slice& out, const Slice& in) {
         need(!overlap(out, in), "what is written shares columns with what is read");

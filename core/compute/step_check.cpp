@@ -32,6 +32,9 @@ const char* broken_promise(const StepBatch& batch, const StepLimits& limits) {
     if (batch.positions.size() != tokens || batch.sequence_of.size() != tokens) {
         return "each token has a position and a sequence";
     }
+    if (batch.rows.size() != tokens * static_cast<std::size_t>(limits.rows_in_dim)) {
+        return "each token has a row where the Plan takes rows in";
+    }
     for (std::size_t t = 0; t < tokens; ++t) {
         if (batch.tokens[t] < limits.token_least || batch.tokens[t] >= limits.vocab_size) {
             return "a token is one of the vocabulary or names a row of the step before";

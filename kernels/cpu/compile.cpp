@@ -24,6 +24,7 @@ class Compiler {
     }
 
     CompiledPlan run() && {
+        if (plan_.rows_in.id != kNone) push(make_rows_in(plan_.rows_in));
         for (std::size_t i = 0; i < plan_.operations.size();) {
             if (const auto pattern = find_gate_up(plan_, i)) {
                 add(*pattern);
@@ -33,6 +34,7 @@ class Compiler {
                 ++i;
             }
         }
+        if (plan_.rows_out.id != kNone) push(make_rows_out(plan_.rows_out));
         return std::move(out_);
     }
 
@@ -103,6 +105,7 @@ class Compiler {
     }
 
     void add(const compute::AttentionMla& op) {
+        if (op.out.id == kNone) return push(make_store_latent(op, new_outer_place()));
         if (latent_.work == nullptr) latent_ = {make_latent_work(op), new_outer_place()};
         push(make_attention_mla(op, new_outer_place(), weight(op.k_up), weight(op.v_up), latent_));
     }

@@ -52,6 +52,8 @@ class CpuBackend final : public compute::Backend {
         return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
     }
 
+    [[nodiscard]] bool passes_rows() const override { return true; }
+
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const compute::Tensor> weights) override {
         return std::unique_ptr<compute::DeviceWeights>(std::make_unique<CpuWeights>(weights));

@@ -52,6 +52,7 @@ struct Step {
     std::int32_t thread_count;
     std::span<const BufferMemory> buffers;
     std::span<float> logits;  ///< (logit rows, vocab_size)
+    float* rows_out;          ///< (tokens, dim of Plan::rows_out); null: none
 
     [[nodiscard]] bool is_unwanted() const {
         return batch.watch != nullptr && batch.watch->is_unwanted();

@@ -64,7 +64,9 @@ Result<void> CpuProgram::take_memory(const compute::Plan& plan,
     arena_.reset(static_cast<std::byte*>(take_bytes(layout.bytes)));
     scratch_.reset(static_cast<std::byte*>(take_bytes(scratch_bytes_ * pool_.thread_count())));
     logits_.reset(static_cast<float*>(take_bytes(logits_bytes)));
-    if (arena_ == nullptr || scratch_ == nullptr || logits_ == nullptr) {
+    rows_out_.reset(static_cast<float*>(
+        take_bytes(plan.tokens_max * rows_out_dim_ * static_cast<std::int64_t>(sizeof(float)))));
+    if (arena_ == nullptr || scratch_ == nullptr || logits_ == nullptr || rows_out_ == nullptr) {
         return fail(ErrorCode::out_of_memory,
                     "no memory for steps of " + std::to_string(plan.tokens_max) + " tokens (" +
                         std::to_string(layout.bytes + logits_bytes) +
@@ -90,14 +92,16 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
     compute::check_step(batch,
                         {.tokens_max = plan_tokens_max_,
                          .vocab_size = vocab_size_,
-                         .block_count = store->block_count()});
+                         .block_count = store->block_count(),
+                         .rows_in_dim = rows_in_dim_});
     const std::size_t logit_count = batch.logit_rows.size() * static_cast<std::size_t>(vocab_size_);
     const Step step{.batch = batch,
                     .kv = *store,
                     .kernels = kernels_,
                     .thread_count = pool_.thread_count(),
                     .buffers = buffers_,
-                    .logits = {logits_.get(), logit_count}};
+                    .logits = {logits_.get(), logit_count},
+                    .rows_out = rows_out_.get()};
     step_ = &step;
     stage_ = 0;
     part_ = Part::start;
@@ -105,7 +109,8 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
     if (stage_ < stages_.size()) {
         return fail(ErrorCode::cancelled, "the step is no longer wanted", "cpu");
     }
-    return compute::StepOutput{step.logits};
+    const std::size_t row_elements = batch.tokens.size() * static_cast<std::size_t>(rows_out_dim_);
+    return compute::StepOutput{step.logits, {step.rows_out, row_elements}};
 }
 
 std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {

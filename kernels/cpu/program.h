@@ -34,6 +34,8 @@ class CpuProgram final : public compute::Program, private ParallelJob {
         : plan_tokens_max_(plan.tokens_max),
           vocab_size_(plan.vocab_size),
           kv_layout_(plan.kv),
+          rows_in_dim_(plan.rows_in.dim),
+          rows_out_dim_(plan.rows_out.dim),
           kernels_(kernels),
           pool_(pool) {}
 
@@ -53,6 +55,7 @@ class CpuProgram final : public compute::Program, private ParallelJob {
     const std::int32_t plan_tokens_max_;
     const std::int64_t vocab_size_;
     const compute::KvLayout kv_layout_;
+    const std::int64_t rows_in_dim_, rows_out_dim_;  ///< 0: none
     const Kernels& kernels_;
     ThreadPool& pool_;
     std::int64_t bytes_per_token_ = 0;
@@ -67,7 +70,7 @@ class CpuProgram final : public compute::Program, private ParallelJob {
     std::vector<BufferMemory> buffers_;
     std::unique_ptr<std::byte, Free> scratch_;  ///< scratch_bytes_ for each thread
     std::int64_t scratch_bytes_ = 0;
-    std::unique_ptr<float, Free> logits_;
+    std::unique_ptr<float, Free> logits_, rows_out_;
 
     // Where a run stands; written by the thread that opens a phase.
     enum class Part { start, chain, phase };

@@ -219,6 +219,16 @@ void attend_latent(const compute::AttentionMla& op,
 
 }  // namespace
 
+void store_latent(const compute::AttentionMla& op,
+                  Floats latent,
+                  const StepPlaces& places,
+                  ReferenceKvStore& kv) {
+    for (std::int64_t t = 0; t < latent.rows; ++t) {
+        const CacheRow row = places.row_of(t, places.positions[static_cast<std::size_t>(t)]);
+        kv.store_key(op.layer, row, latent.row(t));
+    }
+}
+
 void attention_mla(const compute::AttentionMla& op,
                    const MlaInputs& inputs,
                    const StepPlaces& places,
@@ -235,10 +245,7 @@ void attention_mla(const compute::AttentionMla& op,
         return scratch.latent.subspan(static_cast<std::size_t>(t * op.heads + head) * latent_dim,
                                       latent_dim);
     };
-    for (std::int64_t t = 0; t < out.rows; ++t) {
-        const CacheRow row = places.row_of(t, places.positions[static_cast<std::size_t>(t)]);
-        kv.store_key(op.layer, row, inputs.latent.row(t));
-    }
+    store_latent(op, inputs.latent, places, kv);
     for (std::int64_t head = 0; head < op.heads; ++head) {
         for (std::int64_t c = 0; c < op.latent_dim; ++c) {
             const auto row = weight_row(inputs.k_up, head * op.latent_dim + c, scratch);

@@ -93,6 +93,12 @@ void attention_mla(const compute::AttentionMla& op,
                    Floats out,
                    const Scratch& scratch);
 
+/// An AttentionMla without `out`: what it leaves in the cache.
+void store_latent(const compute::AttentionMla& op,
+                  Floats latent,
+                  const StepPlaces& places,
+                  ReferenceKvStore& kv);
+
 /// `bias` null where the operation has none. `scratch.row` holds 3 * expert_count at least.
 void route_top_k(const compute::RouteTopK& op,
                  Floats logits,

@@ -94,15 +94,24 @@ class ReferenceProgram final : public compute::Program {
         check_step(batch,
                    {.tokens_max = plan_.tokens_max,
                     .vocab_size = plan_.vocab_size,
-                    .block_count = store->block_count()});
+                    .block_count = store->block_count(),
+                    .rows_in_dim = plan_.rows_in.dim});
         batch_ = &batch;
         kv_ = store;
         scratch_ = {row_, hidden_, latent_, store->scores()};
+        if (plan_.rows_in.id != kNone) {
+            std::ranges::copy(batch.rows, floats(plan_.rows_in).data);
+        }
         for (const compute::Operation& operation : plan_.operations) {
             std::visit([this](const auto& each) { step(each); }, operation);
         }
-        return compute::StepOutput{
+        compute::StepOutput output{
             {logits_.get(), batch.logit_rows.size() * static_cast<std::size_t>(plan_.vocab_size)}};
+        if (plan_.rows_out.id != kNone) {
+            const Floats rows = floats(plan_.rows_out);
+            output.rows = {rows.data, static_cast<std::size_t>(rows.rows * rows.dim)};
+        }
+        return output;
     }
 
     [[nodiscard]] std::int64_t bytes_per_token() const override {
@@ -134,6 +143,7 @@ class ReferenceProgram final : public compute::Program {
                       scratch_);
     }
     void step(const compute::AttentionMla& op) {
+        if (op.out.id == kNone) return store_latent(op, floats(op.latent), places(), *kv_);
         attention_mla(op,
                       {.q = rounds_latents(op.k_up) ? rounded_queries(op) : floats(op.q),
                        .latent = floats(op.latent),
@@ -264,6 +274,8 @@ class ReferenceBackend final : public compute::Backend {
     [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
         return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
     }
+
+    [[nodiscard]] bool passes_rows() const override { return true; }
 
     Result<std::unique_ptr<compute::DeviceWeights>> upload(
         std::span<const Tensor> weights) override {

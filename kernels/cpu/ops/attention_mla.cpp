@@ -278,12 +278,16 @@ std::shared_ptr<LatentWork> make_latent_work(const compute::AttentionMla& op) {
         LatentWork::Shape{op.heads, op.latent_dim + op.rope_dim, op.latent_dim});
 }
 
+std::unique_ptr<TokenOp> make_store_latent(const compute::AttentionMla& op, const Place& cache) {
+    return std::make_unique<StoreLatentOp>(op, cache);
+}
+
 AttentionOps make_attention_mla(const compute::AttentionMla& op,
                                 const Place& cache,
                                 const compute::Tensor& k_up,
                                 const compute::Tensor& v_up,
                                 const SharedLatentWork& work) {
-    return {std::make_unique<StoreLatentOp>(op, cache),
+    return {make_store_latent(op, cache),
             std::make_unique<AttendMlaOp>(LatentHeads(op, k_up, v_up), cache, work)};
 }
 

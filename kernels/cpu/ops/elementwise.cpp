@@ -1,4 +1,7 @@
-// Swiglu, Add and the rounding of activations: what needs a token's row and nothing else.
+// Swiglu, Add, the rounding of activations, and the ways in and out of a step: what needs a token's
+// row and nothing else.
+#include <algorithm>
+
 #include "kernels/cpu/activation.h"
 #include "kernels/cpu/ops/ops.h"
 
@@ -55,6 +58,36 @@ class AddOp final : public TokenOp {
     std::int64_t dim_;
 };
 
+class RowsInOp final : public TokenOp {
+  public:
+    explicit RowsInOp(const compute::Slice& rows) : out_(place_of(rows)), dim_(rows.dim) {
+        writes(out_);
+    }
+
+    void run(const Step& step, std::int64_t token, Scratch) const override {
+        std::copy_n(step.batch.rows.data() + token * dim_, dim_, step.row<float>(out_, token));
+    }
+
+  private:
+    Place out_;
+    std::int64_t dim_;
+};
+
+class RowsOutOp final : public TokenOp {
+  public:
+    explicit RowsOutOp(const compute::Slice& rows) : x_(place_of(rows)), dim_(rows.dim) {
+        reads(x_);
+    }
+
+    void run(const Step& step, std::int64_t token, Scratch) const override {
+        std::copy_n(step.row<float>(x_, token), dim_, step.rows_out + token * dim_);
+    }
+
+  private:
+    Place x_;
+    std::int64_t dim_;
+};
+
 class QuantiseOp final : public TokenOp {
   public:
     explicit QuantiseOp(const Quantise& op)
@@ -86,6 +119,14 @@ std::unique_ptr<TokenOp> make_swiglu(const compute::Swiglu& op) {
 
 std::unique_ptr<TokenOp> make_add(const compute::Add& op) {
     return std::make_unique<AddOp>(op);
+}
+
+std::unique_ptr<TokenOp> make_rows_in(const compute::Slice& rows) {
+    return std::make_unique<RowsInOp>(rows);
+}
+
+std::unique_ptr<TokenOp> make_rows_out(const compute::Slice& rows) {
+    return std::make_unique<RowsOutOp>(rows);
 }
 
 std::unique_ptr<TokenOp> make_quantise(const Quantise& op) {

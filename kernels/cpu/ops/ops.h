@@ -18,6 +18,9 @@ inline Place place_of(const compute::Slice& slice) {
 }
 
 std::unique_ptr<TokenOp> make_embed(const compute::Embed& op, const compute::Tensor& table);
+/// Plan::rows_in and rows_out.
+std::unique_ptr<TokenOp> make_rows_in(const compute::Slice& rows);
+std::unique_ptr<TokenOp> make_rows_out(const compute::Slice& rows);
 std::unique_ptr<TokenOp> make_rms_norm(const compute::RmsNorm& op, const compute::Tensor& weight);
 std::unique_ptr<TokenOp> make_swiglu(const compute::Swiglu& op);
 std::unique_ptr<TokenOp> make_add(const compute::Add& op);
@@ -98,6 +101,8 @@ struct SharedLatentWork {
     std::shared_ptr<LatentWork> work;
     Place place;
 };
+/// The first of the two alone.
+std::unique_ptr<TokenOp> make_store_latent(const compute::AttentionMla& op, const Place& cache);
 std::shared_ptr<LatentWork> make_latent_work(const compute::AttentionMla& op);
 AttentionOps make_attention_mla(const compute::AttentionMla& op,
                                 const Place& cache,

@@ -314,6 +314,52 @@ TEST_CASE("a broken latent attention is refused", "[compute][plan]") {
         });
 }
 
+TEST_CASE("rows that go in and out are whole values that are written", "[compute][plan]") {
+    Sample sound = mla_sample();
+    sound.plan.rows_in = sound.plan.add_value("row", kHidden);
+    std::get<Project>(sound.plan.operations[1]).x = sound.plan.rows_in;
+    sound.plan.rows_out = std::get<Logits>(sound.plan.operations.back()).x;
+    CHECK(validate(sound.plan, sound.weights));
+    check_breakages(mla_sample,
+                    {{"no such value", "not in the plan", [](Sample& s) { s.plan.rows_in.id = 9; }},
+                     {"some columns",
+                      "rows_in is not a whole value",
+                      [](Sample& s) {
+                          s.plan.rows_in = {0, 0, 16};
+                      }},
+                     {"never written",
+                      "plan: value extra is read before it is written",
+                      [](Sample& s) { s.plan.rows_out = s.plan.add_value("extra", 8); }},
+                     {"numbers of experts", "not F32", [](Sample& s) {
+                          s.plan.rows_out = s.plan.add_value("n", 2, Dtype::i32);
+                      }}});
+}
+
+TEST_CASE("latent attention without a result only stores its rows", "[compute][plan]") {
+    const auto stores_only = [](Sample& s) {
+        auto& op = s.op<AttentionMla>();
+        op.q = op.out = {};
+        op.k_up = op.v_up = kNone;
+        s.plan.operations.erase(s.plan.operations.begin() + 4);
+    };
+    Sample sound = mla_sample();
+    stores_only(sound);
+    CHECK(validate(sound.plan, sound.weights));
+    CHECK(weight_bytes_per_token(sound.plan, sound.weights) ==
+          4 * (32 + 24 * 32 + 20 * 32 + 64 * 32));
+    check_breakages(mla_sample,
+                    {{"a latent of another size",
+                      "another size",
+                      [&](Sample& s) {
+                          stores_only(s);
+                          s.op<AttentionMla>().latent.dim = 16;
+                      }},
+                     {"a layer outside the cache", "inside the cache", [&](Sample& s) {
+                          stores_only(s);
+                          s.op<AttentionMla>().layer = 1;
+                      }}});
+}
+
 TEST_CASE("a token reads one embedding row, its experts and all other weights", "[compute][plan]") {
     const Sample gqa = gqa_sample();
     const std::int64_t embed = 34;

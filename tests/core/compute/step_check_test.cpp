@@ -16,6 +16,7 @@ struct Step {
     std::vector<std::int32_t> first = {9, 0};
     std::vector<std::int32_t> second = {4};
     std::vector<std::int32_t> logit_rows = {1, 2};
+    std::vector<float> rows;
     StepLimits limits{.tokens_max = 3, .vocab_size = 8, .block_count = 10, .token_least = 0};
 
     [[nodiscard]] std::string fault() const {
@@ -24,7 +25,8 @@ struct Step {
                                              .positions = positions,
                                              .sequence_of = sequence_of,
                                              .sequences = sequences,
-                                             .logit_rows = logit_rows},
+                                             .logit_rows = logit_rows,
+                                             .rows = rows},
                                             limits);
         return broken == nullptr ? "" : broken;
     }
@@ -54,6 +56,13 @@ TEST_CASE("each broken promise is named", "[compute][step_check]") {
     const std::string both = "each token has a position and a sequence";
     CHECK(fault_after([](Step& s) { s.positions.pop_back(); }) == both);
     CHECK(fault_after([](Step& s) { s.sequence_of.push_back(1); }) == both);
+    const std::string rows = "each token has a row where the Plan takes rows in";
+    CHECK(fault_after([](Step& s) { s.limits.rows_in_dim = 2; }) == rows);
+    CHECK(fault_after([](Step& s) { s.rows.resize(3); }) == rows);
+    CHECK(fault_after([](Step& s) {
+              s.limits.rows_in_dim = 2;
+              s.rows.resize(6);
+          }).empty());
     const std::string token = "a token is one of the vocabulary or names a row of the step before";
     CHECK(fault_after([](Step& s) { s.tokens[2] = 8; }) == token);
     CHECK(fault_after([](Step& s) { s.tokens[0] = -1; }) == token);
