@@ -18,8 +18,15 @@ namespace hearth::model {
 /// The file behind a model that is being made.
 using File = std::shared_ptr<const formats::GgufFile>;
 
+/// Where a block for multi-token prediction comes from.
+struct PredictionSource {
+    File file;          ///< null: the model's own
+    std::string fault;  ///< why the file that was named cannot be read, or empty
+};
+
 // One function per architecture file. Errors: those of make_model.
-Result<std::shared_ptr<const Model>> make_deepseek2(const File& file);
+Result<std::shared_ptr<const Model>> make_deepseek2(const File& file,
+                                                    const PredictionSource& source);
 Result<std::shared_ptr<const Model>> make_qwen3moe(const File& file);
 Result<std::shared_ptr<const Model>> make_granitemoe(const File& file);
 Result<std::shared_ptr<const Model>> make_llama(const File& file);

@@ -1,17 +1,11 @@
 // deepseek2 (V2, V2-Lite, Coder-V2, V3, and our own models): multi-head latent attention, leading
-// dense layers, then routed and shared experts.
-//
-// Traps, each where it is met: the context scaling enters the score scale squared; a file before
-// the split of attn_kv_b holds key and value rows interleaved by head; the weight scale 0 means 1.
+// dense layers, then routed and shared experts; behind them, where the model's file or one beside
+// it has it, a block for multi-token prediction.
 #include <algorithm>
-#include <cmath>
 #include <utility>
-#include <vector>
 
-#include "core/compute/dequantize.h"
 #include "core/model/architecture.h"
-#include "core/model/feed_forward.h"
-#include "core/model/rope_scaling.h"
+#include "core/model/deepseek2_parts.h"
 
 namespace hearth::model {
 namespace {
@@ -19,219 +13,13 @@ namespace {
 using compute::kNone;
 using compute::Plan;
 using compute::Slice;
-using compute::Tensor;
 using compute::WeightId;
 
-/// The numbers beyond ModelConfig.
-struct Deepseek2Numbers {
-    std::int64_t latent_dim = 0;
-    std::int64_t query_rank = 0;  ///< 0: queries are projected in one step
-    std::int64_t nope_dim = 0, rope_dim = 0, value_dim = 0;
-    std::int64_t dense_layer_count = 0;
-    std::int64_t dense_ffn_dim = 0;
-    std::int64_t expert_ffn_dim = 0;
-    std::int64_t shared_ffn_dim = 0;  ///< 0: no shared expert
-    Routing routing;
-    std::vector<float> rope_frequencies;
-    float rope_magnitude = 1.0F;
-    float score_scale = 1.0F;
-};
-
-struct Deepseek2Layer {
-    WeightId attention_norm, q, q_a, q_a_norm, latent, latent_norm, k_up, v_up, output, ffn_norm;
-    DenseWeights dense;  ///< the whole feed-forward of a leading layer, else the shared expert
-    ExpertWeights experts;
-};
-
-struct Deepseek2Weights {
-    WeightId embedding, output_norm, head;
-    std::vector<Deepseek2Layer> layers;
-};
-
-Result<void> read_attention(const Metadata& metadata, Deepseek2Numbers& numbers) {
-    HEARTH_TRY(numbers.latent_dim, metadata.count("attention.kv_lora_rank", {1}));
-    HEARTH_TRY(numbers.query_rank, metadata.count("attention.q_lora_rank", {0}, 0));
-    // Files made for latent attention keep the sizes of one head apart; older ones have no others.
-    HEARTH_TRY(std::int64_t key_dim, metadata.count("attention.key_length_mla", {0}, 0));
-    if (key_dim == 0) {
-        HEARTH_TRY(key_dim, metadata.count("attention.key_length", {2}));
-    }
-    HEARTH_TRY(numbers.value_dim, metadata.count("attention.value_length_mla", {0}, 0));
-    if (numbers.value_dim == 0) {
-        HEARTH_TRY(numbers.value_dim, metadata.count("attention.value_length", {1}));
-    }
-    HEARTH_TRY(numbers.rope_dim, metadata.count("rope.dimension_count", {2, key_dim - 1}));
-    numbers.nope_dim = key_dim - numbers.rope_dim;
-
-    HEARTH_TRY(const RopeScaling scaling, RopeScaling::read(metadata));
-    HEARTH_TRY(numbers.rope_frequencies, rope_frequencies(scaling, numbers.rope_dim));
-    // cos and sin get mscale / mscale_all_dim's magnitude, which is 1 for the models of this
-    // family since both are the same number; a file without it has mscale 1 and no correction of
-    // the scores.
-    const double magnitude = scaling.mscale_all_dim != 0.0 ? 1.0 : scaling.magnitude(1.0);
-    numbers.rope_magnitude = static_cast<float>(scaling.attention_factor * magnitude);
-    const double correction = scaling.magnitude(scaling.mscale_all_dim);
-    numbers.score_scale =
-        static_cast<float>(correction * correction / std::sqrt(static_cast<double>(key_dim)));
-    return {};
-}
-
-Result<void> read_feed_forward(const Metadata& metadata,
-                               const ModelConfig& config,
-                               Deepseek2Numbers& numbers) {
-    const std::int64_t layer_count = config.layer_count;
-    HEARTH_TRY(numbers.dense_layer_count,
-               metadata.count("leading_dense_block_count", {0, layer_count}, 0));
-    if (config.expert_count == 0) numbers.dense_layer_count = layer_count;
-    if (numbers.dense_layer_count > 0) {
-        HEARTH_TRY(numbers.dense_ffn_dim, metadata.count("feed_forward_length", {1}));
-    }
-    if (numbers.dense_layer_count == layer_count) return {};
-
-    HEARTH_TRY(numbers.expert_ffn_dim, metadata.count("expert_feed_forward_length", {1}));
-    HEARTH_TRY(const std::int64_t shared_count, metadata.count("expert_shared_count", {0, 256}, 0));
-    numbers.shared_ffn_dim = shared_count * numbers.expert_ffn_dim;
-    Routing& routing = numbers.routing;
-    routing.expert_count = config.expert_count;
-    routing.experts_per_token = config.experts_per_token;
-    // 0 and absent: files from before the key, all of which gate by softmax.
-    HEARTH_TRY(const std::int64_t gating, metadata.count("expert_gating_func", {0, 2}, 0));
-    routing.gating = gating == 2 ? compute::Gating::sigmoid : compute::Gating::softmax;
-    HEARTH_TRY(routing.normalise, metadata.flag("expert_weights_norm", false));
-    HEARTH_TRY(const double scale, metadata.real("expert_weights_scale", 1.0));
-    routing.scale = scale == 0.0 ? 1.0F : static_cast<float>(scale);
-    HEARTH_TRY(const std::int64_t groups,
-               metadata.count("expert_group_count", {0, config.expert_count}, 0));
-    if (groups > 1) {
-        routing.group_count = groups;
-        HEARTH_TRY(routing.groups_used, metadata.count("expert_group_used_count", {1, groups}));
-    }
-    return {};
-}
-
-/// Takes the tensors of one file by the numbers of its metadata.
-class Deepseek2Taker {
-  public:
-    Deepseek2Taker(Weights& weights, const ModelConfig& config, const Deepseek2Numbers& numbers)
-        : weights_(weights),
-          config_(config),
-          n_(numbers) {}
-
-    Result<Deepseek2Weights> take() {
-        const compute::Shape table{config_.vocab_size, config_.hidden_dim};
-        Deepseek2Weights taken{};
-        HEARTH_TRY(taken.embedding, weights_.take("token_embd.weight", table));
-        HEARTH_TRY(taken.output_norm,
-                   weights_.take_vector("output_norm.weight", config_.hidden_dim));
-        HEARTH_TRY(taken.head, weights_.take_optional("output.weight", table));
-        if (taken.head == kNone) taken.head = taken.embedding;
-        for (std::int32_t index = 0; index < config_.layer_count; ++index) {
-            const std::string prefix = "blk." + std::to_string(index) + ".";
-            Deepseek2Layer layer{};
-            HEARTH_CHECK(take_attention(prefix, layer));
-            HEARTH_CHECK(take_feed_forward(prefix, index < n_.dense_layer_count, layer));
-            taken.layers.push_back(layer);
-        }
-        return taken;
-    }
-
-  private:
-    Result<void> take_attention(const std::string& prefix, Deepseek2Layer& layer) {
-        const std::int64_t hidden = config_.hidden_dim;
-        const std::int64_t q_dim = config_.head_count * (n_.nope_dim + n_.rope_dim);
-        HEARTH_TRY(layer.attention_norm, weights_.take_vector(prefix + "attn_norm.weight", hidden));
-        if (n_.query_rank > 0) {
-            HEARTH_TRY(layer.q_a,
-                       weights_.take(prefix + "attn_q_a.weight", {n_.query_rank, hidden}));
-            HEARTH_TRY(layer.q_a_norm,
-                       weights_.take_vector(prefix + "attn_q_a_norm.weight", n_.query_rank));
-            HEARTH_TRY(layer.q, weights_.take(prefix + "attn_q_b.weight", {q_dim, n_.query_rank}));
-        } else {
-            layer.q_a = layer.q_a_norm = kNone;
-            HEARTH_TRY(layer.q, weights_.take(prefix + "attn_q.weight", {q_dim, hidden}));
-        }
-        HEARTH_TRY(
-            layer.latent,
-            weights_.take(prefix + "attn_kv_a_mqa.weight", {n_.latent_dim + n_.rope_dim, hidden}));
-        HEARTH_TRY(layer.latent_norm,
-                   weights_.take_vector(prefix + "attn_kv_a_norm.weight", n_.latent_dim));
-        if (!weights_.has(prefix + "attn_k_b.weight") &&
-            weights_.has(prefix + "attn_kv_b.weight")) {
-            HEARTH_CHECK(split_kv_b(prefix, layer));
-        } else {
-            HEARTH_TRY(layer.k_up,
-                       weights_.take(prefix + "attn_k_b.weight",
-                                     {config_.head_count, n_.latent_dim, n_.nope_dim}));
-            HEARTH_TRY(layer.v_up,
-                       weights_.take(prefix + "attn_v_b.weight",
-                                     {config_.head_count, n_.value_dim, n_.latent_dim}));
-        }
-        HEARTH_TRY(layer.output,
-                   weights_.take(prefix + "attn_output.weight",
-                                 {hidden, config_.head_count * n_.value_dim}));
-        return {};
-    }
-
-    /// The older layout: for each head nope_dim rows that make keys, then value_dim rows that make
-    /// values, all of latent_dim columns. Values keep their rows as they are; keys are wanted the
-    /// other way round, which no block type survives, so they become floats.
-    Result<void> split_kv_b(const std::string& prefix, Deepseek2Layer& layer) {
-        const std::int64_t heads = config_.head_count;
-        const std::int64_t head_rows = n_.nope_dim + n_.value_dim;
-        HEARTH_TRY(const Tensor* both,
-                   weights_.read(prefix + "attn_kv_b.weight", {heads * head_rows, n_.latent_dim}));
-        const std::int64_t row_bytes = both->row_size_bytes();
-        std::vector<std::byte> value_rows;
-        std::vector<float> keys(static_cast<std::size_t>(heads * n_.latent_dim * n_.nope_dim));
-        std::vector<float> row(static_cast<std::size_t>(n_.latent_dim));
-        for (std::int64_t head = 0; head < heads; ++head) {
-            for (std::int64_t k = 0; k < n_.nope_dim; ++k) {
-                compute::dequantize(
-                    both->dtype,
-                    {both->row(head * head_rows + k), static_cast<std::size_t>(row_bytes)},
-                    row);
-                for (std::int64_t c = 0; c < n_.latent_dim; ++c) {
-                    keys[static_cast<std::size_t>((head * n_.latent_dim + c) * n_.nope_dim + k)] =
-                        row[static_cast<std::size_t>(c)];
-                }
-            }
-            const std::byte* first = both->row(head * head_rows + n_.nope_dim);
-            value_rows.insert(value_rows.end(), first, first + n_.value_dim * row_bytes);
-        }
-        const auto key_bytes = std::as_bytes(std::span(keys));
-        layer.k_up = weights_.add_derived(prefix + "attn_k_b.weight",
-                                          compute::Dtype::f32,
-                                          {heads, n_.latent_dim, n_.nope_dim},
-                                          {key_bytes.begin(), key_bytes.end()});
-        layer.v_up = weights_.add_derived(prefix + "attn_v_b.weight",
-                                          both->dtype,
-                                          {heads, n_.value_dim, n_.latent_dim},
-                                          std::move(value_rows));
-        return {};
-    }
-
-    Result<void> take_feed_forward(const std::string& prefix,
-                                   bool is_dense,
-                                   Deepseek2Layer& layer) {
-        const std::int64_t hidden = config_.hidden_dim;
-        HEARTH_TRY(layer.ffn_norm, weights_.take_vector(prefix + "ffn_norm.weight", hidden));
-        if (is_dense) {
-            HEARTH_TRY(layer.dense, take_dense(weights_, prefix, "", {hidden, n_.dense_ffn_dim}));
-            return {};
-        }
-        HEARTH_TRY(
-            layer.experts,
-            take_experts(weights_, prefix, n_.routing.expert_count, {hidden, n_.expert_ffn_dim}));
-        if (n_.shared_ffn_dim > 0) {
-            HEARTH_TRY(layer.dense,
-                       take_dense(weights_, prefix, "_shexp", {hidden, n_.shared_ffn_dim}));
-        }
-        return {};
-    }
-
-    Weights& weights_;
-    const ModelConfig& config_;
-    const Deepseek2Numbers& n_;
+/// The block, and the file beside the model that keeps it.
+struct Prediction {
+    std::optional<Deepseek2Prediction> ids;
+    File file;          ///< null: the model's own
+    std::string fault;  ///< why there is none
 };
 
 class Deepseek2 final : public LoadedModel {
@@ -240,54 +28,125 @@ class Deepseek2 final : public LoadedModel {
               ModelConfig config,
               Weights weights,
               Deepseek2Numbers numbers,
-              Deepseek2Weights ids)
+              Deepseek2Weights ids,
+              Prediction prediction)
         : LoadedModel(std::move(file), std::move(config), std::move(weights)),
           n_(std::move(numbers)),
-          ids_(std::move(ids)) {}
+          ids_(std::move(ids)),
+          prediction_(std::move(prediction)) {}
 
     [[nodiscard]] Plan plan(std::int32_t tokens_max) const override {
-        const ModelConfig& c = config();
+        return trunk(tokens_max, config().layer_count);
+    }
+
+    [[nodiscard]] std::optional<PredictionPlans> prediction(
+        std::int32_t tokens_max, std::int32_t drafts_max) const override {
+        if (!prediction_.ids) return std::nullopt;
+        PredictionPlans plans{.trunk = trunk(tokens_max, config().layer_count + 1),
+                              .store = block(tokens_max, Part::store),
+                              .draft = block(drafts_max, Part::whole)};
+        plans.trunk.rows_out = std::get<compute::Logits>(plans.trunk.operations.back()).x;
+        return plans;
+    }
+
+    [[nodiscard]] std::string prediction_fault() const override { return prediction_.fault; }
+
+  private:
+    enum class Part { store, whole };
+
+    struct Values {
+        Slice x, normed, q_a, q, latent, mixed;
+        FeedForwardValues ffn;
+    };
+
+    [[nodiscard]] Plan empty_plan(std::int32_t tokens_max, std::int32_t layer_count) const {
         Plan plan;
         plan.tokens_max = tokens_max;
-        plan.vocab_size = c.vocab_size;
+        plan.vocab_size = config().vocab_size;
         plan.kv = {
-            .layer_count = c.layer_count, .key_dim = n_.latent_dim + n_.rope_dim, .value_dim = 0};
-        const Values values{
-            .x = plan.add_value("x", c.hidden_dim),
-            .normed = plan.add_value("normed", c.hidden_dim),
-            .q_a = n_.query_rank > 0 ? plan.add_value("q_a", n_.query_rank) : Slice{},
-            .q = plan.add_value("q", c.head_count * (n_.nope_dim + n_.rope_dim)),
-            .latent = plan.add_value("latent", n_.latent_dim + n_.rope_dim),
-            .mixed = plan.add_value("mixed", c.head_count * n_.value_dim),
-            .ffn = add_feed_forward_values(
-                plan, std::max(n_.dense_ffn_dim, n_.shared_ffn_dim), n_.routing)};
+            .layer_count = layer_count, .key_dim = n_.latent_dim + n_.rope_dim, .value_dim = 0};
+        return plan;
+    }
 
+    [[nodiscard]] Values add_values(Plan& plan) const {
+        const ModelConfig& c = config();
+        return {.x = plan.add_value("x", c.hidden_dim),
+                .normed = plan.add_value("normed", c.hidden_dim),
+                .q_a = n_.query_rank > 0 ? plan.add_value("q_a", n_.query_rank) : Slice{},
+                .q = plan.add_value("q", c.head_count * (n_.nope_dim + n_.rope_dim)),
+                .latent = plan.add_value("latent", n_.latent_dim + n_.rope_dim),
+                .mixed = plan.add_value("mixed", c.head_count * n_.value_dim),
+                .ffn = add_feed_forward_values(
+                    plan, std::max(n_.dense_ffn_dim, n_.shared_ffn_dim), n_.routing)};
+    }
+
+    /// The model over a cache of `layer_count` layers.
+    [[nodiscard]] Plan trunk(std::int32_t tokens_max, std::int32_t layer_count) const {
+        Plan plan = empty_plan(tokens_max, layer_count);
+        const Values values = add_values(plan);
         plan.operations.push_back(compute::Embed{.table = ids_.embedding, .out = values.x});
         for (std::size_t i = 0; i < ids_.layers.size(); ++i) {
-            const Deepseek2Layer& layer = ids_.layers[i];
-            norm(plan, values.x, layer.attention_norm, values.normed);
-            record_attention(plan, values, layer, static_cast<std::int32_t>(i));
-            norm(plan, values.x, layer.ffn_norm, values.normed);
-            const bool is_dense = static_cast<std::int64_t>(i) < n_.dense_layer_count;
-            if (!is_dense) {
-                record_experts(
-                    plan, layer.experts, n_.routing, values.ffn, values.normed, values.x);
-            }
-            const std::int64_t ffn_dim = is_dense ? n_.dense_ffn_dim : n_.shared_ffn_dim;
-            if (ffn_dim > 0) {
-                record_dense(plan, layer.dense, ffn_dim, values.ffn, values.normed, values.x);
-            }
+            record_layer(plan, values, ids_.layers[i], static_cast<std::int32_t>(i));
         }
         norm(plan, values.x, ids_.output_norm, values.normed);
         plan.operations.push_back(compute::Logits{.x = values.normed, .weight = ids_.head});
         return plan;
     }
 
-  private:
-    struct Values {
-        Slice x, normed, q_a, q, latent, mixed;
-        FeedForwardValues ffn;
-    };
+    /// The block for multi-token prediction over the same cache, or what it leaves in it.
+    [[nodiscard]] Plan block(std::int32_t tokens_max, Part part) const {
+        const Deepseek2Prediction& ids = *prediction_.ids;
+        const std::int64_t hidden = config().hidden_dim;
+        const std::int32_t layer = config().layer_count;
+        Plan plan = empty_plan(tokens_max, layer + 1);
+        const Values values = add_values(plan);
+        const Slice joined = plan.add_value("joined", 2 * hidden);
+        const Slice word{joined.id, 0, hidden};
+        const Slice row{joined.id, hidden, hidden};
+        plan.rows_in = plan.add_value("row", hidden);
+        plan.operations.push_back(compute::Embed{.table = ids.embedding, .out = word});
+        norm(plan, word, ids.embedding_norm, word);
+        norm(plan, plan.rows_in, ids.row_norm, row);
+        plan.operations.push_back(
+            compute::Project{.x = joined, .weight = ids.join, .out = values.x});
+        if (part == Part::whole) {
+            record_layer(plan, values, ids.layer, layer);
+            norm(plan, values.x, ids.output_norm, values.normed);
+        } else {
+            norm(plan, values.x, ids.layer.attention_norm, values.normed);
+            record_latent(plan, values, ids.layer);
+            plan.operations.push_back(compute::AttentionMla{.q = {},
+                                                            .latent = values.latent,
+                                                            .out = {},
+                                                            .k_up = kNone,
+                                                            .v_up = kNone,
+                                                            .layer = layer,
+                                                            .heads = config().head_count,
+                                                            .nope_dim = n_.nope_dim,
+                                                            .rope_dim = n_.rope_dim,
+                                                            .latent_dim = n_.latent_dim,
+                                                            .value_dim = n_.value_dim,
+                                                            .scale = n_.score_scale});
+        }
+        plan.operations.push_back(compute::Logits{.x = values.normed, .weight = ids.head});
+        return plan;
+    }
+
+    void record_layer(Plan& plan,
+                      const Values& values,
+                      const Deepseek2Layer& layer,
+                      std::int32_t index) const {
+        norm(plan, values.x, layer.attention_norm, values.normed);
+        record_attention(plan, values, layer, index);
+        norm(plan, values.x, layer.ffn_norm, values.normed);
+        if (!layer.is_dense) {
+            record_experts(plan, layer.experts, n_.routing, values.ffn, values.normed, values.x);
+        }
+        const std::int64_t ffn_dim = layer.is_dense ? n_.dense_ffn_dim : n_.shared_ffn_dim;
+        if (ffn_dim > 0) {
+            record_dense(plan, layer.dense, ffn_dim, values.ffn, values.normed, values.x);
+        }
+    }
 
     void norm(Plan& plan, const Slice& x, WeightId weight, const Slice& out) const {
         plan.operations.push_back(compute::RmsNorm{.x = x,
@@ -307,26 +166,32 @@ class Deepseek2 final : public LoadedModel {
                                                 .magnitude = n_.rope_magnitude});
     }
 
+    static void project(Plan& plan, const Slice& x, WeightId weight, const Slice& out) {
+        plan.operations.push_back(compute::Project{.x = x, .weight = weight, .out = out});
+    }
+
+    /// What the cache keeps of a token.
+    void record_latent(Plan& plan, const Values& values, const Deepseek2Layer& layer) const {
+        const Slice latent{values.latent.id, 0, n_.latent_dim};
+        const Slice shared_key{values.latent.id, n_.latent_dim, n_.rope_dim};
+        project(plan, values.normed, layer.latent, values.latent);
+        norm(plan, latent, layer.latent_norm, latent);
+        rotate(plan, shared_key, 1, 0);
+    }
+
     void record_attention(Plan& plan,
                           const Values& values,
                           const Deepseek2Layer& layer,
                           std::int32_t index) const {
-        const auto project = [&plan](const Slice& x, WeightId weight, const Slice& out) {
-            plan.operations.push_back(compute::Project{.x = x, .weight = weight, .out = out});
-        };
         if (n_.query_rank > 0) {
-            project(values.normed, layer.q_a, values.q_a);
+            project(plan, values.normed, layer.q_a, values.q_a);
             norm(plan, values.q_a, layer.q_a_norm, values.q_a);
-            project(values.q_a, layer.q, values.q);
+            project(plan, values.q_a, layer.q, values.q);
         } else {
-            project(values.normed, layer.q, values.q);
+            project(plan, values.normed, layer.q, values.q);
         }
-        const Slice latent{values.latent.id, 0, n_.latent_dim};
-        const Slice shared_key{values.latent.id, n_.latent_dim, n_.rope_dim};
-        project(values.normed, layer.latent, values.latent);
-        norm(plan, latent, layer.latent_norm, latent);
         rotate(plan, values.q, config().head_count, n_.nope_dim);
-        rotate(plan, shared_key, 1, 0);
+        record_latent(plan, values, layer);
         plan.operations.push_back(compute::AttentionMla{.q = values.q,
                                                         .latent = values.latent,
                                                         .out = values.mixed,
@@ -345,25 +210,86 @@ class Deepseek2 final : public LoadedModel {
 
     Deepseek2Numbers n_;
     Deepseek2Weights ids_;
+    Prediction prediction_;
 };
+
+/// Whether a file beside the model holds a block that was made for it.   Errors: invalid_argument.
+Result<void> check_fit(const formats::GgufFile& file, const ModelConfig& config) {
+    const auto misfit = [&](const std::string& what, const std::string& wanted) {
+        return fail(ErrorCode::invalid_argument,
+                    file.path() + " " + what + ", but " + config.name + " wants " + wanted,
+                    "model");
+    };
+    const std::string* architecture = file.find_string("general.architecture");
+    if (architecture == nullptr || *architecture != "deepseek2") {
+        return misfit("is not of architecture deepseek2", "a block of its own architecture");
+    }
+    const std::string* name = file.find_string("general.name");
+    if (name == nullptr || *name != config.name) {
+        return misfit("is made for \"" + (name == nullptr ? "" : *name) + "\"", "its own");
+    }
+    struct Number {
+        const char* key;
+        std::int64_t wanted;
+    };
+    for (const auto& [key, wanted] : {Number{"nextn_predict_layers", 1},
+                                      Number{"block_count", config.layer_count + 1},
+                                      Number{"embedding_length", config.hidden_dim},
+                                      Number{"vocab_size", config.vocab_size}}) {
+        const auto found = file.find_integer(std::string("deepseek2.") + key);
+        if (found == wanted) continue;
+        return misfit("has " + (found ? std::to_string(*found) : "nothing") + " as " + key,
+                      std::to_string(wanted));
+    }
+    return {};
+}
+
+/// The block from the file that `source` names, else from the model's own, which has it where
+/// `is_own`. One that is not sound leaves no trace in `weights`.
+Prediction take_prediction(const PredictionSource& source,
+                           bool is_own,
+                           Weights& weights,
+                           const ModelConfig& config,
+                           const Deepseek2Numbers& numbers,
+                           const Deepseek2Weights& ids) {
+    if (!source.fault.empty()) return {.ids = {}, .file = {}, .fault = source.fault};
+    if (source.file == nullptr && !is_own) return {};
+    const std::size_t trunk_count = weights.tensors().size();
+    const auto take = [&]() -> Result<Deepseek2Prediction> {
+        if (source.file != nullptr) {
+            HEARTH_CHECK(check_fit(*source.file, config));
+            weights.go_on_with(*source.file);
+        }
+        return take_deepseek2_prediction(weights, config, numbers, ids);
+    };
+    auto taken = take();
+    if (taken) return {.ids = *taken, .file = source.file, .fault = {}};
+    weights.forget_behind(trunk_count);
+    return {.ids = {}, .file = {}, .fault = taken.error().text};
+}
 
 }  // namespace
 
-Result<std::shared_ptr<const Model>> make_deepseek2(const File& file) {
+Result<std::shared_ptr<const Model>> make_deepseek2(const File& file,
+                                                    const PredictionSource& source) {
     const Metadata metadata(*file, "deepseek2");
     HEARTH_TRY(ModelConfig config, metadata.config());
     // Layers for multi-token prediction stand at the end and are counted with the others.
     HEARTH_TRY(const std::int64_t prediction_layers,
                metadata.count("nextn_predict_layers", {0, config.layer_count - 1}, 0));
     config.layer_count -= static_cast<std::int32_t>(prediction_layers);
-    Deepseek2Numbers numbers;
-    HEARTH_CHECK(read_attention(metadata, numbers));
-    HEARTH_CHECK(read_feed_forward(metadata, config, numbers));
+    HEARTH_TRY(Deepseek2Numbers numbers, read_deepseek2_numbers(metadata, config));
     Weights weights(*file);
-    HEARTH_TRY(Deepseek2Weights ids, Deepseek2Taker(weights, config, numbers).take());
+    HEARTH_TRY(Deepseek2Weights ids, take_deepseek2(weights, config, numbers));
     HEARTH_CHECK(weights.check_all_used(config.layer_count));
-    return std::shared_ptr<const Model>(std::make_shared<Deepseek2>(
-        file, std::move(config), std::move(weights), std::move(numbers), std::move(ids)));
+    Prediction prediction =
+        take_prediction(source, prediction_layers > 0, weights, config, numbers, ids);
+    return std::shared_ptr<const Model>(std::make_shared<Deepseek2>(file,
+                                                                    std::move(config),
+                                                                    std::move(weights),
+                                                                    std::move(numbers),
+                                                                    std::move(ids),
+                                                                    std::move(prediction)));
 }
 
 }  // namespace hearth::model

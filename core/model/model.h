@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,6 +17,18 @@
 #include "core/model/model_config.h"
 
 namespace hearth::model {
+
+/// The forward passes of a model that has a block for multi-token prediction: one more layer behind
+/// the last that guesses a token further than the head does. All of them have one cache, whose last
+/// layer is the block's; its row of a token belongs to the tokens up to this one, as all others.
+/// Source: DeepSeek-V3, arXiv:2412.19437, section 2.2.
+struct PredictionPlans {
+    compute::Plan trunk;  ///< Model::plan(), and hands out the rows that its head reads
+    /// Takes in, for each token, the trunk's row of the token before it (zeros where that is not
+    /// known), and leaves the block's rows in the cache. Nobody asks for its logits.
+    compute::Plan store;
+    compute::Plan draft;  ///< the same, and its logits guess the token that follows
+};
 
 /// One loaded model.
 ///
@@ -32,6 +45,14 @@ class Model {
     [[nodiscard]] virtual std::span<const compute::Tensor> weights() const = 0;
     /// The forward pass for steps of at most `tokens_max` tokens.
     [[nodiscard]] virtual compute::Plan plan(std::int32_t tokens_max) const = 0;
+    /// For steps of at most `tokens_max` tokens, and of at most `drafts_max` for the draft. Empty:
+    /// the model has no block, or one of no use (prediction_fault).
+    [[nodiscard]] virtual std::optional<PredictionPlans> prediction(
+        std::int32_t /*tokens_max*/, std::int32_t /*drafts_max*/) const {
+        return std::nullopt;
+    }
+    /// A sentence where there is a block that cannot be used; else empty.
+    [[nodiscard]] virtual std::string prediction_fault() const { return {}; }
     /// The file the model came from: metadata for the tokenizer and for `models info`.
     [[nodiscard]] virtual const formats::GgufFile& file() const = 0;
 
@@ -40,12 +61,16 @@ class Model {
 };
 
 /// Maps `path` and prepares the model. Weights stay in the map; only what a file holds in an older
-/// layout is derived.
+/// layout is derived. A block for multi-token prediction is taken from the file at
+/// `prediction_path`, else from the model's own; one that cannot be used costs nothing else
+/// (Model::prediction_fault).
 ///
 /// Errors: those of GgufFile::load; unsupported (architecture, naming the known ones); corrupt (a
 /// tensor is missing or has an unexpected shape, naming it).
-Result<std::shared_ptr<const Model>> load_model(const std::string& path);
+Result<std::shared_ptr<const Model>> load_model(const std::string& path,
+                                                const std::string& prediction_path = {});
 Result<std::shared_ptr<const Model>> make_model(
-    const std::shared_ptr<const formats::GgufFile>& file);
+    const std::shared_ptr<const formats::GgufFile>& file,
+    const std::shared_ptr<const formats::GgufFile>& prediction_file = nullptr);
 
 }  // namespace hearth::model

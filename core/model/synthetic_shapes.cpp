@@ -9,7 +9,7 @@ namespace {
 using Entry = formats::GgufFile::Entry;
 
 // Numbers of the published configurations; the ds2 shapes and `tiny` are ours.
-constexpr std::array<SyntheticShape, 7> kShapes = {{
+constexpr std::array<SyntheticShape, 8> kShapes = {{
     {.name = "tiny",
      .architecture = "deepseek2",
      .vocab_size = 512,
@@ -27,6 +27,26 @@ constexpr std::array<SyntheticShape, 7> kShapes = {{
      .experts_per_token = 2,
      .expert_ffn_dim = 96,  // no multiple of 256: the fallbacks are met
      .shared_expert_count = 1},
+    {.name = "tiny-mtp",  // with a block for multi-token prediction
+     .architecture = "deepseek2",
+     .vocab_size = 512,
+     .hidden_dim = 256,
+     .layer_count = 3,
+     .context_length = 4096,
+     .head_count = 4,
+     .query_rank = 64,
+     .latent_dim = 96,
+     .nope_dim = 32,
+     .rope_dim = 16,
+     .value_dim = 32,
+     .dense_layer_count = 1,
+     .dense_ffn_dim = 256,
+     .expert_count = 6,
+     .experts_per_token = 2,
+     .expert_ffn_dim = 96,
+     .shared_expert_count = 1,
+     .is_tied = true,
+     .has_prediction_block = true},
     {.name = "ds2-small",
      .architecture = "deepseek2",
      .vocab_size = 32256,
@@ -139,8 +159,10 @@ class TensorList {
         add("token_embd.weight", table, s_.is_tied ? TensorRole::head : TensorRole::embedding);
         add("output_norm.weight", {s_.hidden_dim}, TensorRole::norm);
         if (!s_.is_tied) add("output.weight", table, TensorRole::head);
-        for (layer_ = 0; layer_ < s_.layer_count; ++layer_) {
+        const std::int64_t layer_count = s_.layer_count + (s_.has_prediction_block ? 1 : 0);
+        for (layer_ = 0; layer_ < layer_count; ++layer_) {
             prefix_ = "blk." + std::to_string(layer_) + ".";
+            if (layer_ == s_.layer_count) add_prediction();
             add("attn_norm.weight", {s_.hidden_dim}, TensorRole::norm);
             if (s_.latent_dim > 0) {
                 add_latent_attention();
@@ -183,6 +205,13 @@ class TensorList {
         add("attn_output.weight",
             {s_.hidden_dim, s_.head_count * s_.value_dim},
             TensorRole::matrix);
+    }
+
+    void add_prediction() {
+        add("nextn.eh_proj.weight", {s_.hidden_dim, 2 * s_.hidden_dim}, TensorRole::matrix);
+        for (const char* name : {"enorm", "hnorm", "shared_head_norm"}) {
+            add(std::string("nextn.") + name + ".weight", {s_.hidden_dim}, TensorRole::norm);
+        }
     }
 
     void add_grouped_attention() {
@@ -231,7 +260,8 @@ class MetadataList {
     std::vector<Entry> list() && {
         count("context_length", s_.context_length);
         count("embedding_length", s_.hidden_dim);
-        count("block_count", s_.layer_count);
+        count("block_count", s_.layer_count + (s_.has_prediction_block ? 1 : 0));
+        if (s_.has_prediction_block) count("nextn_predict_layers", 1);
         count("vocab_size", s_.vocab_size);
         count("attention.head_count", s_.head_count);
         add("attention.layer_norm_rms_epsilon", 1e-6);

@@ -26,6 +26,7 @@ struct SyntheticShape {
     double rope_base = 10000.0;
     double yarn_log_multiplier = 0.0;  ///< above 0: YaRN from 4,096 tokens by 40
     bool is_tied = false;
+    bool has_prediction_block = false;  ///< deepseek2: behind the last layer, not counted with them
     bool has_sigmoid_gating = false;  ///< deepseek2: with selection bias and groups, as V3 has them
 };
 

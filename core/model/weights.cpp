@@ -34,6 +34,11 @@ std::optional<std::int64_t> layer_of(std::string_view name) {
 
 }  // namespace
 
+void Weights::go_on_with(const formats::GgufFile& file) {
+    file_ = &file;
+    used_.clear();
+}
+
 bool Weights::has(std::string_view name) const {
     return file_->find_tensor(name) != nullptr;
 }

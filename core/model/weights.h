@@ -40,6 +40,11 @@ class Weights {
                                   const compute::Shape& shape,
                                   std::vector<std::byte> bytes);
 
+    /// What is taken from here on comes from another file, which outlives the weights too.
+    void go_on_with(const formats::GgufFile& file);
+    /// As if only the first `count` tensors had been taken.
+    void forget_behind(std::size_t count) { tensors_.resize(count); }
+
     [[nodiscard]] bool has(std::string_view name) const;
     [[nodiscard]] std::span<const compute::Tensor> tensors() const { return tensors_; }
 
