@@ -42,6 +42,37 @@ Result<EngineLimits> bounded_limits(EngineLimits limits,
     return limits;
 }
 
+/// The plans of the model's block, where this backend can run them and drafts are wanted.
+std::optional<model::PredictionPlans> prediction_plans(const model::Model& model,
+                                                       const compute::Backend& backend,
+                                                       const EngineLimits& limits,
+                                                       bool has_host_experts) {
+    if (!backend.passes_rows() || has_host_experts || limits.draft_tokens_per_step == 0) {
+        return std::nullopt;
+    }
+    auto plans = model.prediction(limits.prefill_tokens_per_step + limits.sequences_max,
+                                  limits.sequences_max);
+    if (!plans) return std::nullopt;
+    for (compute::Plan* plan : {&plans->trunk, &plans->store, &plans->draft}) {
+        plan->kv.dtype = limits.cache_type;
+    }
+    return plans;
+}
+
+Result<std::optional<CompiledBlock>> compile_block(
+    const std::optional<model::PredictionPlans>& plans,
+    const model::Model& model,
+    compute::Backend& backend,
+    compute::DeviceWeights& weights) {
+    if (!plans) return std::optional<CompiledBlock>();
+    CompiledBlock block{.row_dim = plans->trunk.rows_out.dim};
+    HEARTH_CHECK(compute::validate(plans->store, model.weights()));
+    HEARTH_CHECK(compute::validate(plans->draft, model.weights()));
+    HEARTH_TRY(block.store, backend.compile(plans->store, weights));
+    HEARTH_TRY(block.draft, backend.compile(plans->draft, weights));
+    return std::optional<CompiledBlock>(std::move(block));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model> model,
@@ -50,7 +81,10 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
                                              const Clock& clock,
                                              std::span<const compute::HostExperts> host_experts) {
     HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config(), backend.name()));
-    compute::Plan plan = model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
+    const auto prediction = prediction_plans(*model, backend, bounded, !host_experts.empty());
+    compute::Plan plan = prediction
+                             ? prediction->trunk
+                             : model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
     plan.kv.dtype = bounded.cache_type;
     HEARTH_CHECK(compute::validate(plan, model->weights()));
     Compiled compiled;
@@ -59,9 +93,11 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
                host_experts.empty() ? backend.upload(model->weights())
                                     : backend.upload_partly(model->weights(), host_experts));
     HEARTH_TRY(compiled.program, backend.compile(plan, *compiled.weights));
+    HEARTH_TRY(auto block, compile_block(prediction, *model, backend, *compiled.weights));
     HEARTH_TRY(compiled.kv, backend.make_kv_store(plan.kv, bounded.cache_tokens / kBlockTokens));
     compiled.model = std::move(model);
-    auto engine = std::make_unique<EngineLoop>(std::move(compiled), bounded, clock);
+    auto engine =
+        std::make_unique<EngineLoop>(std::move(compiled), std::move(block), bounded, clock);
     engine->start();
     return std::unique_ptr<Engine>(std::move(engine));
 }

@@ -42,9 +42,12 @@ struct EngineStatus {
     std::uint64_t steps_abandoned = 0;  ///< of them: long ones that nobody waited for any more
     std::uint64_t tokens_prefilled = 0;
     std::uint64_t tokens_generated = 0;
-    std::uint64_t tokens_cached = 0;         ///< prompt tokens that were found in the cache
-    std::uint64_t tokens_drafted = 0;        ///< guessed from the text so far and tried ...
-    std::uint64_t tokens_guessed_right = 0;  ///< ... and what the model said itself
+    std::uint64_t tokens_cached = 0;           ///< prompt tokens that were found in the cache
+    std::uint64_t tokens_drafted = 0;          ///< guessed and tried, however it was guessed ...
+    std::uint64_t tokens_guessed_right = 0;    ///< ... and what the model said itself
+    std::uint64_t tokens_predicted = 0;        ///< of them: guessed by the model's own block ...
+    std::uint64_t tokens_predicted_right = 0;  ///< ... and what the model said itself
+    bool has_predictor = false;                ///< the model's own block is at hand
     std::int32_t cache_blocks = 0;
     std::int32_t cache_blocks_free =
         0;  ///< held by no running sequence (kept prefixes count as free)

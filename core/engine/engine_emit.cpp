@@ -25,6 +25,7 @@ void EngineLoop::make_drafts() {
         const auto guess = sequence->lookup.guess(
             sequence->tokens, limits_.draft_tokens_per_step > 0 ? room : std::size_t{0});
         sequence->draft.assign(guess.begin(), guess.end());
+        sequence->is_draft_predicted = false;
         // It held up a step that could have been launched ahead.
         if (sequence->expects_draft && guess.empty()) sequence->lookup.note(1, 0);
         sequence->expects_draft = false;

@@ -36,7 +36,10 @@ void PrefillRate::note(std::int32_t tokens, Duration took) {
     tokens_per_second_ += kNewest * (tokens / seconds - tokens_per_second_);
 }
 
-EngineLoop::EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock)
+EngineLoop::EngineLoop(Compiled compiled,
+                       std::optional<CompiledBlock> block,
+                       const EngineLimits& limits,
+                       const Clock& clock)
     : limits_(limits),
       clock_(clock),
       compiled_(std::move(compiled)),
@@ -49,6 +52,7 @@ EngineLoop::EngineLoop(Compiled compiled, const EngineLimits& limits, const Cloc
                   limits.draft_tokens_per_step}),
       sampler_(compiled_.vocab_size) {
     arrivals_.reserve(static_cast<std::size_t>(limits.queue_max));
+    if (block) predictor_.emplace(std::move(*block), *compiled_.kv);
     publish_status();
 }
 
@@ -192,11 +196,7 @@ void EngineLoop::step() {
         if (auto* queue = compiled_.program->step_queue()) {
             step_ahead(*queue);
         } else {
-            scheduler_.admit();
-            note_admissions();
-            publish_status();
-            make_drafts();
-            run_and_emit(scheduler_.next_batch(pace()));
+            step_alone();
         }
     } catch (const std::bad_alloc&) {
         const Error error{ErrorCode::out_of_memory,
@@ -208,6 +208,22 @@ void EngineLoop::step() {
         }
     }
     publish_status();
+}
+
+void EngineLoop::step_alone() {
+    scheduler_.admit();
+    note_admissions();
+    publish_status();
+    const TimePoint begun = clock_.now();
+    const std::uint64_t told = counts_.tokens_generated;
+    make_drafts();
+    predict();
+    const std::span<const Share> batch = scheduler_.next_batch(pace());
+    const std::size_t telling = telling_sequences(batch);
+    run_and_emit(batch);
+    if (telling == 0 || !predictor_) return;
+    predictor_->worth.note(
+        telling, static_cast<std::int32_t>(counts_.tokens_generated - told), clock_.now() - begun);
 }
 
 /// At most one step ahead. Whoever comes in, makes way or follows a guide needs to know all tokens,
@@ -325,6 +341,7 @@ void EngineLoop::publish_status() {
     counts_.running = static_cast<std::int32_t>(scheduler_.running().size());
     counts_.cache_blocks = cache_.block_count();
     counts_.cache_blocks_free = cache_.idle_count();
+    counts_.has_predictor = predictor_.has_value();
     counts_.expert_uses = compiled_.program->expert_uses();
     const LockGuard lock(mutex_);
     status_ = counts_;

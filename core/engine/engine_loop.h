@@ -20,6 +20,7 @@
 #include "core/base/mutex.h"
 #include "core/engine/engine.h"
 #include "core/engine/kv_cache.h"
+#include "core/engine/predictor.h"
 #include "core/engine/sampler.h"
 #include "core/engine/scheduler.h"
 #include "core/engine/sequence.h"
@@ -76,7 +77,10 @@ class LongStep final : public compute::StepWatch {
 
 class EngineLoop final : public Engine {
   public:
-    EngineLoop(Compiled compiled, const EngineLimits& limits, const Clock& clock);
+    EngineLoop(Compiled compiled,
+               std::optional<CompiledBlock> block,
+               const EngineLimits& limits,
+               const Clock& clock);
     ~EngineLoop() override;
 
     void start() { thread_ = std::thread(&EngineLoop::run, this); }
@@ -113,6 +117,7 @@ class EngineLoop final : public Engine {
     void run();
     bool take_arrivals();
     void step();
+    void step_alone();
     void step_ahead(compute::StepQueue& queue);
     void run_and_emit(std::span<const Share> batch);
     void launch(compute::StepQueue& queue, std::span<const Share> batch);
@@ -131,6 +136,11 @@ class EngineLoop final : public Engine {
     [[nodiscard]] const compute::StepWatch* watch_long_step(std::span<const Share> batch);
     void abandon(std::span<const Share> batch);
     void make_drafts();
+    void predict();
+    [[nodiscard]] std::size_t telling_sequences(std::span<const Share> batch) const;
+    void store_rows(const compute::StepBatch& step,
+                    std::span<const Share> batch,
+                    std::span<const float> rows);
     void note_computed(Sequence& sequence, std::int32_t token_count);
     template <typename PickAt>
     void emit_picks(Sequence& sequence,
@@ -165,6 +175,8 @@ class EngineLoop final : public Engine {
     std::vector<const Sequence*> ended_;
     std::deque<Flight> flights_;  ///< launched and not yet collected, oldest first
     TimePoint collected_at_;      ///< the step before the oldest of them
+    std::optional<Predictor> predictor_;
+    std::vector<Sequence*> predicted_;  ///< in the step that is made
     PrefillRate prefill_rate_;
     Ticket warming_;                   ///< the newest prompt that is computed for later
     std::optional<TimePoint> key_at_;  ///< when the newest keystroke was submitted
@@ -194,16 +206,19 @@ void EngineLoop::emit_picks(Sequence& sequence,
                             const PickAt& pick_at) {
     if (pick_count == 0) return note_computed(sequence, token_count);
     const std::vector<std::int32_t> draft = std::exchange(sequence.draft, {});
+    const bool is_predicted = std::exchange(sequence.is_draft_predicted, false) && !draft.empty();
     note_computed(sequence, token_count - pick_count + 1);
     counts_.tokens_drafted += draft.size();
+    counts_.tokens_predicted += is_predicted ? draft.size() : 0;
     std::size_t right = 0;
     for (;; ++right, ++counts_.tokens_guessed_right) {
         const Pick pick = pick_at(right);
         if (!emit_pick(sequence, pick)) return;
         if (right == draft.size() || pick.token != draft[right]) break;
+        counts_.tokens_predicted_right += is_predicted ? 1 : 0;
         note_computed(sequence, 1);
     }
-    if (!draft.empty()) sequence.lookup.note(draft.size(), right);
+    if (!draft.empty() && !is_predicted) sequence.lookup.note(draft.size(), right);
     sequence.expects_draft = sequence.picks_in_flight > 0 && limits_.draft_tokens_per_step > 0 &&
                              !sequence.lookup.guess(sequence.tokens, 1).empty();
 }

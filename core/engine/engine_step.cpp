@@ -156,6 +156,7 @@ Result<compute::StepOutput> EngineLoop::run_program(std::span<const Share> batch
     step.watch = watch_long_step(batch);
     auto output =
         refuse_when_memory_is_short([&] { return compiled_.program->run(step, *compiled_.kv); });
+    if (output) store_rows(step, batch, output->rows);
     const LockGuard lock(mutex_);
     long_step_priority_.reset();
     return output;

@@ -17,6 +17,12 @@
 
 namespace hearth::engine {
 
+/// The newest rows that the trunk handed out for a sequence (Predictor).
+struct TrunkRows {
+    std::int32_t begin = 0;   ///< place of the token of the first
+    std::vector<float> rows;  ///< (tokens, row_dim)
+};
+
 /// Thread: engine, once it is queued.
 struct Sequence {
     Ticket ticket;  ///< its id grows with each arrival
@@ -33,7 +39,9 @@ struct Sequence {
     Usage usage;
     PromptLookup lookup;
     std::vector<std::int32_t>
-        draft;                   ///< guessed tokens that its next step tries, or a launched one
+        draft;  ///< guessed tokens that its next step tries, or a launched one
+    bool is_draft_predicted = false;  ///< the draft came from the model's own block
+    TrunkRows trunk_rows;
     bool has_lost_step = false;  ///< given up since it last got on; it does not lose the next
     bool expects_draft = false;  ///< a guess is at hand as soon as all tokens are known
     // In steps that are launched and not yet collected.

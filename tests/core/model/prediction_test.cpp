@@ -2,7 +2,6 @@
 // plain loops that join its inputs and a model whose only layer it is.
 #include <algorithm>
 #include <cmath>
-#include <deque>
 #include <functional>
 #include <numeric>
 #include <set>
@@ -16,14 +15,15 @@
 #include "core/model/synthetic.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/reference/reference_backend.h"
+#include "tests/support/model_parts.h"
 #include "tests/support/model_runner.h"
 
 namespace hearth::model {
 namespace {
 
 using compute::Tensor;
+using Parts = test::ModelParts;
 using formats::GgufFile;
-using Entry = GgufFile::Entry;
 using File = std::shared_ptr<const GgufFile>;
 using Floats = std::vector<float>;
 
@@ -33,44 +33,6 @@ const std::string kBlock = "blk.3.";  // behind three layers
 File synthetic(const std::string& type) {
     return make_synthetic(kShape + type, {.thread_count = 1}).value();
 }
-
-/// Some of a file's parts, and others in their place.
-struct Parts {
-    explicit Parts(const File& file)
-        : original(file),
-          entries(file->metadata().begin(), file->metadata().end()),
-          tensors(file->tensors().begin(), file->tensors().end()) {}
-
-    Parts& set(const std::string& key, const formats::GgufValue& value) {
-        std::erase_if(entries, [&](const Entry& entry) { return entry.key == key; });
-        entries.push_back({key, value});
-        return *this;
-    }
-    Parts& count(const std::string& key, std::int64_t value) {
-        return set("deepseek2." + key, value);
-    }
-    template <typename Predicate>
-    Parts& keep(Predicate is_kept) {
-        std::erase_if(tensors, [&](const Tensor& tensor) { return !is_kept(tensor.name); });
-        return *this;
-    }
-    Parts& replace(const std::string& name, const compute::Shape& shape, Floats values) {
-        owned->push_back(std::move(values));
-        std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name == name; });
-        tensors.push_back(
-            {name, compute::Dtype::f32, shape, std::as_bytes(std::span(owned->back()))});
-        return *this;
-    }
-    [[nodiscard]] File file(const std::string& name = "parts.gguf") const {
-        const auto memory = std::make_shared<std::pair<File, decltype(owned)>>(original, owned);
-        return GgufFile::from_parts(name, entries, tensors, memory);
-    }
-
-    File original;
-    std::vector<Entry> entries;
-    std::vector<Tensor> tensors;
-    std::shared_ptr<std::deque<Floats>> owned = std::make_shared<std::deque<Floats>>();
-};
 
 bool is_of_block(const std::string& name) {
     return name.starts_with(kBlock);
