@@ -5,9 +5,11 @@
 #include <fstream>
 #include <ostream>
 
+#include "core/cli/bench_drafts.h"
 #include "core/cli/engine_commands.h"
 #include "core/cli/load_engine.h"
 #include "core/cli/model_options.h"
+#include "core/tokenizer/tokenizer.h"
 
 namespace hearth::cli {
 namespace {
@@ -21,6 +23,7 @@ struct BenchOptions {
     BenchSettings settings;
     CLI::Option* json = nullptr;  ///< given without a file: instead of the table
     std::string json_path;
+    std::string drafts_path;  ///< of a text; empty: drafts are not measured
     double memory_gib = 0.0;  ///< of the device that may be used; 0: what is free
 };
 
@@ -206,8 +209,40 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
     return report;
 }
 
+/// Answers behind pieces of a text, by an engine with the model's own block and one without.
+Result<DraftBench> run_drafts(const BenchOptions& options, const EngineContext& context) {
+    HEARTH_TRY(const auto model, open_model(options.model, context));
+    if (!model->prediction(1, 1)) {
+        return fail(ErrorCode::invalid_argument,
+                    model->config().name +
+                        " has no block for multi-token prediction; name one with "
+                        "--prediction-block",
+                    "bench");
+    }
+    HEARTH_TRY(const auto tokenizer, tokenizer::Tokenizer::from_gguf(model->file()));
+    HEARTH_TRY(const std::string text, read_file(options.drafts_path));
+    HEARTH_TRY(const auto tokens, tokenizer->encode(text, {}));
+    const BenchSettings& settings = options.settings;
+    const std::int32_t context_tokens = settings.prompt_tokens + settings.decode_tokens;
+    engine::EngineLimits limits{.context_tokens_max = context_tokens,
+                                .cache_tokens = context_tokens + 2 * compute::kBlockTokens,
+                                .sequences_max = 1};
+    const SteadyClock clock;
+    HEARTH_TRY(const LoadedEngine with, open_engine(options.model, model, limits, clock, context));
+    if (!with.engine->status().has_predictor) {
+        return fail(ErrorCode::unsupported, "this backend does not draft by a block", "bench");
+    }
+    limits.has_prediction = false;
+    HEARTH_TRY(const LoadedEngine without,
+               open_engine(options.model, model, limits, clock, context));
+    return measure_drafts(*with.engine, *without.engine, tokens, settings);
+}
+
 Result<int> run_bench(const BenchOptions& options, const EngineContext& context) {
-    HEARTH_TRY(const BenchReport report, run_report(options, context));
+    HEARTH_TRY(BenchReport report, run_report(options, context));
+    if (!options.drafts_path.empty()) {
+        HEARTH_TRY(report.drafts, run_drafts(options, context));
+    }
     const bool is_json = options.json->count() > 0;
     if (is_json && options.json_path.empty()) {
         context.out << to_json(report);
@@ -296,6 +331,7 @@ void add_bench(Program& program, const EngineContext& context) {
     add_model_option(*command, options->model);
     add_synthetic_option(*command, options->model);
     add_backend_options(*command, options->model);
+    add_prediction_option(*command, options->model);
     command->add_option("-p", settings.prompt_tokens, "Tokens of prefill; 0: none")
         ->capture_default_str()
         ->check(CLI::Range(0, kTokensMax));
@@ -326,6 +362,10 @@ void add_bench(Program& program, const EngineContext& context) {
                      "GiB of the device to use: experts beyond it stay in the host's memory "
                      "(default: what is free)")
         ->check(CLI::Range(0.0, 65536.0));
+    command->add_option("--drafts",
+                        options->drafts_path,
+                        "A text: also answer behind -r pieces of it, -p tokens long, with the "
+                        "drafts of the model's own block and without");
     options->json = command
                         ->add_option("--json",
                                      options->json_path,

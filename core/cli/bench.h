@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,20 @@ struct Rate {
     double median = 0.0;
     double min = 0.0;
     double max = 0.0;
+};
+
+/// Answers with drafts of the model's own block for multi-token prediction, and without.
+struct DraftBench {
+    Rate with, without;                   ///< tokens per second behind the first of each answer
+    std::int64_t drafted = 0, right = 0;  ///< tokens that the block guessed
+    std::int32_t answers = 0, answer_tokens = 0, prompt_tokens = 0;
+
+    [[nodiscard]] double ratio() const {
+        return without.median > 0.0 ? with.median / without.median : 0.0;
+    }
+    [[nodiscard]] double share_right() const {
+        return drafted > 0 ? static_cast<double>(right) / static_cast<double>(drafted) : 0.0;
+    }
 };
 
 struct BenchResult {
@@ -73,6 +88,7 @@ struct BenchReport {
     compute::ExpertUses expert_uses = {};    ///< of these
     BenchSettings settings;
     BenchResult result;
+    std::optional<DraftBench> drafts = {};
 
     /// Weights and cache that decode reads per token at `depth`.
     [[nodiscard]] double bytes_at(std::int32_t depth) const {

@@ -67,6 +67,21 @@ void print_head(std::ostream& out, const BenchReport& report) {
     out << "\n\n";
 }
 
+void print_drafts(std::ostream& out, const DraftBench& drafts) {
+    const auto row = [&out](const std::string& what, const Rate& rate, const std::string& rest) {
+        out << "| " << what << " | " << fixed(rate.median, 1) << " | " << fixed(rate.min, 1)
+            << " to " << fixed(rate.max, 1) << " | " << rest << " |\n";
+    };
+    out << "\n| " << drafts.answers << " answers of " << drafts.answer_tokens << " tokens behind "
+        << drafts.prompt_tokens << " | tokens/s | spread | guessed by the block, right | ratio |\n"
+        << "| --- | --- | --- | --- | --- |\n";
+    row("without the model's own block", drafts.without, "| 1");
+    row("with it",
+        drafts.with,
+        std::to_string(drafts.drafted) + ", " + fixed(100.0 * drafts.share_right(), 1) + " % | " +
+            fixed(drafts.ratio(), 3));
+}
+
 }  // namespace
 
 void print_table(std::ostream& out, const BenchReport& report) {
@@ -102,6 +117,7 @@ void print_table(std::ostream& out, const BenchReport& report) {
                            " at depth " + std::to_string(settings.sequence_depth),
                    .rate = report.result.throughput[i]});
     }
+    if (report.drafts) print_drafts(out, *report.drafts);
 }
 
 std::string to_json(const BenchReport& report) {
@@ -144,6 +160,15 @@ std::string to_json(const BenchReport& report) {
         json["throughput"].push_back({{"sequences", settings.sequence_counts[i]},
                                       {"depth", settings.sequence_depth},
                                       {"tokens_per_s", to_json(report.result.throughput[i])}});
+    }
+    if (report.drafts) {
+        json["drafts"] = {{"answers", report.drafts->answers},
+                          {"answer_tokens", report.drafts->answer_tokens},
+                          {"prompt_tokens", report.drafts->prompt_tokens},
+                          {"guessed", report.drafts->drafted},
+                          {"right", report.drafts->right},
+                          {"tokens_per_s", to_json(report.drafts->with)},
+                          {"tokens_per_s_without", to_json(report.drafts->without)}};
     }
     return json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

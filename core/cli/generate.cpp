@@ -159,6 +159,7 @@ void add_generate(Program& program, const EngineContext& context) {
         });
     add_model_option(*command, options->model);
     add_backend_options(*command, options->model);
+    add_prediction_option(*command, options->model);
     command
         ->add_option("--prompt",
                      options->prompt,

@@ -93,6 +93,11 @@ Result<LoadedEngine> load_on(const std::shared_ptr<const model::Model>& model,
         return fail(placement.error());
     }
     HEARTH_TRY(loaded.engine, engine::Engine::make(model, *backend, limits, clock, host_experts));
+    const bool is_predicting = limits.has_prediction && model->prediction(1, 1).has_value();
+    if (is_predicting && !loaded.engine->status().has_predictor) {
+        loaded.warnings.push_back("the " + std::string(backend->name()) +
+                                  " backend does not draft by a block for multi-token prediction");
+    }
     loaded.backend = std::move(backend);
     return loaded;
 }
@@ -142,6 +147,16 @@ Result<Placement> fit(const model::Model& model,
                     "of the model" +
                     (is_host(backend) ? "" : ", use the cpu backend,") + " or close other programs",
                 "load");
+}
+
+std::string prediction_warning(const model::Model& model, const std::string& prediction_path) {
+    if (model.prediction(1, 1)) return {};
+    std::string fault = model.prediction_fault();
+    if (fault.empty() && !prediction_path.empty()) {
+        fault = model.config().architecture + " knows no such block, but " + prediction_path +
+                " was named or lies beside it";
+    }
+    return fault.empty() ? fault : "no drafts by a block for multi-token prediction: " + fault;
 }
 
 Result<LoadedEngine> load_engine(const std::shared_ptr<const model::Model>& model,

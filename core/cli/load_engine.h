@@ -55,4 +55,8 @@ Result<LoadedEngine> load_engine(const std::shared_ptr<const model::Model>& mode
                                  const LoadSettings& settings,
                                  const Clock& clock);
 
+/// A sentence where the block for multi-token prediction that `model` has, or that was looked for
+/// at `prediction_path`, is of no use; else empty.
+std::string prediction_warning(const model::Model& model, const std::string& prediction_path);
+
 }  // namespace hearth::cli

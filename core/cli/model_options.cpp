@@ -51,6 +51,13 @@ void add_backend_options(CLI::App& command, ModelOptions& options) {
     add_cache_option(command, options);
 }
 
+void add_prediction_option(CLI::App& command, ModelOptions& options) {
+    command.add_option("--prediction-block",
+                       options.prediction_block,
+                       "GGUF file of a block for multi-token prediction, or none (default: the "
+                       "settings, mtp.gguf beside the model)");
+}
+
 void add_cache_option(CLI::App& command, ModelOptions& options) {
     command
         .add_option("--kv-cache",
@@ -71,8 +78,13 @@ Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& optio
         HEARTH_TRY(const auto file, model::make_synthetic(options.synthetic));
         return model::make_model(file);
     }
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
     HEARTH_TRY(const std::string path, model_path(options, context));
-    return model::load_model(path);
+    const std::string block = find_prediction_block(options.prediction_block, settings, path);
+    HEARTH_TRY(auto model, model::load_model(path, block));
+    const std::string warning = prediction_warning(*model, block);
+    if (!warning.empty()) context.err << warning << "\n";
+    return model;
 }
 
 Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,
@@ -99,6 +111,8 @@ Result<LoadedEngine> open_engine(const ModelOptions& options,
     LoadSettings load = load_settings_of(options, settings);
     load.limits = limits;
     load.limits.cache_type = find_cache_type(options.kv_cache, settings);
+    load.limits.has_prediction =
+        load.limits.has_prediction && wants_prediction(options.prediction_block, settings);
     load.is_context_asked = true;
     const Backends backends = find_backends(context.program_folder);
     auto loaded = load_engine(model, backends.registry, load, clock);

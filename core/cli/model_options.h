@@ -1,5 +1,5 @@
-// The options --model, --synthetic, --backend, --threads and --kv-cache that the engine's commands
-// share, and what they open.
+// The options --model, --synthetic, --backend, --threads, --kv-cache and --prediction-block that
+// the engine's commands share, and what they open.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +15,25 @@
 namespace hearth::cli {
 
 struct ModelOptions {
-    std::string model;         ///< empty: see find_model
-    std::string synthetic;     ///< "NAME:TYPE": goes before the others
-    std::string backend;       ///< empty: the settings', else the best present
-    std::int32_t threads = 0;  ///< 0: the settings', else one per core
-    std::string kv_cache;      ///< empty: the settings', else "f16"
+    std::string model;             ///< empty: see find_model
+    std::string synthetic;         ///< "NAME:TYPE": goes before the others
+    std::string backend;           ///< empty: the settings', else the best present
+    std::int32_t threads = 0;      ///< 0: the settings', else one per core
+    std::string kv_cache;          ///< empty: the settings', else "f16"
+    std::string prediction_block;  ///< empty: see find_prediction_block; "none"
 };
 
 void add_model_option(CLI::App& command, ModelOptions& options);
 void add_synthetic_option(CLI::App& command, ModelOptions& options);
 void add_backend_options(CLI::App& command, ModelOptions& options);
+void add_prediction_option(CLI::App& command, ModelOptions& options);
 void add_cache_option(CLI::App& command, ModelOptions& options);
 
 /// Errors: those of load_settings and find_model.
 Result<std::string> model_path(const ModelOptions& options, const EngineContext& context);
 
+/// What is wrong with a block for multi-token prediction is said on `context.err`.
+///
 /// Errors: those of model_path, load_model and make_synthetic.
 Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& options,
                                                        const EngineContext& context);

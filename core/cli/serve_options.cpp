@@ -18,6 +18,10 @@ void add_serve_options(CLI::App& app, ServeOptions& options) {
                    "how keys and values are kept: f16, or q8_0 in about half the memory, for which "
                    "a GPU takes f16")
         ->check(CLI::IsMember(cache_type_names()));
+    app.add_option("--prediction-block",
+                   options.prediction_block,
+                   "GGUF file of a block for multi-token prediction, or none; else the settings, "
+                   "else mtp.gguf beside the model");
     app.add_option("--idle-exit",
                    options.idle_exit_minutes,
                    "end so many minutes after the last client; 0: never")
@@ -31,6 +35,9 @@ std::vector<std::string> to_arguments(const ServeOptions& options) {
     if (options.threads != 0)
         words.insert(words.end(), {"--threads", std::to_string(options.threads)});
     if (!options.kv_cache.empty()) words.insert(words.end(), {"--kv-cache", options.kv_cache});
+    if (!options.prediction_block.empty()) {
+        words.insert(words.end(), {"--prediction-block", options.prediction_block});
+    }
     if (options.idle_exit_minutes != 0) {
         words.insert(words.end(), {"--idle-exit", std::to_string(options.idle_exit_minutes)});
     }

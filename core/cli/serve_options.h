@@ -14,6 +14,7 @@ struct ServeOptions {
     std::string backend;
     std::int32_t threads = 0;
     std::string kv_cache;
+    std::string prediction_block;
     std::int32_t idle_exit_minutes = 0;  ///< end after so long without a client; 0: never
 };
 

@@ -40,6 +40,7 @@ class SettingsReader {
         if (key == "threads") return read_count(key, value, out_.threads);
         if (key == "context_tokens") return read_count(key, value, out_.context_tokens);
         if (key == "kv_cache") return read_name(key, value, cache_type_names(), out_.kv_cache);
+        if (key == "prediction_block") return read_string(key, value, out_.prediction_block);
         if (key == "completion_confidence")
             return read_share(key, value, out_.completion_confidence);
         if (key == "completion_copy") return read_bool(key, value, out_.completion_copy);
@@ -172,6 +173,21 @@ Result<std::string> find_model(const std::string& option,
             "; name a GGUF file with --model, with the variable HEARTH_MODEL or as \"model\" in " +
             settings_path(),
         "settings");
+}
+
+std::string find_prediction_block(const std::string& option,
+                                  const Settings& settings,
+                                  const std::string& model_path) {
+    if (!wants_prediction(option, settings)) return {};
+    if (!option.empty()) return option;
+    if (!settings.prediction_block.empty()) return settings.prediction_block;
+    const auto beside = std::filesystem::path(model_path).replace_filename("mtp.gguf");
+    std::error_code error;
+    return std::filesystem::is_regular_file(beside, error) ? beside.string() : std::string();
+}
+
+bool wants_prediction(const std::string& option, const Settings& settings) {
+    return (option.empty() ? settings.prediction_block : option) != "none";
 }
 
 std::vector<std::string> plugin_folders(const Settings& settings,

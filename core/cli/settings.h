@@ -19,6 +19,7 @@ struct Settings {
     std::int32_t threads = 0;         ///< 0: one per core
     std::int32_t context_tokens = 0;  ///< 0: as many as fit
     std::string kv_cache;             ///< "f16" or "q8_0"; empty: "f16"
+    std::string prediction_block;     ///< path, or "none"; empty: see find_prediction_block
     std::optional<double> completion_confidence;  ///< 0 to 1; empty: the product's own
     bool completion_copy = true;
     std::optional<std::int32_t> cold_prompt_ms;  ///< 0: no short prompts; empty: the product's own
@@ -52,6 +53,14 @@ Result<Settings> load_settings(const std::string& path);
 Result<std::string> find_model(const std::string& option,
                                const Settings& settings,
                                const std::string& program_folder);
+
+/// The file of a block for multi-token prediction beside the model: `option`, else the settings,
+/// else mtp.gguf in the model's folder where there is one, as training writes it. Empty: none.
+std::string find_prediction_block(const std::string& option,
+                                  const Settings& settings,
+                                  const std::string& model_path);
+/// False where "none" is asked for, so that the model's own file is not looked into either.
+bool wants_prediction(const std::string& option, const Settings& settings);
 
 /// Where plugins are looked for: the shipped folder first, then the user's.
 std::vector<std::string> plugin_folders(const Settings& settings,

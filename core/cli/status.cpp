@@ -29,6 +29,8 @@ void print_json(const lsp::HearthStatus& status) {
     json["steps_abandoned"] = status.steps_abandoned;
     json["tokens_drafted"] = status.tokens_drafted;
     json["tokens_guessed_right"] = status.tokens_guessed_right;
+    json["tokens_predicted"] = status.tokens_predicted;
+    json["tokens_predicted_right"] = status.tokens_predicted_right;
     std::cout << json.dump() << "\n";
 }
 
@@ -45,7 +47,8 @@ void print_text(const lsp::HearthStatus& status) {
               << "steps     " << status.steps << " of the engine, " << status.steps_abandoned
               << " of them given up\n"
               << "drafts    " << status.tokens_drafted << " tokens tried, "
-              << status.tokens_guessed_right << " of them right\n";
+              << status.tokens_guessed_right << " of them right; by the model's own block "
+              << status.tokens_predicted << ", " << status.tokens_predicted_right << " right\n";
     for (const std::string& id : status.plugins) {
         std::cout << "plugin    " << id << "\n";
     }

@@ -110,7 +110,7 @@ class RunningDaemon final : public Daemon {
         HEARTH_TRY(
             model_path_,
             cli::find_model(options_.serve.model, options_.settings, options_.program_folder));
-        HEARTH_TRY(model_, model::load_model(model_path_));
+        HEARTH_CHECK(load_model());
         HEARTH_TRY(tokenizer_, tokenizer::Tokenizer::from_gguf(model_->file()));
         HEARTH_CHECK(start_engine());
         plugins_ = plugin_host::PluginHost::load(to_plugin_options(options_), log_, clock_);
@@ -157,6 +157,15 @@ class RunningDaemon final : public Daemon {
     }
 
   private:
+    Result<void> load_model() {
+        const std::string block = cli::find_prediction_block(
+            options_.serve.prediction_block, options_.settings, model_path_);
+        HEARTH_TRY(model_, model::load_model(model_path_, block));
+        prediction_warning_ = cli::prediction_warning(*model_, block);
+        if (!prediction_warning_.empty()) log_.warning(kRoom, prediction_warning_);
+        return {};
+    }
+
     Result<void> start_engine() {
         const cli::ServeOptions& serve = options_.serve;
         const cli::Settings& settings = options_.settings;
@@ -169,6 +178,7 @@ class RunningDaemon final : public Daemon {
                                .limits = {},
                                .is_context_asked = settings.context_tokens != 0};
         load.limits.cache_type = cli::find_cache_type(serve.kv_cache, settings);
+        load.limits.has_prediction = cli::wants_prediction(serve.prediction_block, settings);
         if (load.is_context_asked) load.limits.context_tokens_max = settings.context_tokens;
         const auto on_change = [this](LogLevel level, const std::string& text) {
             log_.write(level, kRoom, text);
@@ -197,7 +207,10 @@ class RunningDaemon final : public Daemon {
         out.steps_abandoned = static_cast<std::int64_t>(engine.steps_abandoned);
         out.tokens_drafted = static_cast<std::int64_t>(engine.tokens_drafted);
         out.tokens_guessed_right = static_cast<std::int64_t>(engine.tokens_guessed_right);
+        out.tokens_predicted = static_cast<std::int64_t>(engine.tokens_predicted);
+        out.tokens_predicted_right = static_cast<std::int64_t>(engine.tokens_predicted_right);
         out.left_out = backends_.left_out;
+        if (!prediction_warning_.empty()) out.left_out.push_back(prediction_warning_);
         out.left_out.insert(out.left_out.end(), state.warnings.begin(), state.warnings.end());
         for (const plugin_host::PluginInfo& plugin : plugins_->plugins()) {
             if (plugin.state == plugin_host::PluginState::active) {
@@ -252,6 +265,7 @@ class RunningDaemon final : public Daemon {
     lsp::FileDescriptor lock_;
     std::string model_path_;
     std::shared_ptr<const model::Model> model_;
+    std::string prediction_warning_;  ///< why a block for multi-token prediction is of no use
     std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
     cli::Backends backends_;
     std::unique_ptr<cli::StagedEngine> engine_;

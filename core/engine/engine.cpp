@@ -47,9 +47,8 @@ std::optional<model::PredictionPlans> prediction_plans(const model::Model& model
                                                        const compute::Backend& backend,
                                                        const EngineLimits& limits,
                                                        bool has_host_experts) {
-    if (!backend.passes_rows() || has_host_experts || limits.draft_tokens_per_step == 0) {
-        return std::nullopt;
-    }
+    const bool is_wanted = limits.has_prediction && limits.draft_tokens_per_step > 0;
+    if (!is_wanted || !backend.passes_rows() || has_host_experts) return std::nullopt;
     auto plans = model.prediction(limits.prefill_tokens_per_step + limits.sequences_max,
                                   limits.sequences_max);
     if (!plans) return std::nullopt;

@@ -29,6 +29,8 @@ struct EngineLimits {
     /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
     /// prefill_tokens_per_step.
     std::int32_t draft_tokens_per_step = 32;
+    /// Whether the model's own block for multi-token prediction guesses too, where it has one.
+    bool has_prediction = true;
     /// How keys and values are kept: f16, or q8_0 in about half the memory. Not every backend has
     /// both (Backend::has_cache_type).
     compute::Dtype cache_type = compute::Dtype::f16;

@@ -36,6 +36,8 @@ void describe(A& archive, HearthStatus& value) {
     archive("steps_abandoned", value.steps_abandoned);
     archive("tokens_drafted", value.tokens_drafted);
     archive("tokens_guessed_right", value.tokens_guessed_right);
+    archive("tokens_predicted", value.tokens_predicted);
+    archive("tokens_predicted_right", value.tokens_predicted_right);
 }
 template <typename A>
 void describe(A& archive, HearthTextParams& value) {

@@ -43,7 +43,9 @@ struct HearthStatus {
     std::int64_t steps = 0;             ///< of the engine, since start ...
     std::int64_t steps_abandoned = 0;   ///< ... and those given up, as nobody waited any more
     std::int64_t tokens_drafted = 0;    ///< guessed before the model said them, since start ...
-    std::int64_t tokens_guessed_right = 0;  ///< ... and what it then said itself
+    std::int64_t tokens_guessed_right = 0;    ///< ... and what it then said itself
+    std::int64_t tokens_predicted = 0;        ///< of those guessed: by the model's own block ...
+    std::int64_t tokens_predicted_right = 0;  ///< ... and what the model then said itself
 
     friend bool operator==(const HearthStatus&, const HearthStatus&) = default;
 };

@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 std::vector<std::string> hearth::fuzz::seeds() {
     return {
-        R"({"model": "m.gguf", "backend": "cpu", "threads": 2, "context_tokens": 512, "kv_cache": "q8_0",)"
+        R"({"model": "m.gguf", "backend": "cpu", "threads": 2, "context_tokens": 512, "kv_cache": "q8_0", "prediction_block": "b.gguf",)"
         R"( "plugin_folders": ["/p"], "plugins": {"hearth.complete": {"a": "b"}}})",
         "// a comment\n{}",
         R"({"threads": 18446744073709551615})",

@@ -121,6 +121,7 @@ class Builder {
         count("leading_dense_block_count", 1);
         count("feed_forward_length", dense_ffn_dim());
         add_deepseek2_routing();
+        if (options_.has_prediction_block) add_prediction_block();
         for (std::int32_t layer = 0; layer < options_.layer_count; ++layer) {
             const std::string prefix = layer_prefix(layer);
             const std::int64_t q_dim = heads() * (nope_dim + rope_dim);
@@ -154,6 +155,14 @@ class Builder {
         }
     }
 
+    void add_prediction_block() {
+        count("nextn_predict_layers", 1);
+        const std::string prefix = layer_prefix(options_.layer_count - 1) + "nextn.";
+        matrix(prefix + "eh_proj.weight", {hidden(), 2 * hidden()});
+        for (const char* name : {"enorm", "hnorm", "shared_head_norm"}) {
+            vector(prefix + name + ".weight", hidden());
+        }
+    }
     void add_deepseek2_routing() {
         count("expert_feed_forward_length", expert_ffn_dim());
         count("expert_count", expert_count());

@@ -31,6 +31,7 @@ struct TinyModelOptions {
     bool has_unsplit_kv_b = false;      ///< deepseek2: the older layout, and no q_lora
     bool has_merged_gate_up = false;    ///< experts: ffn_gate_up_exps
     bool has_selection_groups = false;  ///< deepseek2: 4 groups, use 2
+    bool has_prediction_block = false;  ///< deepseek2: the last layer is one for further tokens
     bool has_softmax_gating = false;    ///< deepseek2: else sigmoid with a selection bias
     bool has_shared_expert = false;     ///< granitemoe
     std::string pre_tokenizer = "qwen2";

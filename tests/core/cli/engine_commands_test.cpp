@@ -343,6 +343,57 @@ TEST_CASE("bench reports rates and bytes", "[cli]") {
     CHECK_FALSE(json.contains("throughput"));
 }
 
+TEST_CASE("bench says what a model's own block for multi-token prediction gives", "[cli]") {
+    const TinyFile file({.layer_count = 4, .has_prediction_block = true});
+    std::ofstream(file.beside("code.txt")) << std::string(200, 'a') + std::string(200, 'b');
+    std::vector<std::string> words = {"bench",
+                                      "--model",
+                                      file.path(),
+                                      "--backend",
+                                      "cpu",
+                                      "-p",
+                                      "20",
+                                      "-n",
+                                      "30",
+                                      "-r",
+                                      "2",
+                                      "--drafts",
+                                      file.beside("code.txt")};
+    const Outcome text = run(words);
+    INFO(text.err);
+    REQUIRE(text.code == kExitDone);
+    CHECK_THAT(text.out, Catch::Contains("2 answers of 30 tokens behind 20"));
+    words.emplace_back("--json");
+    const auto drafts = nlohmann::json::parse(run(words).out)["drafts"];
+    CHECK(drafts["guessed"].get<int>() > 0);
+    CHECK(drafts["guessed"].get<int>() >= drafts["right"].get<int>());
+    CHECK(drafts["tokens_per_s"]["median"].get<double>() > 0.0);
+    words.back() = "--prediction-block";
+    words.emplace_back("none");
+    CHECK(run(words).code == kExitFailed);
+}
+
+TEST_CASE("a file that holds no block for the model is said and left aside", "[cli]") {
+    const TinyFile file;
+    std::ofstream(file.beside("mtp.gguf")) << "no model at all, but long enough to be one";
+    const std::vector<std::string> words = {
+        "generate", "--model", file.path(), "--backend", "cpu", "--prompt", "int", "-n", "5"};
+    const Outcome beside = run(words);
+    CHECK(beside.code == kExitDone);
+    CHECK_THAT(beside.err, Catch::Contains("no drafts by a block") && Catch::Contains("mtp.gguf"));
+    auto named = words;
+    named.insert(named.end(), {"--prediction-block", file.beside("absent.gguf")});
+    const Outcome absent = run(named);
+    CHECK(absent.code == kExitDone);
+    CHECK(absent.out == beside.out);
+    CHECK_THAT(absent.err, Catch::Contains("absent.gguf") && !Catch::Contains("mtp.gguf"));
+    named.back() = "none";
+    CHECK(run(named).err.empty());
+    const std::string settings = file.beside("settings.json");
+    std::ofstream(settings) << R"({"prediction_block": "none"})";
+    CHECK(run(words, "", settings).err.empty());
+}
+
 TEST_CASE("bench makes a synthetic model and writes JSON beside its table", "[cli]") {
     const test::TemporaryFolder folder;
     const std::string path = folder.file("bench.json");

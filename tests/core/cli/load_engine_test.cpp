@@ -94,6 +94,21 @@ struct Fixture {
     test::FakeClock clock;
 };
 
+TEST_CASE("a device that cannot draft by the model's block serves without and says so",
+          "[cli][load_engine]") {
+    Fixture fixture(std::vector<FakeDevice>(1));
+    CHECK(fixture.load().value().warnings.empty());
+    fixture.model = test::tiny_model({.layer_count = 4, .has_prediction_block = true});
+    const auto loaded = fixture.load();
+    REQUIRE(loaded);
+    CHECK_FALSE(loaded->engine->status().has_predictor);
+    REQUIRE(loaded->warnings.size() == 1);
+    CHECK_THAT(loaded->warnings[0], Catch::Contains("cuda backend does not draft"));
+    LoadSettings settings;
+    settings.limits.has_prediction = false;
+    CHECK(fixture.load(settings).value().warnings.empty());
+}
+
 /// A fixture's staged engine and what it has said.
 struct Staged {
     explicit Staged(const Fixture& fixture, const LoadSettings& settings = {}) {
