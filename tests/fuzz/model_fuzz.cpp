@@ -17,9 +17,11 @@ using compute::Shape;
 /// Models of one layer whose axes are as short as they can be.
 class SmallModel {
   public:
-    explicit SmallModel(std::string architecture) : architecture_(std::move(architecture)) {
+    explicit SmallModel(std::string architecture, bool has_prediction_block = false)
+        : architecture_(std::move(architecture)),
+          layer_count_(has_prediction_block ? 2 : 1) {
         writer_.add_string("general.architecture", architecture_);
-        count("block_count", 1);
+        count("block_count", layer_count_);
         count("context_length", 64);
         count("embedding_length", 4);
         count("attention.head_count", 2);
@@ -29,6 +31,13 @@ class SmallModel {
         tensor("output_norm.weight", {4});
         layer_tensor("attn_norm.weight", {4});
         layer_tensor("ffn_norm.weight", {4});
+        if (has_prediction_block) {
+            count("nextn_predict_layers", 1);
+            tensor("blk.1.nextn.eh_proj.weight", {4, 8});
+            tensor("blk.1.nextn.enorm.weight", {4});
+            tensor("blk.1.nextn.hnorm.weight", {4});
+            tensor("blk.1.nextn.shared_head_norm.weight", {4});
+        }
     }
 
     SmallModel& gqa() {
@@ -124,7 +133,9 @@ class SmallModel {
         writer_.add_u32(architecture_ + "." + key, value);
     }
     void layer_tensor(const std::string& name, const Shape& shape) {
-        tensor("blk.0." + name, shape);
+        for (std::uint32_t layer = 0; layer < layer_count_; ++layer) {
+            tensor("blk." + std::to_string(layer) + "." + name, shape);
+        }
     }
     void tensor(const std::string& name, const Shape& shape) {
         const auto bytes = static_cast<std::size_t>(shape.elements()) * sizeof(float);
@@ -133,6 +144,7 @@ class SmallModel {
     }
 
     const std::string architecture_;
+    const std::uint32_t layer_count_;
     formats::GgufWriter writer_;
     std::vector<std::unique_ptr<std::vector<std::byte>>> owned_;
 };
@@ -160,6 +172,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const std::int32_t tokens_max : {1, 7, 2048}) {
         HEARTH_ASSERT(validate((*model)->plan(tokens_max), (*model)->weights()).has_value());
     }
+    if (const auto plans = (*model)->prediction(7, 2)) {
+        for (const compute::Plan* plan : {&plans->trunk, &plans->store, &plans->draft}) {
+            HEARTH_ASSERT(validate(*plan, (*model)->weights()).has_value());
+        }
+    }
     run(*model);
     return 0;
 }
@@ -172,5 +189,6 @@ std::vector<std::string> fuzz::seeds() {
         SmallModel("qwen3moe").gqa().head_norms().experts(true).bytes(),
         SmallModel("granitemoe").gqa().experts(false).shared_expert_beside_factors().bytes(),
         SmallModel("deepseek2").mla(true).dense().bytes(),
-        SmallModel("deepseek2").mla(false).yarn().experts(false).shared_expert_in_groups().bytes()};
+        SmallModel("deepseek2").mla(false).yarn().experts(false).shared_expert_in_groups().bytes(),
+        SmallModel("deepseek2", true).mla(false).experts(false).shared_expert_in_groups().bytes()};
 }

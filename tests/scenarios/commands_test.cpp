@@ -66,7 +66,9 @@ TEST_CASE("status tells of the daemon that runs, stop ends it, and both know whe
                             "\"steps\":",
                             "\"steps_abandoned\":",
                             "\"tokens_drafted\":",
-                            "\"tokens_guessed_right\":"}) {
+                            "\"tokens_guessed_right\":",
+                            "\"tokens_predicted\":",
+                            "\"tokens_predicted_right\":"}) {
         CAPTURE(json.out);
         CHECK(json.out.find(key) != std::string::npos);
     }

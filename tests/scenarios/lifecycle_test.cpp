@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
 #include <future>
 #include <vector>
 
@@ -44,6 +46,20 @@ TEST_CASE("the settings choose how keys and values are kept, the command line go
     CHECK(scenario.hearth({"stop"}).exit_code == 0);
     scenario.start({"--kv-cache", "f16"});
     CHECK_FALSE(has_blocks());
+}
+
+TEST_CASE("a file beside the model that holds no block for it costs a sentence",
+          "[scenario][lifecycle]") {
+    const Scenario scenario;
+    std::ofstream(scenario.file("mtp.gguf")) << "no model at all, but long enough to be one";
+    scenario.start();
+    const auto left_out = scenario.status().left_out;
+    CHECK(std::ranges::count_if(left_out, [](const std::string& text) {
+              return text.find("mtp.gguf") != std::string::npos;
+          }) == 1);
+    CHECK(scenario.hearth({"stop"}).exit_code == 0);
+    scenario.start({"--prediction-block", "none"});
+    CHECK(left_out_plugins(scenario.status()) == 0);
 }
 
 TEST_CASE("after a crash the next client starts a new daemon", "[scenario][lifecycle]") {
