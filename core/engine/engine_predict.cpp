@@ -43,7 +43,7 @@ std::size_t EngineLoop::telling_sequences(std::span<const Share> batch) const {
     for (const Share& share : batch) {
         const Sequence& sequence = *share.sequence;
         const bool has_draft = !sequence.draft.empty();
-        if (sequence.uncomputed_count() != 1) return 0;
+        if (sequence.uncomputed_count() != 1 || sequence.is_judged()) return 0;
         if (has_draft && !sequence.is_draft_predicted) return 0;
         is_predicted = is_predicted || has_draft;
     }
