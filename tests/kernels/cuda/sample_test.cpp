@@ -58,6 +58,27 @@ std::vector<Pick> pick_rows(const std::vector<float>& logits,
     return picks.read();
 }
 
+/// Each row's pick and its rivals are those of the host's sampler.
+void check_as_host(const std::vector<float>& logits,
+                   const std::vector<PickOrder>& orders,
+                   int vocab_size) {
+    const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
+    engine::Sampler sampler(vocab_size);
+    const auto width = static_cast<std::size_t>(vocab_size);
+    for (std::size_t row = 0; row < orders.size(); ++row) {
+        INFO("row " << row << " of " << vocab_size);
+        const Pick expected =
+            sampler.pick(std::span(logits).subspan(row * width, width), orders[row]);
+        CHECK(picks[row].token == expected.token);
+        CHECK(picks[row].probability == Approx(expected.probability).epsilon(1e-4));
+        for (std::size_t i = 0; i < expected.rivals.size(); ++i) {
+            CHECK(picks[row].rivals[i].token == expected.rivals[i].token);
+            CHECK(picks[row].rivals[i].probability ==
+                  Approx(expected.rivals[i].probability).epsilon(1e-4));
+        }
+    }
+}
+
 TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
     const int vocab_size = GENERATE(1, 37, 513, 5000);
     const SamplingSettings settings[] = {
@@ -84,16 +105,7 @@ TEST_CASE("a device picks what the host picks", "[cuda][sample]") {
             orders.push_back({one, position, position % 2 == 0 ? nullptr : mask.data()});
         }
     }
-    const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
-    engine::Sampler sampler(vocab_size);
-    const auto width = static_cast<std::size_t>(vocab_size);
-    for (std::size_t row = 0; row < orders.size(); ++row) {
-        INFO("row " << row << " of " << vocab_size);
-        const Pick expected =
-            sampler.pick(std::span(logits).subspan(row * width, width), orders[row]);
-        CHECK(picks[row].token == expected.token);
-        CHECK(picks[row].probability == Approx(expected.probability).epsilon(1e-4));
-    }
+    check_as_host(logits, orders, vocab_size);
 }
 
 TEST_CASE("a device names the rivals that the host names", "[cuda][sample]") {
@@ -118,20 +130,7 @@ TEST_CASE("a device names the rivals that the host names", "[cuda][sample]") {
                           i % 5 == 4 ? mask.data() : nullptr,
                           i % 8 != 7});
     }
-    const std::vector<Pick> picks = pick_rows(logits, orders, vocab_size);
-    engine::Sampler sampler(vocab_size);
-    const auto width = static_cast<std::size_t>(vocab_size);
-    for (std::size_t row = 0; row < orders.size(); ++row) {
-        INFO("row " << row << " of " << vocab_size);
-        const Pick expected =
-            sampler.pick(std::span(logits).subspan(row * width, width), orders[row]);
-        CHECK(picks[row].token == expected.token);
-        for (std::size_t i = 0; i < expected.rivals.size(); ++i) {
-            CHECK(picks[row].rivals[i].token == expected.rivals[i].token);
-            CHECK(picks[row].rivals[i].probability ==
-                  Approx(expected.rivals[i].probability).epsilon(1e-4));
-        }
-    }
+    check_as_host(logits, orders, vocab_size);
 }
 
 TEST_CASE("rows beyond the step's are left alone", "[cuda][sample]") {
