@@ -185,8 +185,8 @@ Result<void> run_experts(const ExpertsNode& node, int tokens, Queue queue) {
                                  queue));
     }
     HEARTH_CHECK(run_up(up, up_kernels, tokens, queue));
-    // The one-token kernel has rounded its result already.
-    if (node.rounds_down && !(is_one && node.rounds_up)) {
+    // The kernels with rounded activations have rounded their result already.
+    if (node.rounds_down && !node.rounds_up) {
         HEARTH_CHECK(quantise(up.hidden, hidden, pairs, queue));
     }
     return run_down(down, down_kernels, tokens, queue);

@@ -32,9 +32,10 @@ struct ExpertsUpArgs {
     FloatRows x_float;    ///< of the float kernel
     int ffn_dim = 0;
     int experts_per_token = 0;
-    FloatRows hidden;  ///< (pairs, ffn_dim) out, where data is not null
-    Q8Rows rounded =
-        {};  ///< (pairs, ffn_dim) out of the one-token kernel, where quants is not null
+    FloatRows hidden;  ///< (pairs, ffn_dim) out, where data is not null; of the 8-pair tiles only
+                       ///< where nothing is rounded
+    Q8Rows rounded = {};  ///< (pairs, ffn_dim) out of the kernels with rounded x, where quants is
+                          ///< not null
     SharedExpert shared = {};  ///< of the one-token kernel
     PairTiles tiles;           ///< of the tile kernels; tiles null: one token
     int tiles_max = 0;

@@ -36,25 +36,47 @@ __device__ __forceinline__ TilePairs load_pairs(const PairTiles& tiles, int* pai
     const int first = static_cast<int>(blockIdx.z) * kPairs;
     const int count = smaller(tile.count - first, kPairs);
     const int thread = static_cast<int>(threadIdx.x);
-    if (count > 0 && thread < kPairs) {
+    if (count > 0 && thread < kPairs && threadIdx.y == 0) {
         pairs[thread] = tiles.pairs[tile.first + first + smaller(thread, count - 1)];
     }
     return {tile.expert, count};
 }
 
-/// 16 rows of gate and up for 8 pairs. Reads the weights once per tile; see tile.cuh.
-__global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUpArgs args) {
+/// Rows of gate and up that a block takes: 16 for each of its two parts, together a block of 32
+/// that it can round.
+constexpr int kUpRows = 2 * kTileRows;
+static_assert(kUpRows == kChunkWeights && kTileWarps == kTileTokens);
+
+/// What a pair's warp makes of 32 columns of its hidden row, one in each lane.
+__device__ __forceinline__ void store_hidden(const ExpertsUpArgs& args,
+                                             std::int64_t pair,
+                                             int column,
+                                             float value) {
+    if (args.rounded.quants != nullptr) {
+        store_q8(args.rounded, pair, column / kChunkWeights, value);
+    } else if (column < args.ffn_dim) {
+        args.hidden.data[pair * args.hidden.stride + column] = value;
+    }
+}
+
+/// 32 rows of gate and up for 8 pairs, by threadIdx.y 16 each. Reads the weights once per tile; see
+/// tile.cuh.
+__global__ void __launch_bounds__(2 * kTileThreads) experts_up_tile_kernel(ExpertsUpArgs args) {
     wait_for_predecessor();
     auto* shared = static_cast<float*>(block_memory());
-    int* pairs = reinterpret_cast<int*>(shared + kTileSums);
+    const int part = static_cast<int>(threadIdx.y);
+    float* sums_of_part = shared + part * kTileSums;
+    float* results = shared + 2 * kTileSums;  // (kTileTokens, kUpRows)
+    int* pairs = reinterpret_cast<int*>(results + kTileTokens * kUpRows);
     int* x_rows = pairs + kTileTokens;
     const TilePairs at = load_pairs<kTileTokens>(args.tiles, pairs);
     if (at.count <= 0) return;
     const int thread = static_cast<int>(threadIdx.x);
-    if (thread < kTileTokens) x_rows[thread] = pairs[thread] / args.experts_per_token;
+    if (thread < kTileTokens && part == 0) x_rows[thread] = pairs[thread] / args.experts_per_token;
     __syncthreads();
-    const int first = static_cast<int>(blockIdx.x) * kTileRows;
-    note_use(args.gate, at.expert);
+    const int begin = static_cast<int>(blockIdx.x) * kUpRows;
+    const int first = begin + part * kTileRows;
+    if (part == 0) note_use(args.gate, at.expert);
     TileSums gates = {};
     TileSums ups = {};
     const auto add = [&](const Matrix& m, TileSums& sums) {
@@ -70,13 +92,16 @@ __global__ void __launch_bounds__(kTileThreads) experts_up_tile_kernel(ExpertsUp
     };
     add(args.gate, gates);
     add(args.up, ups);
-    const float gate = sum_tile(gates, shared);
-    const float up = sum_tile(ups, shared);
-    const int place = thread % kTileTokens;
-    const int column = first + thread / kTileTokens;
-    if (thread < kTileOutputs && place < at.count && column < args.ffn_dim) {
-        args.hidden.data[pairs[place] * args.hidden.stride + column] = silu(gate) * up;
+    const float gate = sum_tile(gates, sums_of_part);
+    const float up = sum_tile(ups, sums_of_part);
+    if (thread < kTileOutputs) {
+        const int row = part * kTileRows + thread / kTileTokens;
+        results[thread % kTileTokens * kUpRows + row] = silu(gate) * up;
     }
+    __syncthreads();
+    const int place = warp_of_block();
+    if (part != 0 || place >= at.count) return;
+    store_hidden(args, pairs[place], begin + warp_lane(), results[place * kUpRows + warp_lane()]);
 }
 
 __device__ __forceinline__ WideRoom* wide_room(const WideLayout& layout) {
@@ -127,8 +152,14 @@ __global__ void __launch_bounds__(kWideThreads, 2)
         for (int group = 0; group < kWideGroups; ++group) {
             const int place = group * kTileTokens + warp_of_block();
             if (place >= at.count || column >= args.ffn_dim) continue;
-            float& hidden = args.hidden.data[room->pairs[place] * args.hidden.stride + column];
-            hidden = is_up != 0 ? hidden * results.of[group] : silu(results.of[group]);
+            const int pair = room->pairs[place];
+            // Gates wait in memory, not in registers.
+            float& hidden = args.hidden.data[pair * args.hidden.stride + column];
+            if (is_up == 0) {
+                hidden = silu(results.of[group]);
+            } else {
+                store_hidden(args, pair, column, hidden * results.of[group]);
+            }
         }
     }
 }
@@ -186,13 +217,15 @@ __global__ void __launch_bounds__(kWideThreads, 2)
     }
 }
 
-/// A block per 16 rows and 8 pairs of a tile.
-LaunchShape tile_shape(int rows, int tiles_max, int tile_pairs) {
-    return {.grid = dim3(blocks_for(rows, kTileRows),
+/// A block per `parts` times 16 rows and 8 pairs of a tile.
+LaunchShape tile_shape(int rows, int parts, int tiles_max, int tile_pairs) {
+    const int floats = parts * kTileSums + kTileTokens * kUpRows;
+    return {.grid = dim3(blocks_for(rows, parts * kTileRows),
                          static_cast<unsigned>(tiles_max),
                          blocks_for(tile_pairs, kTileTokens)),
-            .block = dim3(kTileThreads),
-            .shared_bytes = kTileSums * sizeof(float) + 2 * kTileTokens * sizeof(int)};
+            .block = dim3(kTileThreads, static_cast<unsigned>(parts)),
+            .shared_bytes =
+                static_cast<std::size_t>(floats) * sizeof(float) + 2 * kTileTokens * sizeof(int)};
 }
 
 /// A block per `tiles` times 32 rows and tile of pairs.
@@ -210,7 +243,7 @@ Result<void> experts_up_tile(const ExpertsUpArgs& args, Queue queue) {
     if (!layout) {
         return launch("experts_up_tile",
                       experts_up_tile_kernel,
-                      tile_shape(args.ffn_dim, args.tiles_max, args.tile_pairs),
+                      tile_shape(args.ffn_dim, 2, args.tiles_max, args.tile_pairs),
                       queue,
                       args);
     }
@@ -235,7 +268,7 @@ Result<void> experts_down_tile(const ExpertsDownArgs& args, int tokens, Queue qu
     } else {
         HEARTH_CHECK(launch("experts_down_tile",
                             experts_down_tile_kernel,
-                            tile_shape(args.rows, args.tiles_max, args.tile_pairs),
+                            tile_shape(args.rows, 1, args.tiles_max, args.tile_pairs),
                             queue,
                             args));
     }
