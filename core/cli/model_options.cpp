@@ -62,8 +62,8 @@ void add_cache_option(CLI::App& command, ModelOptions& options) {
     command
         .add_option("--kv-cache",
                     options.kv_cache,
-                    "How keys and values are kept: f16, or q8_0 in about half the memory, for "
-                    "which a GPU takes f16 (default: the settings, f16)")
+                    "How keys and values are kept: f16, or q8_0 in about half the memory (default: "
+                    "the settings, f16)")
         ->check(CLI::IsMember(cache_type_names()));
 }
 

@@ -15,8 +15,7 @@ void add_serve_options(CLI::App& app, ServeOptions& options) {
         ->check(CLI::Range(0, 1024));
     app.add_option("--kv-cache",
                    options.kv_cache,
-                   "how keys and values are kept: f16, or q8_0 in about half the memory, for which "
-                   "a GPU takes f16")
+                   "how keys and values are kept: f16, or q8_0 in about half the memory")
         ->check(CLI::IsMember(cache_type_names()));
     app.add_option("--prediction-block",
                    options.prediction_block,

@@ -212,6 +212,7 @@ class Counter {
 DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
     if (backend == "cuda") {
         return {.alignment_bytes = 256,
+                .cache_type = cache_type,
                 .graph_count = 45,
                 .graph_bytes_per_operation = 4096,
                 .reserve_bytes = std::int64_t{256} << 20,

@@ -209,18 +209,28 @@ Result<void> launch_width(
     return launch_tiles<One>("attend_walk", attend_walk_kernel<One>, args, step, tokens, 0, queue);
 }
 
+template <Format kCache>
+Result<void> launch_cache(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
+    const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
+    if (columns <= kNarrowDim) {
+        return launch_width<Narrow<1, kCache>, Narrow<kWalkTiles, kCache>>(
+            args, step, tokens, splits, queue);
+    }
+    if (columns <= kMiddleDim) {
+        return launch_width<Middle<1, kCache>, Middle<kWalkTiles, kCache>>(
+            args, step, tokens, splits, queue);
+    }
+    return launch_width<Wide<kCache>, Wide<kCache>>(args, step, tokens, splits, queue);
+}
+
 /// One block per split where `splits` is not 0, else one that walks them.
 Result<void> launch_attention(
     AttentionArgs args, const StepTables& step, int tokens, int splits, Queue queue) {
     HEARTH_CHECK(name_device(args));
-    const int columns = std::max(args.query_dim + args.rest_dim, args.value_dim);
-    if (columns <= kNarrowDim) {
-        return launch_width<Narrow<1>, Narrow<kWalkTiles>>(args, step, tokens, splits, queue);
-    }
-    if (columns <= kMiddleDim) {
-        return launch_width<Middle<1>, Middle<kWalkTiles>>(args, step, tokens, splits, queue);
-    }
-    return launch_width<Wide, Wide>(args, step, tokens, splits, queue);
+    return args.cache.format == Format::q8_0
+               ? launch_cache<Format::q8_0>(args, step, tokens, splits, queue)
+               : launch_cache<Format::f16>(args, step, tokens, splits, queue);
 }
 
 }  // namespace

@@ -12,11 +12,12 @@ namespace hearth::cuda {
 
 // Widths, narrow to wide; the number of columns alone chooses, so that a row's bits do not depend
 // on how it is computed.
-template <int kTiles>
-using Narrow = TileWidth<4, 2, 4, 2, kTiles>;  ///< up to 128 columns of keys and of values
-template <int kTiles>
-using Middle = TileWidth<4, 4, 4, 4, kTiles>;  ///< up to 256
-using Wide = TileWidth<16, 12, 3, 2, 1>;       ///< 576 of keys, 512 of values
+template <int kTiles, Format kCache = Format::f16>
+using Narrow = TileWidth<4, 2, 4, 2, kTiles, kCache>;  ///< up to 128 columns of keys and of values
+template <int kTiles, Format kCache = Format::f16>
+using Middle = TileWidth<4, 4, 4, 4, kTiles, kCache>;  ///< up to 256
+template <Format kCache>
+using Wide = TileWidth<16, 12, 3, 2, 1, kCache>;  ///< 576 of keys, 512 of values
 inline constexpr int kNarrowDim = 128;
 inline constexpr int kMiddleDim = 256;
 inline constexpr int kWalkTiles = 2;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cache_row.cuh"
 #include "kernels/cuda/tensor.cuh"
 
 namespace hearth::cuda {
@@ -16,9 +17,15 @@ inline constexpr int kWeightStride = kSplitTokens + 8;  ///< halves; no two rows
 /// How a tile is shared out. A warp multiplies every `kColumnWarps`-th step of 16 columns of the
 /// queries, kSteps at most, by 32 keys, and has every `kWarps`-th 16 columns of the values, kPairs
 /// at most. With many warps each has little code to fetch, which is what a short split waits for.
-template <int kWarpsOf, int kColumnWarpsOf, int kStepsOf, int kPairsOf, int kTilesOf>
+template <int kWarpsOf,
+          int kColumnWarpsOf,
+          int kStepsOf,
+          int kPairsOf,
+          int kTilesOf,
+          Format kCacheOf = Format::f16>
 struct TileWidth {
-    static constexpr int kWarps = kWarpsOf;  ///< that work on 16 rows
+    static constexpr Format kCache = kCacheOf;  ///< how its keys and values are kept
+    static constexpr int kWarps = kWarpsOf;     ///< that work on 16 rows
     static constexpr int kColumnWarps = kColumnWarpsOf;
     static constexpr int kSteps = kStepsOf;
     static constexpr int kPairs = kPairsOf;
@@ -149,8 +156,7 @@ __device__ __forceinline__ TileBlock<W> make_tile_block(const AttentionArgs& arg
             : tokens_of_tile(step, b.token, static_cast<int>(gridDim.y), tiles.tokens);
     b.rows = b.heads * tokens;
     b.length = tokens == 0 ? 0 : step.positions[b.token + tokens - 1] + 1;
-    b.block_elements =
-        std::int64_t{compute::kBlockTokens} * (args.cache.key_dim + args.cache.value_dim);
+    b.block_elements = cache_block_halves(args.cache);
     b.cache = step.header->cache +
               std::int64_t{args.cache.layer} * step.header->cache_blocks * b.block_elements;
     b.table = step.block_tables + step.table_begin[b.token];
@@ -174,23 +180,43 @@ __device__ __forceinline__ TileBlock<W> make_tile_block(const AttentionArgs& arg
 struct CacheRows {
     std::int64_t offset = 0;
     int stride = 0, dim = 0;
+    bool is_key = true;
+    int column = 0;  ///< the head's first one of the row
 };
 __device__ __forceinline__ CacheRows keys_of(const AttentionArgs& args, int kv_head) {
     const int dim = args.query_dim + args.rest_dim;
-    return {std::int64_t{kv_head} * dim, args.cache.key_dim, dim};
+    return {std::int64_t{kv_head} * dim, args.cache.key_dim, dim, true, kv_head * dim};
 }
 __device__ __forceinline__ CacheRows values_of(const AttentionArgs& args, int kv_head) {
     if (args.values_are_keys) return keys_of(args, kv_head);
     return {std::int64_t{compute::kBlockTokens} * args.cache.key_dim +
                 std::int64_t{kv_head} * args.value_dim,
             args.cache.value_dim,
-            args.value_dim};
+            args.value_dim,
+            false,
+            kv_head * args.value_dim};
+}
+
+/// Eight columns of a row in Q8_0 as halves, or zeros.
+template <typename W>
+__device__ __forceinline__ uint4 load_q8_piece(const AttentionArgs& args,
+                                               const TileBlock<W>& b,
+                                               const CacheRows& source,
+                                               int position,
+                                               int column,
+                                               bool is_inside) {
+    if (!is_inside) return {0, 0, 0, 0};
+    return load_q8_halves(b.block_of(position),
+                          q8_cache_rows(args.cache, source.is_key),
+                          position % compute::kBlockTokens,
+                          source.column + column);
 }
 
 /// Copies the columns [column, column + columns) of `count` rows from position `first` on into
 /// shared memory; columns beyond the row's and rows up to the next multiple of 16 become zeros.
 template <typename W>
-__device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
+__device__ __forceinline__ void stage_rows(const AttentionArgs& args,
+                                           const TileBlock<W>& b,
                                            const CacheRows& source,
                                            bool in_16_bytes,
                                            int first,
@@ -209,13 +235,17 @@ __device__ __forceinline__ void stage_rows(const TileBlock<W>& b,
     while (row < rows) {
         const int position = first + row;
         const int from_column = column + 8 * piece;
+        const bool is_inside = row < count && from_column < source.dim;
         const std::uint16_t* from = nullptr;
-        if (row < count && from_column < source.dim) {
+        if (W::kCache == Format::f16 && is_inside) {
             from = b.block_of(position) + source.offset +
                    std::int64_t{position % compute::kBlockTokens} * source.stride + from_column;
         }
         std::uint16_t* place = to + row * stride + 8 * piece;
-        if (in_16_bytes) {
+        if constexpr (W::kCache == Format::q8_0) {
+            *reinterpret_cast<uint4*>(place) =
+                load_q8_piece(args, b, source, position, from_column, is_inside);
+        } else if (in_16_bytes) {
             copy_16(place, from);
         } else {
 #pragma unroll 1
@@ -241,7 +271,8 @@ __device__ __forceinline__ void stage_split(const AttentionArgs& args,
                                             std::uint16_t* stage) {
     const int first = split * kSplitTokens;
     const int count = smaller(kSplitTokens, b.length - first);
-    stage_rows(b,
+    stage_rows(args,
+               b,
                keys_of(args, b.kv_head),
                staging.in_16_bytes,
                first,
@@ -251,7 +282,8 @@ __device__ __forceinline__ void stage_split(const AttentionArgs& args,
                stage,
                staging.key_stride);
     if (!args.values_are_keys) {
-        stage_rows(b,
+        stage_rows(args,
+                   b,
                    values_of(args, b.kv_head),
                    staging.in_16_bytes,
                    first,

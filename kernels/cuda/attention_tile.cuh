@@ -292,7 +292,8 @@ __device__ __forceinline__ void weigh_values(const AttentionArgs& args,
 #pragma unroll 1
     for (int column = 0; column < args.value_dim; column += columns) {
         if (in_pieces) {
-            stage_rows(b,
+            stage_rows(args,
+                       b,
                        values_of(args, b.kv_head),
                        staging.in_16_bytes,
                        first,
@@ -335,7 +336,8 @@ __device__ __forceinline__ void attend_tile(const AttentionArgs& args,
         const int key = round * W::kRoundKeys;
         if (key >= count) break;
         if (in_pieces) {
-            stage_rows(b,
+            stage_rows(args,
+                       b,
                        keys_of(args, b.kv_head),
                        staging.in_16_bytes,
                        first + key,

@@ -14,6 +14,7 @@
 #include "kernels/cuda/expand.h"
 #include "kernels/cuda/head_jobs.h"
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/planes.h"
 #include "kernels/cuda/values.h"
 #include "kernels/cuda/weights.h"
 
@@ -71,7 +72,8 @@ class AttentionCompiler {
     [[nodiscard]] CacheLayer cache_of(std::int32_t layer) const {
         return {layer,
                 static_cast<std::int32_t>(plan_.kv.key_dim),
-                static_cast<std::int32_t>(plan_.kv.value_dim)};
+                static_cast<std::int32_t>(plan_.kv.value_dim),
+                to_format(plan_.kv.dtype)};
     }
 
     const compute::Plan& plan_;

@@ -34,6 +34,9 @@ class CudaBackend final : public compute::Backend {
         return compute::DeviceMemory{static_cast<std::int64_t>(free_bytes),
                                      static_cast<std::int64_t>(total_bytes)};
     }
+    [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
+        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
+    }
     double measure_read_rate(std::int64_t bytes) override {
         if (!stream_->enter()) return 0.0;
         return cuda::measure_read_rate(bytes, stream_->get());
@@ -58,13 +61,6 @@ class CudaBackend final : public compute::Backend {
                                                       compute::DeviceWeights& weights) override {
         const auto* own = dynamic_cast<const CudaWeights*>(&weights);
         HEARTH_ASSERT(own != nullptr);
-        if (!has_cache_type(plan.kv.dtype)) {
-            return fail(ErrorCode::unsupported,
-                        "the cuda backend keeps keys and values in F16, not in " +
-                            std::string(compute::traits(plan.kv.dtype).name) +
-                            "; set \"kv_cache\" to \"f16\", or use the cpu backend",
-                        "cuda");
-        }
         return guarded("the program of a model",
                        [&] { return CudaProgram::make(plan, *own, options_, stream_); });
     }

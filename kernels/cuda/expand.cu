@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/cuda/cache_row.cuh"
 #include "kernels/cuda/chunk.cuh"
 #include "kernels/cuda/expand.h"
 #include "kernels/cuda/launch.cuh"
@@ -40,42 +41,63 @@ __device__ __forceinline__ Part part_of_block(const ExpandArgs& args, int count)
 }
 
 /// Rows of the sequence's latents.
+template <Format kCache>
 struct LatentRows {
     const std::uint16_t* cache;  ///< of the layer
     const std::int32_t* table;
-    int columns;  ///< of a row
+    CacheLayer layer;
 
-    __device__ __forceinline__ auto row(int position) const {
+    const __device__ __forceinline__ std::uint16_t* block(int position) const {
         return cache +
-               (std::int64_t{table[position / compute::kBlockTokens]} * compute::kBlockTokens +
-                position % compute::kBlockTokens) *
-                   columns;
+               std::int64_t{table[position / compute::kBlockTokens]} * cache_block_halves(layer);
+    }
+    /// Of a cache in halves.
+    const __device__ __forceinline__ std::uint16_t* row(int position) const {
+        return block(position) + position % compute::kBlockTokens * layer.key_dim;
+    }
+    /// Eight columns of a cache in Q8_0, as halves.
+    __device__ __forceinline__ uint4 eight(int position, int column) const {
+        return load_q8_halves(
+            block(position), q8_cache_rows(layer, true), position % compute::kBlockTokens, column);
+    }
+    __device__ __forceinline__ std::uint16_t half(int position, int column) const {
+        if constexpr (kCache == Format::f16) return row(position)[column];
+        const uint4 eight_of = eight(position, column / 8 * 8);
+        const unsigned words[4] = {eight_of.x, eight_of.y, eight_of.z, eight_of.w};
+        return static_cast<std::uint16_t>(words[column % 8 / 2] >> (16 * (column % 2)));
     }
 };
 
 /// Copies latents [latent, latent + kLatents) of the part's positions; what is beyond becomes
 /// zeros.
 ///   first   position of the part's first row
+template <Format kCache>
 __device__ __forceinline__ void stage_latents(const ExpandArgs& args,
                                               const Part& part,
-                                              const LatentRows& latents,
+                                              const LatentRows<kCache>& latents,
                                               int first,
                                               int latent,
                                               std::uint16_t* to) {
     constexpr int kPieces = kLatents / 8;
-    const bool in_16_bytes = latents.columns % 8 == 0 && args.latent_dim % 8 == 0;
+    const bool in_16_bytes =
+        kCache == Format::f16 && latents.layer.key_dim % 8 == 0 && args.latent_dim % 8 == 0;
     for (int i = static_cast<int>(threadIdx.x); i < kPositions * kPieces; i += kThreads) {
         const int row = i / kPieces;
         const int column = latent + i % kPieces * 8;
         const bool is_inside = row < part.rows && column < args.latent_dim;
-        const std::uint16_t* from = is_inside ? latents.row(first + row) + column : nullptr;
         std::uint16_t* place = to + row * kLatentStride + i % kPieces * 8;
         if (in_16_bytes) {
-            copy_16(place, from);
+            copy_16(place, is_inside ? latents.row(first + row) + column : nullptr);
+            continue;
+        }
+        if (kCache == Format::q8_0 && column + 8 <= args.latent_dim) {
+            *reinterpret_cast<uint4*>(place) =
+                is_inside ? latents.eight(first + row, column) : uint4{0, 0, 0, 0};
             continue;
         }
         for (int j = 0; j < 8; ++j) {
-            place[j] = is_inside && column + j < args.latent_dim ? from[j] : 0;
+            const bool is_latent = is_inside && column + j < args.latent_dim;
+            place[j] = is_latent ? latents.half(first + row, column + j) : 0;
         }
     }
     end_copies();
@@ -171,15 +193,16 @@ __device__ __forceinline__ std::uint16_t* expanded_row(const ExpandArgs& args,
 
 /// A block per (128 positions, head, 128 columns of its keys or values). The first one of a head's
 /// keys also copies the rotated part, which all heads share.
+template <Format kCache>
 __global__ void __launch_bounds__(kThreads, 2)
     expand_kernel(ExpandArgs args, StepTables step, int token, int first, int count) {
     wait_for_predecessor();
     const Part part = part_of_block(args, count);
-    const LatentRows latents{step.header->cache + std::int64_t{args.cache.layer} *
-                                                      step.header->cache_blocks *
-                                                      compute::kBlockTokens * args.cache.key_dim,
-                             step.block_tables + step.table_begin[token],
-                             args.cache.key_dim};
+    const LatentRows<kCache> latents{step.header->cache + std::int64_t{args.cache.layer} *
+                                                              step.header->cache_blocks *
+                                                              cache_block_halves(args.cache),
+                                     step.block_tables + step.table_begin[token],
+                                     args.cache};
     auto* staged = static_cast<std::uint16_t*>(block_memory());
     std::uint16_t* weights = staged + kPositions * kLatentStride;
     float sums[kColumns / 8][4] = {};
@@ -207,7 +230,7 @@ __global__ void __launch_bounds__(kThreads, 2)
         const int place = part.place + i / args.rope_dim;
         const int column = i % args.rope_dim;
         expanded_row(args, part, place)[args.nope_dim + column] =
-            latents.row(first + place)[args.latent_dim + column];
+            latents.half(first + place, args.latent_dim + column);
     }
 }
 
@@ -227,7 +250,8 @@ Result<void> expand(
         blocks_for(args.nope_dim, kColumns) + blocks_for(args.value_dim, kColumns);
     return launch(
         "expand",
-        expand_kernel,
+        args.cache.format == Format::q8_0 ? expand_kernel<Format::q8_0>
+                                          : expand_kernel<Format::f16>,
         {.grid = dim3(blocks_for(count, kPositions), static_cast<unsigned>(args.heads), tiles),
          .block = dim3(kThreads),
          .shared_bytes = kSharedBytes},

@@ -5,6 +5,7 @@
 
 #include "core/compute/operands.h"
 #include "kernels/cuda/heads.h"
+#include "kernels/cuda/matrix.h"
 
 namespace hearth::cuda {
 namespace {
@@ -73,6 +74,13 @@ class Jobs {
     std::vector<PlannedHeads> jobs_;
 };
 
+/// Blocks of a row in Q8_0 belong to one head each, or another kernel stores the row.
+bool can_store(const PlannedHeads& job, compute::Dtype cache) {
+    const bool stores = job.stores_key || job.stores_value;
+    return !stores || cache == compute::Dtype::f16 ||
+           (job.head_dim % kChunkWeights == 0 && job.store_column % kChunkWeights == 0);
+}
+
 bool is_attention(const compute::Operation& operation) {
     return std::holds_alternative<compute::AttentionGqa>(operation) ||
            std::holds_alternative<compute::AttentionMla>(operation);
@@ -86,7 +94,11 @@ std::optional<HeadsRun> find_heads_run(const compute::Plan& plan, std::size_t fi
         const compute::Operation& operation = plan.operations[i];
         const bool is_added = std::visit([&](const auto& op) { return jobs.add(op); }, operation);
         if (!is_added) return std::nullopt;
-        if (is_attention(operation)) return HeadsRun{std::move(jobs).take(), i};
+        if (!is_attention(operation)) continue;
+        HeadsRun run{std::move(jobs).take(), i};
+        const bool fits = std::ranges::all_of(
+            run.jobs, [&](const PlannedHeads& job) { return can_store(job, plan.kv.dtype); });
+        return fits ? std::optional(std::move(run)) : std::nullopt;
     }
     return std::nullopt;
 }

@@ -1,3 +1,4 @@
+#include "kernels/cuda/cache_row.cuh"
 #include "kernels/cuda/heads.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row.cuh"
@@ -6,26 +7,6 @@ namespace hearth::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-
-/// Where the token's row of the cache is; null in filled rows.
-__device__ __forceinline__ std::uint16_t* cache_row(const CacheLayer& cache,
-                                                    const StepTables& step,
-                                                    std::int64_t token,
-                                                    bool is_key) {
-    const int position = step.positions[token];
-    if (position < 0) return nullptr;
-    const std::int32_t block =
-        step.block_tables[step.table_begin[token] + position / compute::kBlockTokens];
-    const std::int64_t slot = position % compute::kBlockTokens;
-    const std::int64_t block_elements =
-        std::int64_t{compute::kBlockTokens} * (cache.key_dim + cache.value_dim);
-    std::uint16_t* memory =
-        step.header->cache +
-        (std::int64_t{cache.layer} * step.header->cache_blocks + block) * block_elements;
-    return is_key ? memory + slot * cache.key_dim
-                  : memory + std::int64_t{compute::kBlockTokens} * cache.key_dim +
-                        slot * cache.value_dim;
-}
 
 __device__ __forceinline__ void normalise(const HeadJob& job, float* row, float* sums) {
     const float factor = rms_factor(row, job.head_dim, job.epsilon, sums);
@@ -41,8 +22,8 @@ __device__ __forceinline__ void rotate(const HeadJob& job, float* row, std::int6
     }
 }
 
-/// A block per head and token. Reads and writes each column once, and 2 bytes of the cache for
-/// those that are stored; bound by latency.
+/// A block per head and token. Reads and writes each column once, and 2 bytes of the cache (Q8_0:
+/// about one) for those that are stored; bound by latency.
 __global__ void __launch_bounds__(kThreads) prepare_heads_kernel(HeadsArgs args, StepTables step) {
     wait_for_predecessor();
     auto* sums = static_cast<float*>(block_memory());
@@ -65,16 +46,14 @@ __global__ void __launch_bounds__(kThreads) prepare_heads_kernel(HeadsArgs args,
     __syncthreads();
     if (job.angles != nullptr) rotate(job, row, token);
     __syncthreads();
-    std::uint16_t* cache = nullptr;
+    CacheRow cache;
     if (job.store != HeadJob::Store::none) {
         cache = cache_row(args.cache, step, token, job.store == HeadJob::Store::key);
     }
     const bool has_changed = job.norm != nullptr || job.angles != nullptr;
     for (int i = thread; i < job.head_dim; i += kThreads) {
         if (has_changed) x[i] = row[i];
-        if (cache != nullptr) {
-            cache[job.store_column + head * job.head_dim + i] = float_to_half(row[i]);
-        }
+        store_value(cache, job.store_column + head * job.head_dim + i, row[i]);
     }
 }
 

@@ -25,8 +25,8 @@ struct HeadJob {
     const float2* angles = nullptr;  ///< (tokens, pairs); null: no rotation
     int pairs = 0, rotate_offset = 0;
     bool is_interleaved = false;
-    Store store = Store::none;
-    int store_column = 0;  ///< of the cache's row, for the first head
+    Store store = Store::none;  ///< in Q8_0: head_dim and store_column are multiples of 32
+    int store_column = 0;       ///< of the cache's row, for the first head
 };
 
 struct HeadsArgs {

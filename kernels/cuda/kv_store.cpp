@@ -4,6 +4,8 @@
 
 #include "core/base/assert.h"
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/planes.h"
+#include "kernels/cuda/step.h"
 
 namespace hearth::cuda {
 
@@ -25,8 +27,11 @@ Result<std::unique_ptr<compute::KvStore>> CudaKvStore::make(const compute::KvLay
 }
 
 std::int64_t CudaKvStore::block_bytes() const {
-    return compute::kBlockTokens * (layout_.key_dim + layout_.value_dim) *
-           static_cast<std::int64_t>(sizeof(std::uint16_t));
+    const CacheLayer layer{0,
+                           static_cast<std::int32_t>(layout_.key_dim),
+                           static_cast<std::int32_t>(layout_.value_dim),
+                           to_format(layout_.dtype)};
+    return cache_block_halves(layer) * static_cast<std::int64_t>(sizeof(std::uint16_t));
 }
 
 std::int64_t CudaKvStore::size_bytes() const {

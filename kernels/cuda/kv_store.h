@@ -1,5 +1,5 @@
-// The CUDA backend's cache: halves by layer, block and slot, as the CPU backend's. Keys or values
-// beyond the range of a half become infinite.
+// The CUDA backend's cache: by layer, block and slot, in halves or in Q8_0 (step.h says how). Keys
+// or values beyond the range of a half become infinite.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ class CudaKvStore final : public compute::KvStore {
     void copy_block(std::int32_t from, std::int32_t to) override;
 
     [[nodiscard]] const compute::KvLayout& layout() const { return layout_; }
-    /// (layer_count, block_count, kBlockTokens * key_dim then kBlockTokens * value_dim)
+    /// (layer_count, block_count) blocks as CacheLayer has them.
     [[nodiscard]] std::uint16_t* memory() const {
         return reinterpret_cast<std::uint16_t*>(memory_.data());
     }

@@ -1,3 +1,4 @@
+#include "kernels/cuda/cache_row.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row.cuh"
 #include "kernels/cuda/rows.h"
@@ -93,25 +94,18 @@ __global__ void store_cache_kernel(StoreCacheArgs args, StepTables step) {
     wait_for_predecessor();
     const auto token = static_cast<std::int64_t>(blockIdx.y);
     const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-    const int position = step.positions[token];
     const CacheLayer& cache = args.cache;
-    if (position < 0 || column >= cache.key_dim + cache.value_dim) return;
-    const std::int32_t block =
-        step.block_tables[step.table_begin[token] + position / compute::kBlockTokens];
-    const std::int64_t slot = position % compute::kBlockTokens;
-    const std::int64_t block_elements =
-        std::int64_t{compute::kBlockTokens} * (cache.key_dim + cache.value_dim);
-    std::uint16_t* memory =
-        step.header->cache +
-        (std::int64_t{cache.layer} * step.header->cache_blocks + block) * block_elements;
-    if (column < cache.key_dim) {
-        memory[slot * cache.key_dim + column] =
-            float_to_half(args.key.data[token * args.key.stride + column]);
-    } else {
-        const int c = column - cache.key_dim;
-        memory[std::int64_t{compute::kBlockTokens} * cache.key_dim + slot * cache.value_dim + c] =
-            float_to_half(args.value.data[token * args.value.stride + c]);
-    }
+    const bool is_padded = cache.format == Format::q8_0;
+    const int keys = is_padded ? padded_dim(cache.key_dim) : cache.key_dim;
+    const int values = is_padded ? padded_dim(cache.value_dim) : cache.value_dim;
+    if (column >= keys + values) return;  // in Q8_0 whole warps
+    const bool is_key = column < keys;
+    const FloatRows& from = is_key ? args.key : args.value;
+    const int place = is_key ? column : column - keys;
+    const bool is_inside = place < (is_key ? cache.key_dim : cache.value_dim);
+    store_value(cache_row(cache, step, token, is_key),
+                place,
+                is_inside ? from.data[token * from.stride + place] : 0.0F);
 }
 
 /// Reads 8 bytes a value, writes 4, and 1.25 where it is rounded; bound by latency.
@@ -187,7 +181,7 @@ Result<void> store_cache(const StoreCacheArgs& args,
                          const StepTables& step,
                          int tokens,
                          Queue queue) {
-    const std::int64_t columns = args.cache.key_dim + args.cache.value_dim;
+    const std::int64_t columns = padded_dim(args.cache.key_dim) + padded_dim(args.cache.value_dim);
     return launch("store_cache", store_cache_kernel, row_shape(columns, tokens), queue, args, step);
 }
 

@@ -57,7 +57,7 @@ struct RopeArgs {
 };
 Result<void> rope(const RopeArgs& args, int tokens, Queue queue);
 
-/// Stores the step's keys and values, rounded to halves.
+/// Stores the step's keys and values, rounded as the cache has them.
 struct StoreCacheArgs {
     FloatRows key;    ///< (tokens, key_dim)
     FloatRows value;  ///< (tokens, value_dim)

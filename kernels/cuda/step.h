@@ -6,6 +6,7 @@
 
 #include "core/compute/backend.h"
 #include "core/compute/sampling.h"
+#include "kernels/cuda/matrix.h"
 
 namespace hearth::cuda {
 
@@ -44,13 +45,28 @@ struct ExpandedRun {
     friend bool operator==(const ExpandedRun&, const ExpandedRun&) = default;
 };
 
-/// How a layer's rows lie in the cache: (layer, block, kBlockTokens * key_dim then * value_dim)
-/// halves.
+/// How a layer's rows lie in the cache: (layer, block) and in it halves, (kBlockTokens, key_dim)
+/// then (kBlockTokens, value_dim), or in Q8_0, dims filled up to multiples of 32, bytes of keys and
+/// of values alike, then their scales, a half for 32 of them.
 struct CacheLayer {
     std::int32_t layer = 0;
     std::int32_t key_dim = 0;
     std::int32_t value_dim = 0;  ///< of the cache's row; 0 for latent attention
+    Format format = Format::f16;
 };
+constexpr std::int32_t padded_dim(std::int32_t dim) {
+    return (dim + kChunkWeights - 1) / kChunkWeights * kChunkWeights;
+}
+/// What a block of one layer takes, in units of 2 bytes.
+constexpr std::int64_t cache_block_halves(const CacheLayer& cache) {
+    if (cache.format != Format::q8_0) {
+        return std::int64_t{compute::kBlockTokens} * (cache.key_dim + cache.value_dim);
+    }
+    const std::int64_t columns = padded_dim(cache.key_dim) + padded_dim(cache.value_dim);
+    // For 16 rows a scale takes a byte a column.
+    static_assert(compute::kBlockTokens * 2 == kChunkWeights);
+    return (compute::kBlockTokens + 1) * columns / 2;
+}
 
 /// Tokens of one split of attention. Fixed: the order of sums depends on it.
 inline constexpr int kSplitTokens = 64;

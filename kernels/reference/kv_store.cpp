@@ -11,13 +11,30 @@
 #include "kernels/reference/quantize.h"
 
 namespace hearth::reference {
+namespace {
+
+/// What is left of a row that was stored in Q8_0.
+void round_to_q8(std::span<const float> values, float* row) {
+    for (std::size_t begin = 0; begin < values.size(); begin += compute::kBlockElements) {
+        const std::size_t count =
+            std::min(values.size() - begin, std::size_t{compute::kBlockElements});
+        std::array<float, compute::kBlockElements> run{};
+        std::array<std::byte, sizeof(compute::BlockQ80)> block{};
+        std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), count, run.begin());
+        quantize(compute::Dtype::q8_0, run, block);
+        dequantize(compute::Dtype::q8_0, block, run);
+        std::copy_n(run.begin(), count, row + begin);
+    }
+}
+
+}  // namespace
 
 ReferenceKvStore::ReferenceKvStore(const compute::KvLayout& layout,
                                    std::int32_t block_count,
                                    bool rounds_to_halves)
     : layout_(layout),
       block_count_(block_count),
-      rounds_to_halves_(rounds_to_halves && layout.dtype == compute::Dtype::f16) {
+      rounds_to_halves_(rounds_to_halves) {
     const auto positions = static_cast<std::size_t>(block_count) * compute::kBlockTokens;
     const auto rows = positions * static_cast<std::size_t>(layout.layer_count);
     // calloc and not a vector: pages that no sequence reaches are never touched.
@@ -47,26 +64,15 @@ Result<std::unique_ptr<ReferenceKvStore>> ReferenceKvStore::make(const compute::
 }
 
 void ReferenceKvStore::store(float* row, std::span<const float> values) const {
-    if (rounds_to_halves_) {
-        std::ranges::transform(values, row, [](float value) {
-            return compute::half_to_float(compute::float_to_half(value));
-        });
-        return;
-    }
-    if (layout_.dtype != compute::Dtype::q8_0) {
+    if (layout_.dtype == compute::Dtype::q8_0) {
+        round_to_q8(values, row);
+    } else {
         std::ranges::copy(values, row);
-        return;
     }
-    for (std::size_t begin = 0; begin < values.size(); begin += compute::kBlockElements) {
-        const std::size_t count =
-            std::min(values.size() - begin, std::size_t{compute::kBlockElements});
-        std::array<float, compute::kBlockElements> run{};
-        std::array<std::byte, sizeof(compute::BlockQ80)> block{};
-        std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(begin), count, run.begin());
-        quantize(compute::Dtype::q8_0, run, block);
-        dequantize(compute::Dtype::q8_0, block, run);
-        std::copy_n(run.begin(), count, row + begin);
-    }
+    if (!rounds_to_halves_) return;
+    std::ranges::transform(std::span(row, values.size()), row, [](float value) {
+        return compute::half_to_float(compute::float_to_half(value));
+    });
 }
 
 std::int64_t ReferenceKvStore::size_bytes() const {

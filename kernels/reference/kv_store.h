@@ -1,6 +1,6 @@
 // The reference backend's cache: F32 rows by layer, block and slot. In place of F16 it rounds
 // nothing, or to halves where it is asked to; in place of Q8_0 it holds what is left of a row that
-// was stored as such.
+// was stored as such, as floats or as halves.
 #pragma once
 
 #include <cstdint>

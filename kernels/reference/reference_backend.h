@@ -11,8 +11,8 @@ namespace hearth::reference {
 
 struct ReferenceOptions {
     /// Rounds where the CUDA backend does: what is multiplied by quantised weights to bytes
-    /// (round_activations(); not by k_up and v_up of latent attention), an F16 cache's rows to
-    /// halves. What is left between the two is the order of sums.
+    /// (round_activations(); not by k_up and v_up of latent attention), the cache's rows to
+    /// halves, those in Q8_0 once more. What is left between the two is the order of sums.
     bool rounds_activations = false;
     /// Also by k_up and v_up, as the CPU backend does. It rounds otherwise for the K types alone.
     bool rounds_latents = false;

@@ -106,7 +106,7 @@ TEST_CASE("the same bytes hold nearly twice the tokens in Q8_0", "[model][placem
         many.cache_tokens / static_cast<double>(place(*model, halves).cache_tokens);
     CHECK(ratio == Approx(64.0 / 34.0).epsilon(0.001));
     CHECK(device_costs("cpu", compute::Dtype::q8_0).cache_type == compute::Dtype::q8_0);
-    CHECK(device_costs("cuda", compute::Dtype::q8_0).cache_type == compute::Dtype::f16);
+    CHECK(device_costs("cuda", compute::Dtype::q8_0).cache_type == compute::Dtype::q8_0);
     CHECK(device_costs("reference", compute::Dtype::q8_0).cache_type == compute::Dtype::f32);
 }
 

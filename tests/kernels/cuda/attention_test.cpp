@@ -75,19 +75,31 @@ struct GqaCase {
     std::vector<std::int32_t> positions = kPositions;
     bool is_one_sequence = false;
     float query_size = 1.0F;
+    Format cache = Format::f16;
 };
 
 void check_gqa(const GqaCase& of) {
     std::mt19937 random(51);
-    const auto [heads, kv_heads, head_dim, value_dim, positions, is_one_sequence, query_size] = of;
+    const auto [heads,
+                kv_heads,
+                head_dim,
+                value_dim,
+                positions,
+                is_one_sequence,
+                query_size,
+                cache] = of;
     INFO(heads << " heads on " << kv_heads << ", " << head_dim << " and " << value_dim);
-    Caches caches(std::int64_t{kv_heads} * head_dim, std::int64_t{kv_heads} * value_dim, random);
+    const std::int64_t key_columns = std::int64_t{kv_heads} * head_dim;
+    const std::int64_t value_columns = std::int64_t{kv_heads} * value_dim;
+    Caches caches(key_columns, value_columns, random, cache);
     const TestStep step(positions, is_one_sequence, caches.device->data(), kBlocks);
     const auto tokens = static_cast<int>(positions.size());
     const auto rows = positions.size();
     auto q = random_values(rows * static_cast<std::size_t>(heads * head_dim), random, query_size);
-    auto k = random_halves(rows * static_cast<std::size_t>(kv_heads * head_dim), random);
-    auto v = random_halves(rows * static_cast<std::size_t>(kv_heads * value_dim), random);
+    const auto k = random_halves(rows * static_cast<std::size_t>(key_columns), random);
+    const auto v = random_halves(rows * static_cast<std::size_t>(value_columns), random);
+    auto cached_k = as_cached(k, key_columns, cache);
+    auto cached_v = as_cached(v, value_columns, cache);
     compute::AttentionGqa op{};
     op.layer = kLayer;
     op.heads = heads;
@@ -101,8 +113,8 @@ void check_gqa(const GqaCase& of) {
     const std::int64_t n = tokens;
     reference::attention_gqa(op,
                              {.q = {q.data(), n, heads * head_dim, heads * head_dim},
-                              .k = {k.data(), n, kv_heads * head_dim, kv_heads * head_dim},
-                              .v = {v.data(), n, kv_heads * value_dim, kv_heads * value_dim}},
+                              .k = {cached_k.data(), n, key_columns, key_columns},
+                              .v = {cached_v.data(), n, value_columns, value_columns}},
                              places_of(step),
                              *caches.reference,
                              {expected.data(), n, heads * value_dim, heads * value_dim},
@@ -159,18 +171,20 @@ struct LatentCase {
     int heads, latent_dim, rope_dim;
     std::vector<std::int32_t> positions = {61, 62, 63, 64, 65};
     bool is_one_sequence = true;
+    Format cache = Format::f16;
 };
 
 void check_latent(const LatentCase& of) {
     std::mt19937 random(52);
-    const auto [heads, latent_dim, rope_dim, positions, is_one_sequence] = of;
+    const auto [heads, latent_dim, rope_dim, positions, is_one_sequence, cache] = of;
     INFO(heads << " heads, latent " << latent_dim << ", rope " << rope_dim);
     const int key_dim = latent_dim + rope_dim;
-    Caches caches(key_dim, 0, random);
+    Caches caches(key_dim, 0, random, cache);
     const TestStep step(positions, is_one_sequence, caches.device->data(), kBlocks);
     const auto tokens = static_cast<int>(positions.size());
     auto q = random_values(static_cast<std::size_t>(tokens * heads * key_dim), random, 0.3F);
-    auto latent = random_halves(static_cast<std::size_t>(tokens * key_dim), random);
+    const auto latent = random_halves(static_cast<std::size_t>(tokens * key_dim), random);
+    auto cached_latent = as_cached(latent, key_dim, cache);
     std::vector<float> unit(static_cast<std::size_t>(heads * latent_dim * latent_dim));
     for (int h = 0; h < heads; ++h) {
         for (int i = 0; i < latent_dim; ++i) {
@@ -193,7 +207,7 @@ void check_latent(const LatentCase& of) {
     reference::attention_mla(
         op,
         {.q = {q.data(), tokens, heads * key_dim, heads * key_dim},
-         .latent = {latent.data(), tokens, key_dim, key_dim},
+         .latent = {cached_latent.data(), tokens, key_dim, key_dim},
          .k_up = ones,
          .v_up = ones},
         places_of(step),
@@ -234,6 +248,20 @@ TEST_CASE("wide latent rows attend at every length of a split", "[cuda][attentio
     check_latent({16, 512, 64, {0, 9, 15, 16, 31, 32, 47, 130}, false});
     check_latent({5, 302, 19, {40, 70}, false});
     check_latent({3, 248, 16, {17, 18, 19, 20, 21, 22, 23}});
+}
+
+TEST_CASE("a cache in Q8_0 attends as the reference with the same rows", "[cuda][attention]") {
+    constexpr Format kQ8 = Format::q8_0;
+    check_gqa({4, 2, 16, 16, kPositions, false, 1.0F, kQ8});
+    check_gqa({3, 3, 48, 80, kPositions, false, 1.0F, kQ8});
+    check_gqa({9, 1, 64, 32, kPositions, false, 1.0F, kQ8});
+    check_gqa({8, 1, 128, 128, {53, 54, 55, 56, 57, 58}, true, 1.0F, kQ8});
+    check_gqa({2, 1, 256, 192, {3, 140}, false, 1.0F, kQ8});
+    check_gqa({1, 1, 336, 208, {3, 140}, false, 1.0F, kQ8});
+    check_latent({4, 32, 8, {61, 62, 63, 64, 65}, true, kQ8});
+    check_latent({6, 150, 10, {61, 62, 63, 64, 65}, true, kQ8});
+    check_latent({16, 512, 64, {0, 15, 16, 31, 130}, false, kQ8});
+    check_latent({5, 302, 19, {40, 70}, false, kQ8});
 }
 
 /// One token at each of some positions of one long sequence, whose blocks are the cache's in random

@@ -54,19 +54,16 @@ TEST_CASE("a device is named, or its absence in one sentence", "[cuda][backend]"
     CHECK(absent.error().text == "no NVIDIA GPU was found");
 }
 
-TEST_CASE("a cache in Q8_0 is refused", "[cuda][backend]") {
-    const auto model = test::tiny_model({.layer_count = 1});
+TEST_CASE("a cache in Q8_0 takes what the planner counts", "[cuda][backend]") {
     const auto backend = make_cuda_backend({});
-    CHECK_FALSE((*backend)->has_cache_type(compute::Dtype::q8_0));
-    auto plan = model->plan(16);
-    plan.kv.dtype = compute::Dtype::q8_0;
-    auto weights = (*backend)->upload(model->weights());
-    REQUIRE(weights);
-    const auto program = (*backend)->compile(plan, **weights);
-    REQUIRE_FALSE(program);
-    CHECK(program.error().code == ErrorCode::unsupported);
-    CHECK_THAT(program.error().text,
-               Catch::Contains("in F16, not in Q8_0") && Catch::Contains("kv_cache"));
+    CHECK((*backend)->has_cache_type(compute::Dtype::q8_0));
+    for (const auto& [key_dim, value_dim] : {std::pair(48, 80), {272, 0}, {40, 0}}) {
+        const compute::KvLayout layout{3, key_dim, value_dim, compute::Dtype::q8_0};
+        const auto kv = (*backend)->make_kv_store(layout, 7);
+        REQUIRE(kv);
+        CHECK((*kv)->size_bytes() ==
+              7 * compute::kBlockTokens * compute::cache_bytes_per_token(layout));
+    }
 }
 
 TEST_CASE("memory that ends fails the load with a message and leaks nothing", "[cuda][backend]") {

@@ -13,6 +13,7 @@ struct LatentCase {
     compute::Dtype dtype = compute::Dtype::f16;
     std::int32_t position = 37;  ///< of the step's first token
     int tokens = 50;
+    Format cache = Format::f16;
 };
 
 /// Rows of the step before and behind the run, which it leaves alone.
@@ -26,7 +27,7 @@ class LatentStep {
         : of_(of),
           k_up_(of.dtype, {of.heads, of.latent_dim, of.nope_dim}, random_),
           v_up_(of.dtype, {of.heads, of.value_dim, of.latent_dim}, random_),
-          caches_(of.latent_dim + of.rope_dim, 0, random_),
+          caches_(of.latent_dim + of.rope_dim, 0, random_, of.cache),
           step_(positions(), true, caches_.device->data(), kBlocks),
           q_(random_values(columns(of.nope_dim + of.rope_dim), random_, query_size())),
           device_q_(q_) {}
@@ -167,6 +168,9 @@ TEST_CASE("expanded keys attend as the reference does", "[cuda][attention]") {
     check_expanded({1, 192, 64, 512, 256, compute::Dtype::bf16, 0, 20});
     check_expanded({3, 10, 6, 150, 7, compute::Dtype::f32, 60, 40});
     check_expanded({1, 130, 2, 70, 140, compute::Dtype::f16, 0, 140});
+    // Latents in Q8_0, their last block filled up.
+    check_expanded({2, 128, 64, 512, 128, compute::Dtype::q8_0, 130, 50, Format::q8_0});
+    check_expanded({3, 10, 6, 150, 7, compute::Dtype::f32, 60, 40, Format::q8_0});
 }
 
 TEST_CASE("keys are expanded from weights of every type", "[cuda][attention]") {

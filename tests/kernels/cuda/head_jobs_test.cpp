@@ -45,6 +45,16 @@ TEST_CASE("grouped queries: norms and rotations of heads, and the values' rows",
     CHECK(run.jobs[2].stores_value);
 }
 
+TEST_CASE("blocks in Q8_0 that heads share are stored by another kernel", "[cuda][head_jobs]") {
+    for (const auto& [hidden_dim, fits] : {std::pair(64, false), {256, true}}) {
+        const auto model = test::tiny_model({.architecture = "qwen3moe", .hidden_dim = hidden_dim});
+        compute::Plan plan = model->plan(8);
+        CHECK_FALSE(first_run(plan).jobs.empty());
+        plan.kv.dtype = compute::Dtype::q8_0;
+        CHECK(first_run(plan).jobs.empty() == !fits);
+    }
+}
+
 TEST_CASE("what one kernel cannot do is left to several", "[cuda][head_jobs]") {
     const auto model = test::tiny_model({.architecture = "qwen3moe"});
     compute::Plan plan = model->plan(8);
