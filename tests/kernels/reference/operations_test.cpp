@@ -422,6 +422,18 @@ TEST_CASE("an F16 cache holds halves where it is asked to", "[reference]") {
     CHECK(halves->value(0, {0, 3})[0] == -2048.0F);
 }
 
+TEST_CASE("so does a cache in Q8_0, once more", "[reference]") {
+    const compute::KvLayout layout{
+        .layer_count = 1, .key_dim = 2, .value_dim = 0, .dtype = compute::Dtype::q8_0};
+    auto floats = ReferenceKvStore::make(layout, 1).value();
+    auto halves = ReferenceKvStore::make(layout, 1, true).value();
+    for (ReferenceKvStore* store : {floats.get(), halves.get()}) {
+        store->store_key(0, {0, 3}, std::vector<float>{1.0F, 0.1F});
+    }
+    CHECK(floats->key(0, {0, 3})[0] == 127.0F * 0.00787353515625F);
+    CHECK(halves->key(0, {0, 3})[0] == 1.0F);
+}
+
 TEST_CASE("a cache that cannot be is refused", "[reference]") {
     CHECK_FALSE(ReferenceKvStore::make({.layer_count = 1, .key_dim = 4, .value_dim = 4}, 0));
     CHECK_FALSE(ReferenceKvStore::make({.layer_count = 0, .key_dim = 4, .value_dim = 4}, 4));
