@@ -145,15 +145,19 @@ class ParallelOp : public Op {
 };
 
 /// Rows of a weight matrix in one unit: enough units to share out, small enough for the cache.
-std::int64_t row_chunk_size(std::int64_t rows, const Step& step);
-std::int64_t row_chunk_count(std::int64_t rows, const Step& step);
+/// `matrices`: how many of so many rows are cut at once.
+std::int64_t row_chunk_size(std::int64_t rows, const Step& step, std::int64_t matrices = 1);
+std::int64_t row_chunk_count(std::int64_t rows, const Step& step, std::int64_t matrices = 1);
 
 /// The rows of chunk `unit`.
 struct RowRange {
     std::int64_t begin;
     std::int64_t count;
 };
-RowRange row_chunk(std::int64_t rows, std::int64_t unit, const Step& step);
+RowRange row_chunk(std::int64_t rows,
+                   std::int64_t unit,
+                   const Step& step,
+                   std::int64_t matrices = 1);
 
 inline constexpr std::int64_t kChunkRowsMax = 128;
 /// Tokens whose results one call of a dot kernel leaves in scratch, at most; a step's kernels say

@@ -102,7 +102,7 @@ class ExpertsUpOp final : public ParallelOp {
         groups_->collect(step, experts_, experts_per_token_);
     }
     [[nodiscard]] std::int64_t unit_count(const Step& step) const override {
-        return static_cast<std::int64_t>(groups_->groups().size()) * chunks(step);
+        return experts() * chunks(step);
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
         return 2 * Scratch::bytes<float>(kTokenTile * kChunkRowsMax) +
@@ -111,7 +111,7 @@ class ExpertsUpOp final : public ParallelOp {
 
     void run(const Step& step, std::int64_t unit, Scratch scratch) const override {
         const auto& group = groups_->groups()[static_cast<std::size_t>(unit / chunks(step))];
-        const RowRange chunk = row_chunk(ffn_dim_, unit % chunks(step), step);
+        const RowRange chunk = row_chunk(ffn_dim_, unit % chunks(step), step, cut_at_once(step));
         const RowRange rows{group.expert * ffn_dim_ + chunk.begin, chunk.count};
         float* gates = scratch.take<float>(step.kernels.panel_tokens * rows.count);
         float* ups = scratch.take<float>(step.kernels.panel_tokens * rows.count);
@@ -132,7 +132,16 @@ class ExpertsUpOp final : public ParallelOp {
 
   private:
     [[nodiscard]] std::int64_t chunks(const Step& step) const {
-        return row_chunk_count(ffn_dim_, step);
+        return row_chunk_count(ffn_dim_, step, cut_at_once(step));
+    }
+    /// Where tokens are laid out for each chunk of rows, chunks are as large as leaves enough
+    /// units; for few tokens small ones are shared out better.
+    [[nodiscard]] std::int64_t cut_at_once(const Step& step) const {
+        return step.tokens() < kPanelTokensMin ? 1 : experts();
+    }
+    /// That some token has chosen.
+    [[nodiscard]] std::int64_t experts() const {
+        return static_cast<std::int64_t>(groups_->groups().size());
     }
     [[nodiscard]] std::int64_t panel_bytes() const {
         return std::max(gate_.panel_bytes(), up_.panel_bytes());

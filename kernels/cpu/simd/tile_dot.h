@@ -13,16 +13,6 @@
 namespace hearth::cpu {
 namespace {
 
-/// The tokens of a call in tiles; a part of the scratch.
-struct TokenTiles {
-    TileTokens* tiles;  ///< (tiles, groups)
-    std::int64_t groups;
-
-    [[nodiscard]] TileTokens& at(std::int64_t tile, std::int64_t g) const {
-        return tiles[tile * groups + g];
-    }
-};
-
 constexpr std::int64_t least(std::int64_t a, std::int64_t b) {
     return a < b ? a : b;
 }
@@ -30,13 +20,82 @@ constexpr std::int64_t tiles_of(const DotCall& call) {
     return (call.tokens + kTileRows - 1) / kTileRows;
 }
 
+/// The tokens of a call by sixteens. Where their rows lie evenly spaced, as a step's do, quants are
+/// loaded from there; others, as those of an expert, are gathered in the scratch of the call.
+class TokenTiles {
+  public:
+    explicit TokenTiles(const DotCall& call)
+        : call_(call),
+          groups_(groups_of(call)),
+          scratch_(static_cast<TileTokens*>(call.panels)) {
+        for (std::int64_t tile = 0; tile < tiles_of(call); ++tile) {
+            const void* const* rows = call.activations + tile * kTileRows;
+            sources_[tile] = source_of(rows, count(tile));
+            if (sources_[tile].first != nullptr) continue;
+            sources_[tile] = {at(tile, 0).quants[0], kGroupElements, sizeof(TileTokens)};
+            for (std::int64_t g = 0; g < groups_; ++g) {
+                gather_quants(rows, count(tile), g, at(tile, g));
+            }
+        }
+    }
+    void add_factors() const {
+        for (std::int64_t tile = 0; tile < tiles_of(call_); ++tile) {
+            for (std::int64_t g = 0; g < groups_; ++g) {
+                gather_factors(call_.activations + tile * kTileRows, count(tile), g, at(tile, g));
+            }
+        }
+    }
+
+    [[nodiscard]] std::int64_t groups() const { return groups_; }
+    /// Of the tokens in a tile.
+    [[nodiscard]] int count(std::int64_t tile) const {
+        return static_cast<int>(least(call_.tokens - tile * kTileRows, kTileRows));
+    }
+    /// For the factors.
+    [[nodiscard]] TileTokens& at(std::int64_t tile, std::int64_t g) const {
+        return scratch_[tile * groups_ + g];
+    }
+    /// The scratch behind the tiles.
+    [[nodiscard]] void* rest() const { return scratch_ + tiles_of(call_) * groups_; }
+
+    /// Columns of group `g` from `column` on, as many as tile register kTile is wide.
+    template <typename Tiles, int kTile>
+    void load(std::int64_t tile, std::int64_t g, int column) const {
+        const Source& source = sources_[tile];
+        Tiles::template load<kTile>(source.first + g * source.group_bytes + column,
+                                    source.row_bytes);
+    }
+
+  private:
+    struct Source {
+        const std::int8_t* first;
+        std::int64_t row_bytes;
+        std::int64_t group_bytes;
+    };
+
+    /// Null where the rows are too few or not evenly spaced.
+    static Source source_of(const void* const* rows, int count) {
+        if (count < kTileRows) return {};
+        const auto row = [&](int t) { return static_cast<const std::int8_t*>(rows[t]); };
+        const std::int64_t stride = row(1) - row(0);
+        for (int t = 2; t < count; ++t) {
+            if (row(t) - row(t - 1) != stride) return {};
+        }
+        return {row(0), stride, sizeof(Q8Group)};
+    }
+
+    const DotCall& call_;
+    std::int64_t groups_;
+    TileTokens* scratch_;  ///< (tiles, groups)
+    Source sources_[kPanelTokensMax / kTileRows];
+};
+
 /// What both kinds of types share: `Dot` lays out sixteen rows (`fill`) and multiplies them with
 /// all tokens (`multiply`). The unit is configured by each call, which takes thousands of cycles
 /// for its rows: no thread has to know what another kernel left in it.
 template <typename Tiles, typename Dot>
 void run_tiles(const DotCall& call) {
     const Dot dot(call);
-    dot.gather_tokens();
     Tiles::configure(Dot::config());
     for (std::int64_t row = 0; row < call.rows; row += kPanelRows) {
         dot.fill(row);
@@ -56,8 +115,10 @@ class TileDot32 {
   public:
     explicit TileDot32(const DotCall& call)
         : call_(call),
-          tokens_{static_cast<TileTokens*>(call.panels), groups_of(call)},
-          panels_(reinterpret_cast<Panel*>(tokens_.tiles + tiles_of(call) * tokens_.groups)) {}
+          tokens_(call),
+          panels_(static_cast<Panel*>(tokens_.rest())) {
+        tokens_.add_factors();
+    }
 
     /// Tiles 0 and 1 are sums, 2 and 3 of tokens, 4 and 5 of weights.
     static TileConfig config() {
@@ -67,25 +128,14 @@ class TileDot32 {
         return config;
     }
 
-    void gather_tokens() const {
-        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
-            const void* const* rows = call_.activations + first;
-            for (std::int64_t g = 0; g < tokens_.groups; ++g) {
-                TileTokens& to = tokens_.at(first / kTileRows, g);
-                gather<Q8Group>(rows, count_from(first), g, to);
-                gather_factors(rows, count_from(first), g, to);
-            }
-        }
-    }
-
     void fill(std::int64_t first_row) const { fill_panels<Layout>(call_, first_row, panels_); }
 
     void multiply(std::int64_t first_row) const {
-        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
-            if (count_from(first) > kTileRows / 2) {
-                multiply_tile<kTileRows>(first_row, first);
+        for (std::int64_t tile = 0; tile < tiles_of(call_); ++tile) {
+            if (tokens_.count(tile) > kTileRows / 2) {
+                multiply_tile<kTileRows>(first_row, tile);
             } else {
-                multiply_tile<kTileRows / 2>(first_row, first);
+                multiply_tile<kTileRows / 2>(first_row, tile);
             }
         }
     }
@@ -93,18 +143,15 @@ class TileDot32 {
   private:
     using Products = std::int32_t[kTileRows][kPanelRows];
 
-    [[nodiscard]] int count_from(std::int64_t first) const {
-        return static_cast<int>(least(call_.tokens - first, kTileRows));
-    }
-
     template <int kCount>
-    void multiply_tile(std::int64_t first_row, std::int64_t first) const {
+    void multiply_tile(std::int64_t first_row, std::int64_t tile) const {
         alignas(64) Totals totals[kCount];
         for (int b = 0; b < kBlocksPerGroup; ++b) {
-            add_place<kCount>(first / kTileRows, b, totals);
+            add_place<kCount>(tile, b, totals);
         }
-        for (int t = 0; t < count_from(first); ++t) {
-            Layout::finish(totals[t], call_.out + (first + t) * call_.out_stride + first_row);
+        float* out = call_.out + tile * kTileRows * call_.out_stride + first_row;
+        for (int t = 0; t < tokens_.count(tile); ++t) {
+            Layout::finish(totals[t], out + t * call_.out_stride);
         }
     }
 
@@ -123,13 +170,13 @@ class TileDot32 {
         }
         std::int64_t g = 0;
         for (; g + 2 <= groups; g += 2) {
-            multiply_block<0>(tokens_.at(tile, g), panels_[g], b, products[0]);
-            multiply_block<1>(tokens_.at(tile, g + 1), panels_[g + 1], b, products[1]);
+            multiply_block<0>(tile, g, b, products[0]);
+            multiply_block<1>(tile, g + 1, b, products[1]);
             add_products<kCount>(tokens_.at(tile, g), panels_[g], b, products[0], sums);
             add_products<kCount>(tokens_.at(tile, g + 1), panels_[g + 1], b, products[1], sums);
         }
         if (g < groups) {
-            multiply_block<0>(tokens_.at(tile, g), panels_[g], b, products[0]);
+            multiply_block<0>(tile, g, b, products[0]);
             add_products<kCount>(tokens_.at(tile, g), panels_[g], b, products[0], sums);
         }
 #pragma GCC unroll 16
@@ -139,11 +186,10 @@ class TileDot32 {
     }
 
     template <int kSet>
-    static void multiply_block(const TileTokens& x, const Panel& panel, int b, Products& products) {
-        const std::int8_t* quants = &x.quants[b / 2][0][b % 2 * kBlockBytes];
+    void multiply_block(std::int64_t tile, std::int64_t g, int b, Products& products) const {
         Tiles::template zero<kSet>();
-        Tiles::template load<2 + kSet>(quants, kTileBytes);
-        Tiles::template load<4 + kSet>(panel.quants[b], kTileBytes);
+        tokens_.template load<Tiles, 2 + kSet>(tile, g, b * kBlockBytes);
+        Tiles::template load<4 + kSet>(panels_[g].quants[b], kTileBytes);
         Tiles::template multiply_int8<kSet, 2 + kSet, 4 + kSet>();
         Tiles::template store<kSet>(products, sizeof products[0]);
     }
@@ -178,25 +224,15 @@ class TileDotK {
   public:
     explicit TileDotK(const DotCall& call)
         : call_(call),
-          tokens_{static_cast<TileTokens*>(call.panels), groups_of(call)},
-          panels_(reinterpret_cast<TilePanelK*>(tokens_.tiles + tiles_of(call) * tokens_.groups)) {}
+          tokens_(call),
+          panels_(static_cast<TilePanelK*>(tokens_.rest())) {}
 
     /// Tiles 0 to 3 are sums: of two tiles of tokens with the low and the high part; 4 and 5 are of
     /// tokens, 6 and 7 of weights.
     static TileConfig config() { return {}; }
 
-    void gather_tokens() const {
-        for (std::int64_t first = 0; first < call_.tokens; first += kTileRows) {
-            const auto count = static_cast<int>(least(call_.tokens - first, kTileRows));
-            for (std::int64_t g = 0; g < tokens_.groups; ++g) {
-                gather<Q8kGroup>(
-                    call_.activations + first, count, g, tokens_.at(first / kTileRows, g));
-            }
-        }
-    }
-
     void fill(std::int64_t first_row) const {
-        for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+        for (std::int64_t g = 0; g < tokens_.groups(); ++g) {
             alignas(64) Panel panel;
             for (int half = 0; half < kPanelRows; half += kHalfRows) {
                 const Type* rows[kHalfRows];
@@ -217,7 +253,7 @@ class TileDotK {
         __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(call_.tokens));
         alignas(64) Products products[2][2];
         Part last = {};
-        for (std::int64_t g = 0; g < tokens_.groups; ++g) {
+        for (std::int64_t g = 0; g < tokens_.groups(); ++g) {
             for (std::int64_t first = 0; first < call_.tokens; first += 2 * kTileRows) {
                 const Part next = {g, first, least(call_.tokens - first, 2 * kTileRows)};
                 if (next.count > kTileRows) {
@@ -262,11 +298,11 @@ class TileDotK {
         for (int step = 0; step < kTileSteps; ++step) {
             Tiles::template load<6>(panel.low[step], kTileBytes);
             Tiles::template load<7>(panel.high[step], kTileBytes);
-            Tiles::template load<4>(tokens_.at(tile, next.group).quants[step], kTileBytes);
+            tokens_.template load<Tiles, 4>(tile, next.group, step * kTileBytes);
             multiply_tiles<0, 4, 6>();
             multiply_tiles<1, 4, 7>();
             if constexpr (kTiles == 2) {
-                Tiles::template load<5>(tokens_.at(tile + 1, next.group).quants[step], kTileBytes);
+                tokens_.template load<Tiles, 5>(tile + 1, next.group, step * kTileBytes);
                 multiply_tiles<2, 5, 6>();
                 multiply_tiles<3, 5, 7>();
             }

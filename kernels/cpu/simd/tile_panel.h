@@ -21,7 +21,7 @@ constexpr int kTileSteps = kGroupElements / kTileBytes;
 
 /// 256 columns of sixteen tokens; what is past the last token is 0.
 struct alignas(64) TileTokens {
-    std::int8_t quants[kTileSteps][kTileRows][kTileBytes];
+    std::int8_t quants[kTileRows][kGroupElements];
     float scales[kBlocksPerGroup][kTileRows];  ///< of q8
     float sums[kBlocksPerGroup][kTileRows];    ///< of q8: of the block's quants
 };
@@ -41,30 +41,35 @@ inline void copy_64(void* to, const void* from) {
     _mm512_store_si512(to, _mm512_loadu_si512(from));
 }
 
-/// Group `g` of `count` tokens, at most sixteen.
-template <typename Group>
-inline void gather(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
-    for (int t = 0; t < kTileRows; ++t) {
-        if (t >= count) {
-            for (auto& step : to.quants) {
-                _mm512_store_si512(step[t], _mm512_setzero_si512());
-            }
-            continue;
-        }
-        const Group& group = static_cast<const Group*>(rows[t])[g];
-        for (int step = 0; step < kTileSteps; ++step) {
-            copy_64(to.quants[step][t], group.quants + step * kTileBytes);
+/// The quants of group `g` of `count` tokens, at most sixteen.
+inline void gather_quants(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
+    for (int t = 0; t < count; ++t) {
+        const auto* quants = static_cast<const Q8Group*>(rows[t])[g].quants;
+        for (int i = 0; i < kGroupElements; i += kTileBytes) {
+            copy_64(to.quants[t] + i, quants + i);
         }
     }
+    const auto rest = static_cast<std::size_t>(kTileRows - count);
+    __builtin_memset(&to.quants[0][0] + count * kGroupElements, 0, rest * kGroupElements);
 }
 
-/// Scales and sums of q8 beside them.
+/// Scales and sums of q8, by block.
 inline void gather_factors(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
-    for (int t = 0; t < kTileRows; ++t) {
-        const Q8Group* group = t < count ? static_cast<const Q8Group*>(rows[t]) + g : nullptr;
+    for (int first = 0; first < kTileRows; first += kHalfRows) {
+        __m256i scales[kHalfRows];
+        __m256i sums[kHalfRows];
+        for (int t = 0; t < kHalfRows; ++t) {
+            scales[t] = sums[t] = _mm256_setzero_si256();
+            if (first + t >= count) continue;
+            const Q8Group& group = static_cast<const Q8Group*>(rows[first + t])[g];
+            scales[t] = load_32(group.scales);
+            sums[t] = _mm256_castps_si256(_mm256_cvtepi32_ps(load_32(group.sums)));
+        }
+        transpose(scales);
+        transpose(sums);
         for (int b = 0; b < kBlocksPerGroup; ++b) {
-            to.scales[b][t] = group == nullptr ? 0.0F : group->scales[b];
-            to.sums[b][t] = group == nullptr ? 0.0F : static_cast<float>(group->sums[b]);
+            store_32(to.scales[b] + first, scales[b]);
+            store_32(to.sums[b] + first, sums[b]);
         }
     }
 }

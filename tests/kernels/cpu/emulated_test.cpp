@@ -1,6 +1,8 @@
 // The kernels for machines that are not at hand: the same checks as for those that are, and the
 // same bits as AVX2 where that is promised.
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -96,6 +98,30 @@ TEST_CASE("quantised weights and many tokens go to the tile unit", "[cpu][dot][e
         // Two panels, and three tiles of tokens: 256 columns take eight blocks' products, or four
         // steps of two.
         CHECK(products(32, 40) == 2 * 3 * 2 * 8);
+    }
+}
+
+TEST_CASE("tokens of the tile unit may lie anywhere", "[cpu][dot][emulated]") {
+    std::mt19937 random(36);
+    for (const compute::Dtype dtype : {compute::Dtype::q5_1, compute::Dtype::q4_k}) {
+        const test::DotCase c = test::make_case(emulated_amx(), dtype, 32, 512, 40, random);
+        const auto expected = test::run_dot(emulated_amx(), c, c.rows);
+        std::vector<std::size_t> order(c.activation_rows.size());
+        std::iota(order.rbegin(), order.rend(), 0U);  // evenly spaced, from the last to the first
+        for (int round = 0; round < 2; ++round) {
+            test::DotCase moved = c;
+            for (std::size_t t = 0; t < order.size(); ++t) {
+                moved.activation_rows[t] = c.activation_rows[order[t]];
+            }
+            const auto found = test::run_dot(emulated_amx(), moved, c.rows);
+            const auto rows = static_cast<std::size_t>(c.rows);
+            for (std::size_t t = 0; t < order.size(); ++t) {
+                CHECK(std::memcmp(found.data() + t * rows,
+                                  expected.data() + order[t] * rows,
+                                  rows * sizeof(float)) == 0);
+            }
+            std::shuffle(order.begin(), order.end(), random);
+        }
     }
 }
 
