@@ -36,14 +36,15 @@ void EngineLoop::predict() {
 }
 
 /// How many sequences are in a step that tells what the block's guesses are worth: all of them
-/// decode, and it does what is held to be best; 0: it tells nothing.
+/// decode, none waits for a mask or for its logits, and it does what is held to be best; 0: it tells nothing.
 std::size_t EngineLoop::telling_sequences(std::span<const Share> batch) const {
     if (!predictor_ || batch.empty()) return 0;
     bool is_predicted = false;
     for (const Share& share : batch) {
         const Sequence& sequence = *share.sequence;
         const bool has_draft = !sequence.draft.empty();
-        if (sequence.uncomputed_count() != 1 || sequence.is_judged()) return 0;
+        const bool waits = sequence.is_guided() || sequence.is_judged();
+        if (sequence.uncomputed_count() != 1 || waits) return 0;
         if (has_draft && !sequence.is_draft_predicted) return 0;
         is_predicted = is_predicted || has_draft;
     }
