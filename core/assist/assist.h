@@ -101,7 +101,7 @@ struct AssistLimits {
     /// fix when it is the right one at least so probably, the line as it is being one of them
     /// unless a diagnostic names it. 0: always, and without any check.
     double explain_confidence_min = 0.3;
-    double fix_probability_min = 0.75;
+    double fix_probability_min = 0.85;
     double diagnosed_fix_probability_min = 0.4;
     Duration completion_budget = std::chrono::seconds(5);
     Duration context_budget =

@@ -36,7 +36,8 @@ void EngineLoop::predict() {
 }
 
 /// How many sequences are in a step that tells what the block's guesses are worth: all of them
-/// decode, none waits for a mask or for its logits, and it does what is held to be best; 0: it tells nothing.
+/// decode, none waits for a mask or for its logits, and it does what is held to be best; 0: it
+/// tells nothing.
 std::size_t EngineLoop::telling_sequences(std::span<const Share> batch) const {
     if (!predictor_ || batch.empty()) return 0;
     bool is_predicted = false;
