@@ -48,6 +48,11 @@ void add_backend_options(CLI::App& command, ModelOptions& options) {
         .add_option(
             "--threads", options.threads, "Threads of a CPU backend (default: one per core)")
         ->check(CLI::Range(0, kThreadsMax));
+    command.add_flag(
+        "--exact",
+        options.is_exact,
+        "Activations beside quantised weights stay floats (cuda, reference): slow, for "
+        "comparisons");
     add_cache_option(command, options);
 }
 
@@ -92,7 +97,8 @@ Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& optio
     HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
     const LoadSettings load = load_settings_of(options, settings);
     const Backends backends = find_backends(context.program_folder);
-    auto backend = backends.registry.make(load.backend, {.thread_count = load.threads});
+    auto backend = backends.registry.make(
+        load.backend, {.thread_count = load.threads, .is_exact = options.is_exact});
     if (!backend) print(backends.left_out, context.err);
     return backend;
 }

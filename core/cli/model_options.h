@@ -1,5 +1,5 @@
-// The options --model, --synthetic, --backend, --threads, --kv-cache and --prediction-block that
-// the engine's commands share, and what they open.
+// The options --model, --synthetic, --backend, --threads, --exact, --kv-cache and
+// --prediction-block that the engine's commands share, and what they open.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct ModelOptions {
     std::string synthetic;         ///< "NAME:TYPE": goes before the others
     std::string backend;           ///< empty: the settings', else the best present
     std::int32_t threads = 0;      ///< 0: the settings', else one per core
+    bool is_exact = false;         ///< activations stay floats
     std::string kv_cache;          ///< empty: the settings', else "f16"
     std::string prediction_block;  ///< empty: see find_prediction_block; "none"
 };

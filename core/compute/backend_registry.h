@@ -16,6 +16,7 @@ namespace hearth::compute {
 
 struct BackendOptions {
     std::int32_t thread_count = 0;  ///< for backends that run on the CPU; 0: one per core
+    bool is_exact = false;  ///< activations beside quantised weights stay floats, for comparisons
 };
 
 class BackendRegistry {

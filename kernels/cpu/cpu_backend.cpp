@@ -87,6 +87,12 @@ Result<std::unique_ptr<compute::Backend>> make_cpu_backend(const compute::Backen
                         ", or 0 for one per core",
                     "cpu");
     }
+    if (options.is_exact) {
+        return fail(ErrorCode::unsupported,
+                    "the CPU backend rounds activations beside quantised weights; for exact "
+                    "numbers take the backend cuda or reference",
+                    "cpu");
+    }
     // What this process may run on, where the system limits it.
     const auto cores = static_cast<std::int32_t>(std::thread::hardware_concurrency());
     const std::int32_t threads =

@@ -20,13 +20,13 @@ bool find_device(std::string& text) {
 }
 
 /// A device is chosen when a backend is made, so that a busy one fails by name.
-hearth::compute::Backend* make(const hearth::compute::BackendOptions& /*of a CPU*/,
-                               std::string& reason) {
-    const auto options = hearth::cuda::cuda_options_of_environment();
+hearth::compute::Backend* make(const hearth::compute::BackendOptions& wanted, std::string& reason) {
+    auto options = hearth::cuda::cuda_options_of_environment();
     if (!options) {
         reason = options.error().text;
         return nullptr;
     }
+    options->is_exact = options->is_exact || wanted.is_exact;
     auto backend = hearth::cuda::make_cuda_backend(*options);
     if (backend) return std::move(backend).value().release();
     reason = backend.error().text;

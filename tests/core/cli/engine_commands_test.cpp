@@ -134,6 +134,8 @@ TEST_CASE("what cannot be done exits 1 and says what to do", "[cli]") {
         {{"generate", "--model", file.path(), "--prompt", "x", "--grammar", "/nonexistent.gbnf"},
          "/nonexistent.gbnf"},
         {{"bench", "--model", file.path(), "--backend", "cuda"}, "known here: cpu, reference"},
+        {{"bench", "--model", file.path(), "--backend", "cpu", "--exact"},
+         "take the backend cuda or reference"},
         {{"logits", "--model", file.path(), "--tokens", "1", "--out", "/nonexistent/logits"},
          "/nonexistent/logits"},
     };
