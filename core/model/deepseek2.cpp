@@ -115,6 +115,7 @@ class Deepseek2 final : public LoadedModel {
         } else {
             norm(plan, values.x, ids.layer.attention_norm, values.normed);
             record_latent(plan, values, ids.layer);
+            rotate_shared_key(plan, values);
             plan.operations.push_back(compute::AttentionMla{.q = {},
                                                             .latent = values.latent,
                                                             .out = {},
@@ -170,13 +171,14 @@ class Deepseek2 final : public LoadedModel {
         plan.operations.push_back(compute::Project{.x = x, .weight = weight, .out = out});
     }
 
-    /// What the cache keeps of a token.
+    /// What the cache keeps of a token, but for the rotation of the key that its heads share.
     void record_latent(Plan& plan, const Values& values, const Deepseek2Layer& layer) const {
         const Slice latent{values.latent.id, 0, n_.latent_dim};
-        const Slice shared_key{values.latent.id, n_.latent_dim, n_.rope_dim};
         project(plan, values.normed, layer.latent, values.latent);
         norm(plan, latent, layer.latent_norm, latent);
-        rotate(plan, shared_key, 1, 0);
+    }
+    void rotate_shared_key(Plan& plan, const Values& values) const {
+        rotate(plan, {values.latent.id, n_.latent_dim, n_.rope_dim}, 1, 0);
     }
 
     void record_attention(Plan& plan,
@@ -190,8 +192,10 @@ class Deepseek2 final : public LoadedModel {
         } else {
             project(plan, values.normed, layer.q, values.q);
         }
-        rotate(plan, values.q, config().head_count, n_.nope_dim);
+        // Norms and rotations side by side: a backend makes one kernel of them.
         record_latent(plan, values, layer);
+        rotate(plan, values.q, config().head_count, n_.nope_dim);
+        rotate_shared_key(plan, values);
         plan.operations.push_back(compute::AttentionMla{.q = values.q,
                                                         .latent = values.latent,
                                                         .out = values.mixed,
