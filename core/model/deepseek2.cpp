@@ -116,18 +116,7 @@ class Deepseek2 final : public LoadedModel {
             norm(plan, values.x, ids.layer.attention_norm, values.normed);
             record_latent(plan, values, ids.layer);
             rotate_shared_key(plan, values);
-            plan.operations.push_back(compute::AttentionMla{.q = {},
-                                                            .latent = values.latent,
-                                                            .out = {},
-                                                            .k_up = kNone,
-                                                            .v_up = kNone,
-                                                            .layer = layer,
-                                                            .heads = config().head_count,
-                                                            .nope_dim = n_.nope_dim,
-                                                            .rope_dim = n_.rope_dim,
-                                                            .latent_dim = n_.latent_dim,
-                                                            .value_dim = n_.value_dim,
-                                                            .scale = n_.score_scale});
+            plan.operations.push_back(attention(values, layer));
         }
         plan.operations.push_back(compute::Logits{.x = values.normed, .weight = ids.head});
         return plan;
@@ -181,6 +170,22 @@ class Deepseek2 final : public LoadedModel {
         rotate(plan, {values.latent.id, n_.latent_dim, n_.rope_dim}, 1, 0);
     }
 
+    /// One that only stores what the cache keeps: it has no queries yet, and nothing comes of it.
+    [[nodiscard]] compute::AttentionMla attention(const Values& values, std::int32_t index) const {
+        return {.q = {},
+                .latent = values.latent,
+                .out = {},
+                .k_up = kNone,
+                .v_up = kNone,
+                .layer = index,
+                .heads = config().head_count,
+                .nope_dim = n_.nope_dim,
+                .rope_dim = n_.rope_dim,
+                .latent_dim = n_.latent_dim,
+                .value_dim = n_.value_dim,
+                .scale = n_.score_scale};
+    }
+
     void record_attention(Plan& plan,
                           const Values& values,
                           const Deepseek2Layer& layer,
@@ -196,18 +201,12 @@ class Deepseek2 final : public LoadedModel {
         record_latent(plan, values, layer);
         rotate(plan, values.q, config().head_count, n_.nope_dim);
         rotate_shared_key(plan, values);
-        plan.operations.push_back(compute::AttentionMla{.q = values.q,
-                                                        .latent = values.latent,
-                                                        .out = values.mixed,
-                                                        .k_up = layer.k_up,
-                                                        .v_up = layer.v_up,
-                                                        .layer = index,
-                                                        .heads = config().head_count,
-                                                        .nope_dim = n_.nope_dim,
-                                                        .rope_dim = n_.rope_dim,
-                                                        .latent_dim = n_.latent_dim,
-                                                        .value_dim = n_.value_dim,
-                                                        .scale = n_.score_scale});
+        compute::AttentionMla op = attention(values, index);
+        op.q = values.q;
+        op.out = values.mixed;
+        op.k_up = layer.k_up;
+        op.v_up = layer.v_up;
+        plan.operations.push_back(op);
         plan.operations.push_back(compute::Project{
             .x = values.mixed, .weight = layer.output, .out = values.x, .residual = values.x});
     }
