@@ -52,8 +52,10 @@ struct QueryValues {
             const int head = b.head_of(row);
             const float* query =
                 args.query.data + token * args.query.stride + head * args.query_head_stride;
-            const float* rest = args.rest.data + token * args.rest.stride +
-                                head * args.rest_head_stride - args.query_dim;
+            const float* rest = args.rest_dim == 0
+                                    ? query  // never read
+                                    : args.rest.data + token * args.rest.stride +
+                                          head * args.rest_head_stride - args.query_dim;
 #pragma unroll
             for (int i = 0; i < W::kSteps; ++i) {
 #pragma unroll
