@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 
+#include "core/assist/text_lines.h"
+
 namespace hearth::assist {
 namespace {
 
@@ -41,10 +43,6 @@ constexpr std::array kSyntaxes = {
            .has_apostrophe_strings = true,
            .has_triple_quotes = true},
 };
-
-bool is_word(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
-}
 
 char opener_of(char closer) {
     if (closer == ')') return '(';

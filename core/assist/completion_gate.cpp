@@ -1,7 +1,6 @@
 #include "core/assist/completion_gate.h"
 
 #include <algorithm>
-#include <cctype>
 
 #include "core/assist/text_lines.h"
 
@@ -23,14 +22,6 @@ constexpr std::string_view kClosers = ")]}";
 
 bool is_one_of(char c, std::string_view set) {
     return set.find(c) != std::string_view::npos;
-}
-
-bool is_word(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
-}
-
-std::string last_line(std::string_view text) {
-    return std::string(text.substr(text.rfind('\n') + 1));  // npos + 1 is 0
 }
 
 /// Calls `on_bracket(index, is_opener)` for the brackets outside of double quotes until it says

@@ -27,16 +27,8 @@ constexpr std::size_t kLineBytesMax = 512;
 constexpr std::ptrdiff_t kProseWordsMin = 2;
 constexpr double kProseShareMin = 0.85;
 
-bool is_word(char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
-}
-
 bool is_letter(char c) {
     return std::isalpha(static_cast<unsigned char>(c)) != 0 || (c & 0x80) != 0;
-}
-
-std::string_view last_line(std::string_view text) {
-    return text.substr(text.rfind('\n') + 1);  // npos + 1 is 0
 }
 
 /// A word or a mark; blanks lie between them.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,6 +17,11 @@ inline bool is_blank(char c) {
 
 inline bool is_blank(std::string_view text) {
     return text.find_first_not_of(kBlanks) == std::string_view::npos;
+}
+
+/// Of a word of code: a letter of ASCII, a digit, `_`, or a byte of a character beyond ASCII.
+inline bool is_word(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || (c & 0x80) != 0;
 }
 
 inline std::string_view trim_left(std::string_view text) {
@@ -43,6 +49,11 @@ inline std::int32_t indentation_width(std::string_view line) {
         width = c == '\t' ? (width / 4 + 1) * 4 : width + 1;
     }
     return width;
+}
+
+/// What follows the last line end.
+inline std::string_view last_line(std::string_view text) {
+    return text.substr(text.rfind('\n') + 1);  // npos + 1 is 0
 }
 
 /// Takes the first line, without its end, off `rest`.
