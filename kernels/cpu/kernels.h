@@ -120,7 +120,7 @@ struct AttendCall {
     float* decoded;  ///< scratch of kAttendTokens * (key_dim + value_dim)
 };
 
-/// Keys and values as floats that one call of `mix` looks at.
+/// Tokens that one call of `mix` or `mix_rounded` looks at.
 inline constexpr int kMixTokens = 32;
 /// Rows of `mix` lie in lanes: strides and softmax states are multiples of this.
 inline constexpr int kMixLanes = 16;
@@ -148,6 +148,36 @@ struct MixCall {
     /// What will be read next, `ahead_bytes` each, is asked for while the products are computed.
     const std::byte* ahead[2] = {};
     std::int64_t ahead_bytes = 0;
+    /// Instead of keys and values, for mix_rounded, whose queries are as round_queries left them.
+    const void* tokens = nullptr;
+};
+
+/// What read_rows writes for kMixTokens rows.
+constexpr std::int64_t rounded_rows_bytes(std::int64_t key_dim) {
+    return (kMixTokens + 1) * (key_dim + 40) * std::int64_t{sizeof(float)};
+}
+/// Rows of floats that round_queries needs for (key_dim) rows of queries.
+constexpr std::int64_t rounded_query_rows(std::int64_t key_dim) {
+    return key_dim + 4;
+}
+
+/// Queries of a latent model, rounded in place.
+struct RoundQueriesCall {
+    float* queries;       ///< (rounded_query_rows(key_dim), stride): turned, a row in each lane
+    std::int64_t stride;  ///< a multiple of kMixLanes
+    std::int64_t key_dim;
+    std::int64_t value_dim;
+};
+
+/// Cached rows of a latent model, rounded: keys are whole rows, values their first columns.
+struct ReadRowsCall {
+    const void* rows;  ///< (count), `row_bytes` apart
+    std::int64_t row_bytes;
+    std::int64_t key_dim;
+    std::int64_t value_dim;
+    std::int64_t count;
+    std::int64_t first;  ///< which of the kMixTokens the first is: even
+    void* out;           ///< rounded_rows_bytes(key_dim)
 };
 
 struct Kernels {
@@ -173,6 +203,12 @@ struct Kernels {
     void (*decode_rows[kCacheTypeCount])(
         const void* rows, std::int64_t row_bytes, std::int64_t dim, std::int64_t count, float* out);
     void (*mix)(const MixCall& call);
+    /// The same with queries, cached rows and weights rounded to twelve bits and more, for models
+    /// whose activations are rounded anyway; null where `mix` is no slower.
+    void (*mix_rounded)(const MixCall& call);
+    void (*round_queries)(const RoundQueriesCall& call);
+    /// Indexed by CacheType.
+    void (*read_rows[kCacheTypeCount])(const ReadRowsCall& call);
 };
 
 extern const Kernels kScalarKernels;

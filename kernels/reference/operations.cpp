@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "core/base/assert.h"
 #include "kernels/reference/dequantize.h"
@@ -192,9 +194,61 @@ void attention_gqa(const compute::AttentionGqa& op,
 
 namespace {
 
+/// A row as attention takes it, the latent and what is rotated.
+class LatentRow {
+  public:
+    LatentRow(std::span<const float> latent, std::span<const float> rotated, bool is_rounded)
+        : values_(latent.begin(), latent.end()) {
+        values_.insert(values_.end(), rotated.begin(), rotated.end());
+        if (!is_rounded) return;
+        scale_ = round_part(std::span(values_).first(latent.size()));
+        round_part(std::span(values_).subspan(latent.size()));
+    }
+
+    [[nodiscard]] std::span<const float> values() const { return values_; }
+    /// What a step of the rounded latent is worth.
+    [[nodiscard]] float scale() const { return scale_; }
+
+  private:
+    /// To twelve bits of the largest.
+    static float round_part(std::span<float> part) {
+        constexpr float kMax = 4095.0F;
+        float largest = 1e-30F;
+        for (const float value : part) {
+            largest = std::max(largest, std::fabs(value));
+        }
+        for (float& value : part) {
+            value = std::nearbyint(value * (kMax / largest)) * (largest / kMax);
+        }
+        return largest / kMax;
+    }
+
+    std::vector<float> values_;
+    float scale_ = 1.0F;
+};
+
+/// The CPU backend rounds weights, times what a step of the row is worth, to fourteen bits of the
+/// largest of 32 tokens.
+void round_weights(std::span<float> weights, std::span<const float> scales) {
+    constexpr std::size_t kTokens = 32;
+    constexpr float kMax = 16383.0F;
+    for (std::size_t first = 0; first < weights.size(); first += kTokens) {
+        const std::size_t end = std::min(first + kTokens, weights.size());
+        float largest = 1e-30F;
+        for (std::size_t i = first; i < end; ++i) {
+            largest = std::max(largest, weights[i] * scales[i]);
+        }
+        for (std::size_t i = first; i < end; ++i) {
+            const float steps = std::nearbyint(weights[i] * scales[i] * (kMax / largest));
+            weights[i] = steps * (largest / kMax) / scales[i];
+        }
+    }
+}
+
 /// For one head of one token: `latent` holds the query in the latent space (q_nope times k_up) and
 /// gets the weighted sum of the latents in its place.
 void attend_latent(const compute::AttentionMla& op,
+                   const MlaInputs& inputs,
                    std::span<const float> rotated_query,
                    std::int64_t token,
                    const StepPlaces& places,
@@ -203,17 +257,22 @@ void attend_latent(const compute::AttentionMla& op,
                    const Scratch& scratch) {
     const std::int64_t length = places.positions[static_cast<std::size_t>(token)] + 1;
     const auto scores = scratch.scores.first(static_cast<std::size_t>(length));
+    const LatentRow query(latent, rotated_query, inputs.rounds_attention);
+    std::vector<LatentRow> rows;
+    std::vector<float> scales;
     for (std::int64_t p = 0; p < length; ++p) {
         const auto key = kv.key(op.layer, places.row_of(token, p));
-        scores[static_cast<std::size_t>(p)] =
-            op.scale * (dot(latent, key.first(latent.size())) +
-                        dot(rotated_query, key.subspan(latent.size())));
+        rows.emplace_back(key.first(latent.size()),
+                          key.subspan(latent.size(), rotated_query.size()),
+                          inputs.rounds_attention);
+        scales.push_back(rows.back().scale());
+        scores[static_cast<std::size_t>(p)] = op.scale * dot(query.values(), rows.back().values());
     }
     softmax(scores);
+    if (inputs.rounds_attention) round_weights(scores, scales);
     std::ranges::fill(latent, 0.0F);
-    for (std::int64_t p = 0; p < length; ++p) {
-        const auto key = kv.key(op.layer, places.row_of(token, p));
-        add_scaled(latent, scores[static_cast<std::size_t>(p)], key.first(latent.size()));
+    for (std::size_t p = 0; p < rows.size(); ++p) {
+        add_scaled(latent, scores[p], rows[p].values().first(latent.size()));
     }
 }
 
@@ -258,7 +317,7 @@ void attention_mla(const compute::AttentionMla& op,
     for (std::int64_t t = 0; t < out.rows; ++t) {
         for (std::int64_t head = 0; head < op.heads; ++head) {
             const auto rotated = query(t, head).subspan(nope_dim, rope_dim);
-            attend_latent(op, rotated, t, places, kv, latent(t, head), scratch);
+            attend_latent(op, inputs, rotated, t, places, kv, latent(t, head), scratch);
             if (inputs.rounds_mixed) round_activations(latent(t, head), latent(t, head));
         }
     }

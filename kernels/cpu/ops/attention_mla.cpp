@@ -52,6 +52,8 @@ class HeadProduct {
                Scratch::bytes<std::byte>(weight_.panel_bytes());
     }
 
+    [[nodiscard]] bool rounds() const { return weight_.format != ActivationFormat::f32; }
+
     void run(const Step& step,
              RowRange weight_rows,
              const Rows& x,
@@ -103,8 +105,8 @@ class LatentHeads {
     [[nodiscard]] const Place& out() const { return out_; }
     [[nodiscard]] std::int64_t key_dim() const { return op_.latent_dim + op_.rope_dim; }
     [[nodiscard]] std::int64_t value_dim() const { return op_.latent_dim; }
-    [[nodiscard]] LatentColumns columns() const {
-        return {op_.layer, key_dim(), value_dim(), op_.scale};
+    [[nodiscard]] LatentColumns columns(const Step& step) const {
+        return {op_.layer, key_dim(), value_dim(), op_.scale, is_rounded(step)};
     }
 
     [[nodiscard]] std::int64_t absorb_bytes() const {
@@ -142,6 +144,12 @@ class LatentHeads {
         }
     }
 
+    /// Behind absorb for all heads.
+    void round(const Step& step, const LatentQueries& queries) const {
+        if (!is_rounded(step)) return;
+        step.kernels.round_queries({queries.turned, queries.stride, key_dim(), value_dim()});
+    }
+
     /// The tile's mixed latents of a head to its columns of `out`.
     void project(const Step& step,
                  TokenTile tile,
@@ -157,6 +165,11 @@ class LatentHeads {
     }
 
   private:
+    /// Where weights are, activations are.
+    [[nodiscard]] bool is_rounded(const Step& step) const {
+        return k_up_.rounds() && step.kernels.mix_rounded != nullptr;
+    }
+
     /// out[i * stride + r] = row r, column i.
     static void turn(const Rows& rows, std::int64_t dim, float* out, std::int64_t stride) {
         for (std::int64_t i = 0; i < dim; ++i) {
@@ -187,7 +200,7 @@ class AttendMlaOp final : public ParallelOp {
         return work_->is_split() ? work_->part_count() : work_->group_count();
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
-        return Scratch::bytes<float>(kAttendRows * heads_.key_dim()) +
+        return Scratch::bytes<float>(kAttendRows * rounded_query_rows(heads_.key_dim())) +
                Scratch::bytes<std::int32_t>(kAttendRows) + MixScratch::bytes(heads_.key_dim()) +
                2 * Scratch::bytes<float>(state_floats()) +
                std::max(heads_.absorb_bytes(), heads_.project_bytes());
@@ -210,13 +223,15 @@ class AttendMlaOp final : public ParallelOp {
         for (auto head = progress.take_head(); head < group.heads; head = progress.take_head()) {
             const std::int64_t column = head * group.tile.count;
             heads_.absorb(step, group.tile, group.head + head, scratch, column, queries);
-            progress.count_head();
+            if (progress.count_head() < group.heads) continue;
+            heads_.round(step, queries);
+            progress.mark_rounded();
         }
-        progress.await_heads(group.heads);
+        progress.await_rounded();
         const MixState state = work_->state(part.index);
         state.clear(queries.rows);
         const MixScratch memory(scratch, heads_.key_dim());
-        mix_stretch(step, queries, heads_.columns(), part.stretch, memory, state);
+        mix_stretch(step, queries, heads_.columns(step), part.stretch, memory, state);
         if (progress.count_part() == part.count) merge(step, part, scratch);
     }
 
@@ -239,21 +254,23 @@ class AttendMlaOp final : public ParallelOp {
     void attend_group(const Step& step, const LatentWork::Group& group, Scratch scratch) const {
         const TokenTile tile = group.tile;
         auto* positions = scratch.take<std::int32_t>(kAttendRows);
-        const LatentQueries queries{scratch.take<float>(kAttendRows * heads_.key_dim()),
-                                    kAttendRows,
-                                    group.heads * tile.count,
-                                    tile.first,
-                                    positions};
+        const LatentQueries queries{
+            scratch.take<float>(kAttendRows * rounded_query_rows(heads_.key_dim())),
+            kAttendRows,
+            group.heads * tile.count,
+            tile.first,
+            positions};
         for (std::int64_t h = 0; h < group.heads; ++h) {
             heads_.absorb(step, tile, group.head + h, scratch, h * tile.count, queries);
         }
+        heads_.round(step, queries);
         for (std::int64_t row = 0; row < queries.rows; ++row) {
             positions[row] = step.position(tile.first + row % tile.count);
         }
         const MixScratch memory(scratch, heads_.key_dim());
         const MixState state(scratch.take<float>(state_floats()), heads_.value_dim());
         const MixState part(scratch.take<float>(state_floats()), heads_.value_dim());
-        mix_sequence(step, queries, heads_.columns(), memory, state, part);
+        mix_sequence(step, queries, heads_.columns(step), memory, state, part);
         project(step, group, scratch, state);
     }
 

@@ -7,22 +7,34 @@
 namespace hearth::cpu {
 namespace {
 
-/// The cached rows of positions [from, from + count) as floats.
-void decode(const Step& step,
-            std::int64_t token,
-            const LatentColumns& columns,
-            std::int32_t from,
-            std::int32_t count,
-            float* out) {
+/// The cached rows of positions [from, from + count).
+void read(const Step& step,
+          std::int64_t token,
+          const LatentColumns& columns,
+          std::int32_t from,
+          std::int32_t count,
+          std::byte* out) {
     const std::span<const std::int32_t> blocks = step.block_table(token);
-    const auto decode_rows = step.kernels.decode_rows[step.kv.type()];
     for (std::int32_t i = 0; i < count; i += compute::kBlockTokens) {
         const auto block = static_cast<std::size_t>((from + i) / compute::kBlockTokens);
-        decode_rows(step.kv.keys(columns.layer, blocks[block]),
-                    step.kv.key_row_bytes(),
-                    columns.key_dim,
-                    std::min(compute::kBlockTokens, count - i),
-                    out + i * columns.key_dim);
+        const std::byte* rows = step.kv.keys(columns.layer, blocks[block]);
+        const std::int32_t row_count = std::min(compute::kBlockTokens, count - i);
+        if (columns.is_rounded) {
+            step.kernels.read_rows[step.kv.type()]({rows,
+                                                    step.kv.key_row_bytes(),
+                                                    columns.key_dim,
+                                                    columns.value_dim,
+                                                    row_count,
+                                                    i,
+                                                    out});
+        } else {
+            step.kernels.decode_rows[step.kv.type()](
+                rows,
+                step.kv.key_row_bytes(),
+                columns.key_dim,
+                row_count,
+                reinterpret_cast<float*>(out) + i * columns.key_dim);
+        }
     }
 }
 
@@ -89,18 +101,19 @@ void mix_stretch(const Step& step,
     const std::int32_t end = std::min(begin + kStretchTokens, last_position(queries) + 1);
     for (std::int32_t from = begin; from < end; from += kMixTokens) {
         const std::int32_t count = std::min(kMixTokens, end - from);
-        decode(step, queries.first_token, columns, from, count, scratch.decoded);
+        read(step, queries.first_token, columns, from, count, scratch.tokens);
         for (std::int64_t r = 0; r < queries.rows; ++r) {
             scratch.visible[r] = std::clamp(queries.positions[r] + 1 - from, 0, count);
         }
+        const auto* floats = reinterpret_cast<const float*>(scratch.tokens);
         MixCall call{queries.turned,
                      queries.stride,
                      queries.rows,
                      scratch.visible,
-                     scratch.decoded,
+                     floats,
                      columns.key_dim,
                      columns.key_dim,
-                     scratch.decoded,
+                     floats,
                      columns.key_dim,
                      columns.value_dim,
                      count,
@@ -114,7 +127,8 @@ void mix_stretch(const Step& step,
         if (next + kMixTokens <= end) {
             look_ahead(step, queries.first_token, columns.layer, next, call);
         }
-        step.kernels.mix(call);
+        call.tokens = scratch.tokens;
+        (columns.is_rounded ? step.kernels.mix_rounded : step.kernels.mix)(call);
     }
 }
 

@@ -19,9 +19,9 @@ inline std::int32_t stretch_count(std::int32_t last_position) {
     return last_position / kStretchTokens + 1;
 }
 
-/// The queries of some heads of a tile of tokens, turned: (key_dim, stride), a row in each column.
+/// The queries of some heads of a tile of tokens, turned; rounded where `columns` says so.
 struct LatentQueries {
-    float* turned;
+    float* turned;        ///< (rounded_query_rows(key_dim), stride), a row in each column
     std::int64_t stride;  ///< a multiple of kMixLanes
     std::int64_t rows;
     std::int64_t first_token;       ///< of the step; all rows belong to its sequence
@@ -34,6 +34,7 @@ struct LatentColumns {
     std::int32_t layer;
     std::int64_t key_dim, value_dim;
     float scale;
+    bool is_rounded;  ///< queries and rows, for Kernels::mix_rounded
 };
 
 /// What rows have gathered.
@@ -62,14 +63,14 @@ struct MixState {
 /// Memory for one call of the functions below.
 struct MixScratch {
     MixScratch(Scratch& scratch, std::int64_t key_dim)
-        : decoded(scratch.take<float>(kMixTokens * key_dim)),
+        : tokens(scratch.take<std::byte>(rounded_rows_bytes(key_dim))),
           visible(scratch.take<std::int32_t>(kAttendRows)) {}
     static std::int64_t bytes(std::int64_t key_dim) {
-        return Scratch::bytes<float>(kMixTokens * key_dim) +
+        return Scratch::bytes<std::byte>(rounded_rows_bytes(key_dim)) +
                Scratch::bytes<std::int32_t>(kAttendRows);
     }
 
-    float* decoded;         ///< (kMixTokens, key_dim)
+    std::byte* tokens;      ///< as floats (kMixTokens, key_dim), or rounded
     std::int32_t* visible;  ///< (kAttendRows)
 };
 

@@ -24,11 +24,12 @@ void grow(std::vector<T>& memory, std::int64_t count) {
 void LatentWork::Progress::reset() {
     taken_.store(0, std::memory_order_relaxed);
     absorbed_.store(0, std::memory_order_relaxed);
+    rounded_.store(false, std::memory_order_relaxed);
     mixed_.store(0, std::memory_order_relaxed);
 }
 
-void LatentWork::Progress::await_heads(std::int64_t heads) const {
-    while (absorbed_.load(std::memory_order_acquire) < heads) {
+void LatentWork::Progress::await_rounded() const {
+    while (!rounded_.load(std::memory_order_acquire)) {
         std::this_thread::yield();
     }
 }
@@ -64,7 +65,7 @@ void LatentWork::cut_heads(const Step& step) {
 }
 
 void LatentWork::make_room(const Step& step) {
-    grow(queries_, group_count() * shape_.key_dim * to_lanes(rows_max_));
+    grow(queries_, group_count() * rounded_query_rows(shape_.key_dim) * to_lanes(rows_max_));
     grow(states_, part_count() * MixState::floats(rows_max_, shape_.value_dim));
     grow(positions_, group_count() * rows_max_);
     while (static_cast<std::int64_t>(progress_.size()) < group_count()) {
@@ -103,7 +104,7 @@ LatentWork::Part LatentWork::part(std::int64_t index) const {
 
 LatentQueries LatentWork::queries(const Group& group) {
     const std::int64_t stride = to_lanes(rows_max_);
-    return {queries_.data() + group.index * shape_.key_dim * stride,
+    return {queries_.data() + group.index * rounded_query_rows(shape_.key_dim) * stride,
             stride,
             group.heads * group.tile.count,
             group.tile.first,

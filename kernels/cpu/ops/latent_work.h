@@ -38,14 +38,17 @@ class LatentWork {
         void reset();
         /// A head that nobody has taken; beyond the group's there is none left.
         std::int64_t take_head() { return taken_.fetch_add(1, std::memory_order_relaxed); }
-        void count_head() { absorbed_.fetch_add(1, std::memory_order_release); }
-        /// Others have taken them and are at work on them.
-        void await_heads(std::int64_t heads) const;
+        /// How many heads have been absorbed, this one included.
+        std::int64_t count_head() { return absorbed_.fetch_add(1, std::memory_order_acq_rel) + 1; }
+        /// Whoever absorbed the last head has rounded the queries of all.
+        void mark_rounded() { rounded_.store(true, std::memory_order_release); }
+        void await_rounded() const;
         /// How many parts have been mixed, this one included.
         std::int64_t count_part() { return mixed_.fetch_add(1, std::memory_order_acq_rel) + 1; }
 
       private:
         std::atomic<std::int64_t> taken_{0}, absorbed_{0}, mixed_{0};
+        std::atomic<bool> rounded_{false};
     };
 
     explicit LatentWork(const Shape& shape) : shape_(shape) {}

@@ -7,6 +7,7 @@
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 #include "kernels/cpu/simd/vector_mix.h"
+#include "kernels/cpu/simd/vector_rounded_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -105,6 +106,9 @@ extern const Kernels kScalarKernels = {
     {attend<F16Columns>, attend<Q80Columns>},
     {decode_rows<F16Columns>, decode_rows<Q80Columns>},
     mix,
+    mix_rounded,
+    round_queries,
+    {read_rows<F16Columns>, read_rows<Q80Columns>},
 };
 
 }  // namespace hearth::cpu

@@ -32,6 +32,7 @@ Kernels with_tiles(const char* name) {
     set_k.template operator()<BlockQ5K, WeightType::q5_k>();
     set_k.template operator()<BlockQ6K, WeightType::q6_k>();
     kernels.mix = mix_with_tiles<Tiles, kOthers>;
+    kernels.mix_rounded = nullptr;
     return kernels;
 }
 

@@ -1,6 +1,6 @@
 // Vec: eight floats in an AVX register. Included by kernels_avx2.cpp and kernels_avxvnni.cpp
-// alone: whatever it defines has internal linkage, so that no other file gets a copy compiled for
-// AVX2.
+// alone, behind their lanes: whatever it defines has internal linkage, so that no other file gets a
+// copy compiled for AVX2.
 #pragma once
 
 #include <immintrin.h>
@@ -84,6 +84,54 @@ inline Vec in_register(Vec a) {
     asm("" : "+x"(a.v));
     return a;
 }
+
+/// Eight integers of 32 bits, or in each two of 16.
+struct IntVec {
+    __m256i v;
+};
+inline IntVec zero_ints() {
+    return {_mm256_setzero_si256()};
+}
+inline IntVec load_ints_of(const void* p) {
+    return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
+}
+/// Eight integers of 16 bits, for pack_two.
+inline IntVec load_int16(const std::int16_t* p) {
+    return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+inline IntVec broadcast_two(const void* p) {
+    int two = 0;
+    __builtin_memcpy(&two, p, sizeof two);
+    return {_mm256_set1_epi32(two)};
+}
+inline void store_ints(void* p, IntVec x) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), x.v);
+}
+inline void store_int16(std::int16_t* p, IntVec x) {
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packs_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1)));
+}
+/// The lower half of each of `first` with that of `second`.
+inline IntVec pack_two(IntVec first, IntVec second) {
+    return {_mm256_blend_epi16(first.v, _mm256_slli_epi32(second.v, 16), 0xAA)};
+}
+/// sum + both products of 16 bits.
+inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {
+    return {add_pairs(sum.v, a.v, b.v)};
+}
+/// Nearest, ties to even.
+inline IntVec to_ints(Vec x) {
+    return {_mm256_cvtps_epi32(x.v)};
+}
+inline Vec to_floats(IntVec x) {
+    return {_mm256_cvtepi32_ps(x.v)};
+}
+inline IntVec in_register(IntVec a) {
+    asm("" : "+x"(a.v));
+    return a;
+}
+
 inline float sum_of(Vec a) {
     return sum_of_lanes(a.v);
 }

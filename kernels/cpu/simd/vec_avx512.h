@@ -78,6 +78,52 @@ inline Vec fma(Vec a, Vec b, Vec c) {
 inline Vec in_register(Vec a) {
     return a;
 }
+
+/// Sixteen integers of 32 bits, or in each two of 16.
+struct IntVec {
+    __m512i v;
+};
+inline IntVec zero_ints() {
+    return {_mm512_setzero_si512()};
+}
+inline IntVec load_ints_of(const void* p) {
+    return {_mm512_loadu_si512(p)};
+}
+/// Sixteen integers of 16 bits, for pack_two.
+inline IntVec load_int16(const std::int16_t* p) {
+    return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline IntVec broadcast_two(const void* p) {
+    int two = 0;
+    __builtin_memcpy(&two, p, sizeof two);
+    return {_mm512_set1_epi32(two)};
+}
+inline void store_ints(void* p, IntVec x) {
+    _mm512_storeu_si512(p, x.v);
+}
+inline void store_int16(std::int16_t* p, IntVec x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(x.v));
+}
+/// The lower half of each of `first` with that of `second`.
+inline IntVec pack_two(IntVec first, IntVec second) {
+    const __m512i low = _mm512_and_si512(first.v, _mm512_set1_epi32(0xFFFF));
+    return {_mm512_or_si512(low, _mm512_slli_epi32(second.v, 16))};
+}
+/// sum + both products of 16 bits.
+inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {
+    return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+}
+/// Nearest, ties to even.
+inline IntVec to_ints(Vec x) {
+    return {_mm512_cvtps_epi32(x.v)};
+}
+inline Vec to_floats(IntVec x) {
+    return {_mm512_cvtepi32_ps(x.v)};
+}
+inline IntVec in_register(IntVec a) {
+    return a;
+}
+
 inline __m256 upper_half(__m512 a) {
     return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1));
 }

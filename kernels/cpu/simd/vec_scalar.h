@@ -79,6 +79,55 @@ inline Vec exp(Vec a) {
 inline Vec in_register(Vec a) {
     return a;
 }
+
+/// An integer of 32 bits, or two of 16.
+struct IntVec {
+    std::int32_t v;
+};
+inline IntVec zero_ints() {
+    return {0};
+}
+inline IntVec load_ints_of(const void* p) {
+    IntVec x{};
+    std::memcpy(&x.v, p, sizeof x.v);
+    return x;
+}
+inline IntVec load_int16(const std::int16_t* p) {
+    return {*p};
+}
+inline IntVec broadcast_two(const void* p) {
+    return load_ints_of(p);
+}
+inline void store_ints(void* p, IntVec x) {
+    std::memcpy(p, &x.v, sizeof x.v);
+}
+inline void store_int16(std::int16_t* p, IntVec x) {
+    *p = static_cast<std::int16_t>(x.v);
+}
+/// The lower half of `first` with that of `second`.
+inline IntVec pack_two(IntVec first, IntVec second) {
+    const std::int16_t both[2] = {static_cast<std::int16_t>(first.v),
+                                  static_cast<std::int16_t>(second.v)};
+    return load_ints_of(both);
+}
+/// sum + both products of 16 bits.
+inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {
+    std::int16_t pairs[2][2];
+    store_ints(pairs[0], a);
+    store_ints(pairs[1], b);
+    return {sum.v + pairs[0][0] * pairs[1][0] + pairs[0][1] * pairs[1][1]};
+}
+/// Nearest, ties to even.
+inline IntVec to_ints(Vec x) {
+    return {static_cast<std::int32_t>(std::lrintf(x.v))};
+}
+inline Vec to_floats(IntVec x) {
+    return {static_cast<float>(x.v)};
+}
+inline IntVec in_register(IntVec a) {
+    return a;
+}
+
 inline float sum_of(Vec a) {
     return a.v;
 }

@@ -215,11 +215,7 @@ inline void gather_rest(const AttendCall& call,
                 cache_row(call.values, call.value_row_bytes, j), call.value_column + at, width);
             gathered = fma(broadcast(weights[r][j]), value, gathered);
         }
-        float lanes[Vec::kWidth];
-        store(lanes, gathered);
-        for (std::int64_t lane = 0; lane < width; ++lane) {
-            out[lane] = lanes[lane];
-        }
+        store_part(out, gathered, width);
     }
 }
 
@@ -291,11 +287,7 @@ inline void decode_columns(const void* rows,
             store(out + i, columns);
         }
         if (i == dim) continue;
-        float lanes[Vec::kWidth];
-        store(lanes, Columns::load_last(row, column + i, dim - i));
-        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
-            out[i + lane] = lanes[lane];
-        }
+        store_part(out + i, Columns::load_last(row, column + i, dim - i), dim - i);
     }
 }
 

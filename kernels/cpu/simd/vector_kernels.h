@@ -21,6 +21,15 @@ inline Vec load_part(const float* p, std::int64_t count) {
     return load(lanes);
 }
 
+/// The first `count` lanes.
+inline void store_part(float* p, Vec x, std::int64_t count) {
+    float lanes[Vec::kWidth];
+    store(lanes, x);
+    for (std::int64_t i = 0; i < count; ++i) {
+        p[i] = lanes[i];
+    }
+}
+
 struct F32Row {
     using Element = float;
     static Vec load_at(const float* p) { return load(p); }
@@ -194,11 +203,8 @@ void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
         store(out + i, swiglu_of(load(gate + i), load(up + i)));
     }
     if (i < dim) {
-        float lanes[Vec::kWidth];
-        store(lanes, swiglu_of(load_part(gate + i, dim - i), load_part(up + i, dim - i)));
-        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
-            out[i + lane] = lanes[lane];
-        }
+        const Vec part = swiglu_of(load_part(gate + i, dim - i), load_part(up + i, dim - i));
+        store_part(out + i, part, dim - i);
     }
 }
 
@@ -209,11 +215,8 @@ void add_scaled(const float* x, float factor, std::int64_t dim, float* out) {
         store(out + i, fma(factors, load(x + i), load(out + i)));
     }
     if (i < dim) {
-        float lanes[Vec::kWidth];
-        store(lanes, fma(factors, load_part(x + i, dim - i), load_part(out + i, dim - i)));
-        for (std::int64_t lane = 0; i + lane < dim; ++lane) {
-            out[i + lane] = lanes[lane];
-        }
+        const Vec part = fma(factors, load_part(x + i, dim - i), load_part(out + i, dim - i));
+        store_part(out + i, part, dim - i);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 #include "kernels/cpu/simd/vector_mix.h"
+#include "kernels/cpu/simd/vector_rounded_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -35,6 +36,9 @@ constexpr Kernels make_kernels(const char* name) {
         {attend<F16Columns>, attend<Q80Columns>},
         {decode_rows<F16Columns>, decode_rows<Q80Columns>},
         mix,
+        mix_rounded,
+        round_queries,
+        {read_rows<F16Columns>, read_rows<Q80Columns>},
     };
 }
 

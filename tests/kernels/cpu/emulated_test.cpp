@@ -13,6 +13,7 @@
 #include "tests/kernels/cpu/emulated_kernels.h"
 #include "tests/kernels/cpu/float_check.h"
 #include "tests/kernels/cpu/mix_check.h"
+#include "tests/kernels/cpu/rounded_mix_check.h"
 #include "tests/support/emulated_tiles.h"
 
 namespace hearth::cpu {
@@ -55,6 +56,8 @@ TEST_CASE("emulated float kernels agree with plain loops", "[cpu][emulated]") {
         test::check_store_q8_0(*kernels);
         test::check_attend(*kernels);
         test::check_mix(*kernels);
+        test::check_rounded_mix(*kernels);
+        test::check_uneven_rounded_mix(*kernels);
         test::check_decode_rows(*kernels);
     }
 }
@@ -151,6 +154,15 @@ TEST_CASE("AVX2 and what is emulated give the same bits for latent attention",
             const auto emulated = test::run_mix(*kernels, c, in, 0, c.rows);
             INFO(kernels->name << " rows " << c.rows << " key_dim " << c.key_dim);
             CHECK(test::is_same_mix(avx2, emulated.data()));
+        }
+        if (c.value_dim > c.key_dim) continue;
+        const test::RoundedMixInputs rounded = test::rounded_mix_inputs(c, random);
+        const auto rounded_avx2 = test::run_rounded_mix(kAvx2Kernels, c, rounded, 0, c.rows);
+        for (const Kernels* kernels : emulated_kernels()) {
+            if (kernels->mix_rounded == nullptr) continue;
+            const auto emulated = test::run_rounded_mix(*kernels, c, rounded, 0, c.rows);
+            INFO(kernels->name << " rows " << c.rows << " key_dim " << c.key_dim);
+            CHECK(test::is_same_mix(rounded_avx2, emulated.data()));
         }
     }
 }

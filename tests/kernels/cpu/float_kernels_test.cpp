@@ -2,6 +2,7 @@
 
 #include "tests/kernels/cpu/float_check.h"
 #include "tests/kernels/cpu/mix_check.h"
+#include "tests/kernels/cpu/rounded_mix_check.h"
 
 using namespace hearth::cpu;
 
@@ -39,6 +40,8 @@ TEST_CASE("attention agrees with a plain softmax", "[cpu][attention]") {
 TEST_CASE("attention over floats agrees with a plain softmax", "[cpu][attention]") {
     for (const Kernels* kernels : test::runnable_kernels()) {
         test::check_mix(*kernels);
+        test::check_rounded_mix(*kernels);
+        test::check_uneven_rounded_mix(*kernels);
         test::check_decode_rows(*kernels);
     }
 }

@@ -23,6 +23,9 @@ using compute::Dtype;
 using test::ModelRunner;
 using test::TinyModelOptions;
 
+/// From here on k_up of a tiny model is quantised, and attention of its latents rounded.
+constexpr std::int32_t kRoundedHidden = 128;
+
 std::unique_ptr<compute::Backend> backend_of(std::int32_t threads) {
     auto backend = make_cpu_backend({.thread_count = threads});
     if (!backend) throw std::runtime_error(backend.error().text);
@@ -106,6 +109,13 @@ TEST_CASE("quantised weights give the logits of a reference that rounds alike", 
         for (const TinyModelOptions& options : every_model(dtype, 64)) {
             INFO(options.architecture << " " << compute::traits(dtype).name);
             CHECK(test::distance_apart(test::tiny_model(options), *cpu, *reference) <= 0.003);
+        }
+        // Wide enough for k_up in blocks.
+        for (const bool is_old : {false, true}) {
+            const auto model = test::tiny_model(
+                {.dtype = dtype, .hidden_dim = kRoundedHidden, .has_unsplit_kv_b = is_old});
+            INFO("attention rounded, " << compute::traits(dtype).name << " " << is_old);
+            CHECK(test::distance_apart(model, *cpu, *reference) <= 0.003);
         }
     }
 }
@@ -199,6 +209,7 @@ TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program]
             check_contract(options, cache_type);
         }
         check_contract({.dtype = Dtype::f32}, cache_type);
+        check_contract({.dtype = Dtype::q8_0, .hidden_dim = kRoundedHidden}, cache_type);
         check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1}, cache_type);
         check_contract({.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256},
                        cache_type);
@@ -211,7 +222,8 @@ TEST_CASE("latent attention at depth does not depend on how it is split",
           "[cpu][program][contract]") {
     constexpr std::size_t kDepth = 600;
     const Dtype cache_type = GENERATE(Dtype::f16, Dtype::q8_0);
-    const auto model = test::tiny_model({.dtype = Dtype::q8_0, .hidden_dim = 64});
+    const std::int32_t hidden_dim = GENERATE(64, kRoundedHidden);
+    const auto model = test::tiny_model({.dtype = Dtype::q8_0, .hidden_dim = hidden_dim});
     const std::int32_t vocab_size = model->config().vocab_size;
     const ModelRunner::Limits limits{.tokens_max = 100,
                                      .sequence_count = 2,

@@ -1,0 +1,233 @@
+// Attention of many rows of queries over the same cached rows: three products of matrices of 16-bit
+// integers, two to a lane. Queries lie turned, with a row in each lane, so that a score is one
+// chain over the columns, and softmax needs no sums across lanes. The integer sums are exact, and a
+// row's float sums are taken in the order of columns and tokens, whatever other rows there are and
+// however wide a Vec is. Included by each kernels_*.cpp behind rounded_rows.h; internal linkage.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/simd/rounded_rows.h"
+#include "kernels/cpu/simd/vector_mix.h"
+
+namespace hearth::cpu {
+namespace {
+
+/// Pairs of columns of scores between two requests for what comes ahead.
+constexpr std::int64_t kAheadPairs = kAheadColumns / 2;
+
+/// Columns of one part of the rows, few enough that their sums fit 32 bits.
+struct Piece {
+    std::int64_t key, pairs;  ///< the first column, and how many pairs there are
+    const float* queries;     ///< the first pair
+    const float* query_scales;
+    const float* key_scales;
+    bool is_first;
+};
+
+/// Scores of kTokens tokens from `first` on and of kVecs Vecs of rows from `row` on. Not inlined,
+/// as mix_rounded_tile: all registers are for the sums.
+template <int kVecs, int kTokens>
+[[gnu::noinline]] void score_rounded_tile(const RoundedRows& tokens,
+                                          std::int64_t query_stride,
+                                          const Piece& piece,
+                                          std::int64_t row,
+                                          std::int64_t first,
+                                          Ahead& ahead,
+                                          MixWeights& out) {
+    IntVec sums[kTokens][kVecs];
+    const std::int16_t* keys[kTokens];
+    for (int t = 0; t < kTokens; ++t) {
+        keys[t] = tokens.keys + (first + t) * tokens.key_stride + piece.key;
+        for (int v = 0; v < kVecs; ++v) {
+            sums[t][v] = zero_ints();
+        }
+    }
+    const float* queries = piece.queries + row;
+    for (std::int64_t i = 0; i < piece.pairs;) {
+        ahead.ask();
+        const std::int64_t end = i + kAheadPairs < piece.pairs ? i + kAheadPairs : piece.pairs;
+        for (; i < end; ++i, queries += query_stride) {
+            IntVec query[kVecs];
+            for (int v = 0; v < kVecs; ++v) {
+                query[v] = in_register(load_ints_of(queries + v * Vec::kWidth));
+            }
+            for (int t = 0; t < kTokens; ++t) {
+                const IntVec key = broadcast_two(keys[t] + 2 * i);
+                for (int v = 0; v < kVecs; ++v) {
+                    sums[t][v] = add_products(sums[t][v], query[v], key);
+                }
+            }
+        }
+    }
+    for (int v = 0; v < kVecs; ++v) {
+        const Vec query_scale = load(piece.query_scales + row + v * Vec::kWidth);
+        for (int t = 0; t < kTokens; ++t) {
+            float* const to = out[first + t] + row + v * Vec::kWidth;
+            const Vec key_scale = broadcast(piece.key_scales[first + t]);
+            const Vec scores = mul(to_floats(sums[t][v]), query_scale);
+            store(to, piece.is_first ? mul(scores, key_scale) : fma(scores, key_scale, load(to)));
+        }
+    }
+}
+
+/// Tokens in tiles that keep two products a cycle busy without a Vec leaving its register.
+template <int kVecs>
+inline void score_piece(const MixCall& call,
+                        const RoundedRows& tokens,
+                        const Piece& piece,
+                        std::int64_t row,
+                        Ahead& ahead,
+                        MixWeights& out) {
+    constexpr int kTokens = kVecs == 1 ? 8 : 6;
+    const std::int64_t stride = call.query_stride;
+    std::int64_t j = 0;
+    const auto left = [&] { return call.count - j; };
+    for (; left() >= kTokens && (left() == kTokens || left() != 8); j += kTokens) {
+        score_rounded_tile<kVecs, kTokens>(tokens, stride, piece, row, j, ahead, out);
+    }
+    for (; left() >= 4; j += 4) {
+        score_rounded_tile<kVecs, 4>(tokens, stride, piece, row, j, ahead, out);
+    }
+    for (; left() >= 2; j += 2) {
+        score_rounded_tile<kVecs, 2>(tokens, stride, piece, row, j, ahead, out);
+    }
+    if (left() == 1) score_rounded_tile<kVecs, 1>(tokens, stride, piece, row, j, ahead, out);
+}
+
+template <int kVecs>
+inline void score_rounded_rows(const MixCall& call,
+                               const RoundedRows& tokens,
+                               std::int64_t row,
+                               Ahead& ahead,
+                               MixWeights& out) {
+    const RoundedQueries queries(call.queries, call.query_stride, call.key_dim, call.value_dim);
+    for (int part = 0; part < kMixParts; ++part) {
+        const std::int64_t dim = part_dim(call.key_dim, call.value_dim, part);
+        for (std::int64_t column = 0; column < dim; column += kPieceColumns) {
+            const std::int64_t left = dim - column;
+            const Piece piece{part * tokens.value_stride + column,
+                              ((left < kPieceColumns ? left : kPieceColumns) + 1) / 2,
+                              queries.pairs(part) + column / 2 * call.query_stride,
+                              queries.scales(part),
+                              tokens.scales[part],
+                              part == 0 && column == 0};
+            score_piece<kVecs>(call, tokens, piece, row, ahead, out);
+        }
+    }
+}
+
+/// Weights times the tokens' scales, rounded: two tokens to a lane.
+struct RoundedWeights {
+    float pairs[kMixTokens / 2][kAttendRows];
+    float scales[kAttendRows];
+
+    void round(const MixCall& call,
+               const RoundedRows& tokens,
+               std::int64_t row,
+               const MixWeights& weights) {
+        Vec scaled[kMixTokens];
+        Vec largest = broadcast(kTinyMaximum);
+        for (std::int64_t j = 0; j < call.count; ++j) {
+            scaled[j] = mul(load(weights[j] + row), broadcast(tokens.scales[0][j]));
+            largest = max(largest, scaled[j]);
+        }
+        const Vec factor = div(broadcast(kWeightMax), largest);
+        store(scales + row, div(largest, broadcast(kWeightMax)));
+        for (std::int64_t j = 0; j < call.count; j += 2) {
+            const Vec second = j + 1 < call.count ? scaled[j + 1] : zero();
+            store_ints(pairs[j / 2] + row,
+                       pack_two(to_ints(mul(scaled[j], factor)), to_ints(mul(second, factor))));
+        }
+    }
+};
+
+/// out = out * factor + sum over the tokens of weight * value, for kRows rows and kVecs Vecs of
+/// columns.
+template <int kRows, int kVecs>
+[[gnu::noinline]] void mix_rounded_tile(const MixCall& call,
+                                        const RoundedRows& tokens,
+                                        std::int64_t row,
+                                        std::int64_t column,
+                                        const RoundedWeights& weights,
+                                        const float* factors) {
+    IntVec sums[kRows][kVecs];
+    for (int r = 0; r < kRows; ++r) {
+        for (int v = 0; v < kVecs; ++v) {
+            sums[r][v] = zero_ints();
+        }
+    }
+    const std::int16_t* values = tokens.values + 2 * column;
+    for (std::int64_t j = 0; j < call.count; j += 2, values += 2 * tokens.value_stride) {
+        IntVec value[kVecs];
+        for (int v = 0; v < kVecs; ++v) {
+            value[v] = in_register(load_ints_of(values + 2 * v * Vec::kWidth));
+        }
+        for (int r = 0; r < kRows; ++r) {
+            const IntVec weight = broadcast_two(weights.pairs[j / 2] + row + r);
+            for (int v = 0; v < kVecs; ++v) {
+                sums[r][v] = add_products(sums[r][v], value[v], weight);
+            }
+        }
+    }
+    for (int r = 0; r < kRows; ++r) {
+        const Vec factor = broadcast(factors[row + r]);
+        const Vec scale = broadcast(weights.scales[row + r]);
+        float* out = call.out + (row + r) * call.out_stride + column;
+        for (int v = 0; v < kVecs; ++v, out += Vec::kWidth) {
+            const std::int64_t left = call.value_dim - column - v * Vec::kWidth;
+            const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
+            const Vec sum = fma(to_floats(sums[r][v]), scale, mul(before, factor));
+            if (left < Vec::kWidth) {
+                store_part(out, sum, left);
+            } else {
+                store(out, sum);
+            }
+        }
+    }
+}
+
+template <int kRows>
+inline void mix_rounded_rows(const MixCall& call,
+                             const RoundedRows& tokens,
+                             std::int64_t row,
+                             const RoundedWeights& weights,
+                             const float* factors) {
+    std::int64_t at = 0;
+    std::int64_t vecs = (call.value_dim + Vec::kWidth - 1) / Vec::kWidth;
+    for (; vecs > 4 || vecs == 3; vecs -= 3, at += 3 * Vec::kWidth) {
+        mix_rounded_tile<kRows, 3>(call, tokens, row, at, weights, factors);
+    }
+    for (; vecs >= 2; vecs -= 2, at += 2 * Vec::kWidth) {
+        mix_rounded_tile<kRows, 2>(call, tokens, row, at, weights, factors);
+    }
+    if (vecs == 1) mix_rounded_tile<kRows, 1>(call, tokens, row, at, weights, factors);
+}
+
+/// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
+void mix_rounded(const MixCall& call) {
+    const RoundedRows tokens(const_cast<void*>(call.tokens), call.key_dim, call.value_dim);
+    MixWeights weights;
+    float factors[kAttendRows];
+    Ahead ahead(call, ahead_parts(call));
+    std::int64_t row = 0;
+    for (; row + Vec::kWidth < call.rows; row += 2 * Vec::kWidth) {
+        score_rounded_rows<2>(call, tokens, row, ahead, weights);
+    }
+    if (row < call.rows) score_rounded_rows<1>(call, tokens, row, ahead, weights);
+    hide(call, weights);
+    RoundedWeights rounded;
+    for (row = 0; row < call.rows; row += Vec::kWidth) {
+        soften(call, row, weights, factors);
+        rounded.round(call, tokens, row, weights);
+    }
+    for (row = 0; row + 4 <= call.rows; row += 4) {
+        mix_rounded_rows<4>(call, tokens, row, rounded, factors);
+    }
+    for (; row < call.rows; ++row) {
+        mix_rounded_rows<1>(call, tokens, row, rounded, factors);
+    }
+}
+
+}  // namespace
+}  // namespace hearth::cpu

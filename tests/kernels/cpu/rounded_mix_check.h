@@ -1,0 +1,190 @@
+// The checks of `mix_rounded` and of what it reads against plain loops in double.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <span>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "tests/kernels/cpu/mix_check.h"
+
+namespace hearth::cpu::test {
+
+struct RoundedMixInputs {
+    CacheType type;
+    std::vector<float> queries;  ///< (rows, key_dim)
+    CacheRows tokens;
+};
+
+inline RoundedMixInputs rounded_mix_inputs(const MixCase& c,
+                                           std::mt19937& random,
+                                           CacheType type = CacheType::f16) {
+    return {type,
+            random_values(c.rows * c.key_dim, random),
+            random_cache(type, c.tokens, c.key_dim, random)};
+}
+
+/// A row of queries or tokens as `mix_rounded` takes it: each part to twelve bits of its largest.
+inline std::vector<double> rounded_row(const MixCase& c, const float* row) {
+    std::vector<double> out;
+    for (std::int64_t part = 0; part < 2; ++part) {
+        const auto values = part == 0 ? std::span(row, index_of(c.value_dim))
+                                      : std::span(row + c.value_dim, row + c.key_dim);
+        float largest = 1e-30F;
+        for (const float value : values) {
+            largest = std::max(largest, std::fabs(value));
+        }
+        for (const float value : values) {
+            const double steps = std::nearbyint(value * (4095.0F / largest));
+            out.push_back(steps * static_cast<double>(largest / 4095.0F));
+        }
+    }
+    return out;
+}
+
+inline std::vector<double> plain_rounded_mix(const MixCase& c,
+                                             const RoundedMixInputs& in,
+                                             std::int64_t row) {
+    const std::int64_t visible = c.tokens - c.rows + row + 1;
+    const std::vector<double> query = rounded_row(c, in.queries.data() + row * c.key_dim);
+    std::vector<double> out(index_of(c.value_dim));
+    double sum = 0.0;
+    for (std::int64_t j = 0; j < visible; ++j) {
+        const auto token = rounded_row(c, in.tokens.values.data() + j * c.key_dim);
+        const double score = std::inner_product(query.begin(), query.end(), token.begin(), 0.0);
+        const double weight = std::exp(score * static_cast<double>(mix_scale(c)));
+        sum += weight;
+        for (std::int64_t i = 0; i < c.value_dim; ++i) {
+            out[index_of(i)] += weight * token[index_of(i)];
+        }
+    }
+    for (double& value : out) {
+        value /= sum;
+    }
+    return out;
+}
+
+/// `rows` rows of queries from row `first` on; (rows, value_dim), divided by their sums.
+inline std::vector<float> run_rounded_mix(const Kernels& kernels,
+                                          const MixCase& c,
+                                          const RoundedMixInputs& in,
+                                          std::int64_t first,
+                                          std::int64_t rows) {
+    const std::int64_t stride = (rows + kMixLanes - 1) / kMixLanes * kMixLanes;
+    std::vector<float> queries(index_of(rounded_query_rows(c.key_dim) * stride), 0.0F);
+    for (std::int64_t i = 0; i < c.key_dim * rows; ++i) {
+        queries[index_of(i % c.key_dim * stride + i / c.key_dim)] =
+            in.queries[index_of(first * c.key_dim + i)];
+    }
+    kernels.round_queries({queries.data(), stride, c.key_dim, c.value_dim});
+    std::vector<float> maxima(index_of(stride), std::numeric_limits<float>::lowest());
+    std::vector<float> sums(index_of(stride), 0.0F);
+    std::vector<float> out(index_of(rows * c.value_dim), 0.0F);
+    const std::int64_t end = c.tokens - c.rows + first + rows;
+    for (std::int64_t from = 0; from < end; from += kMixTokens) {
+        std::vector<std::int32_t> visible;
+        const std::int64_t count = std::min<std::int64_t>(kMixTokens, end - from);
+        for (std::int64_t r = 0; r < rows; ++r) {
+            const std::int64_t seen = c.tokens - c.rows + first + r + 1 - from;
+            visible.push_back(static_cast<std::int32_t>(std::clamp<std::int64_t>(seen, 0, count)));
+        }
+        std::vector<std::byte> tokens(index_of(rounded_rows_bytes(c.key_dim)), std::byte{0xFF});
+        for (std::int64_t i = 0; i < count; i += kAttendTokens) {
+            kernels.read_rows[static_cast<std::size_t>(in.type)](
+                {in.tokens.bytes.data() + (from + i) * in.tokens.row_bytes,
+                 in.tokens.row_bytes,
+                 c.key_dim,
+                 c.value_dim,
+                 std::min<std::int64_t>(kAttendTokens, count - i),
+                 i,
+                 tokens.data()});
+        }
+        kernels.mix_rounded({queries.data(),
+                             stride,
+                             rows,
+                             visible.data(),
+                             nullptr,
+                             0,
+                             c.key_dim,
+                             nullptr,
+                             0,
+                             c.value_dim,
+                             count,
+                             mix_scale(c),
+                             maxima.data(),
+                             sums.data(),
+                             out.data(),
+                             c.value_dim,
+                             {},
+                             0,
+                             tokens.data()});
+    }
+    for (std::int64_t i = 0; i < rows * c.value_dim; ++i) {
+        out[index_of(i)] /= sums[index_of(i / c.value_dim)];
+    }
+    return out;
+}
+
+inline void check_rounded_mix(const Kernels& kernels,
+                              const MixCase& c,
+                              const RoundedMixInputs& in) {
+    INFO(kernels.name << " type " << static_cast<int>(in.type) << " rows " << c.rows << " key_dim "
+                      << c.key_dim << " tokens " << c.tokens);
+    const std::vector<float> all = run_rounded_mix(kernels, c, in, 0, c.rows);
+    double largest = 0.0;  // of the values: a weight is within 3e-5 of the largest weight
+    for (std::int64_t i = 0; i < c.tokens * c.key_dim; ++i) {
+        if (i % c.key_dim >= c.value_dim) continue;
+        largest = std::max(largest, std::fabs(static_cast<double>(in.tokens.values[index_of(i)])));
+    }
+    for (std::int64_t r = 0; r < c.rows; ++r) {
+        const std::vector<double> expected = plain_rounded_mix(c, in, r);
+        for (std::int64_t i = 0; i < c.value_dim; ++i) {
+            REQUIRE(all[index_of(r * c.value_dim + i)] ==
+                    Approx(expected[index_of(i)]).margin(1e-4 * largest));
+        }
+        const float* row = all.data() + r * c.value_dim;
+        REQUIRE(is_same_mix(run_rounded_mix(kernels, c, in, r, 1), row));
+    }
+}
+
+inline void check_rounded_mix(const Kernels& kernels) {
+    if (kernels.mix_rounded == nullptr) return;
+    static std::mt19937 random(27);
+    for (MixCase c : kMixCases) {
+        c.value_dim = std::min(c.value_dim, c.key_dim);
+        for (const CacheType type : {CacheType::f16, CacheType::q8_0}) {
+            check_rounded_mix(kernels, c, rounded_mix_inputs(c, random, type));
+        }
+    }
+}
+
+/// What is rotated may be much larger than the latent, and rows may be 0.
+inline void check_uneven_rounded_mix(const Kernels& kernels) {
+    if (kernels.mix_rounded == nullptr) return;
+    const MixCase c{5, 80, 48, 37};
+    static std::mt19937 random(29);
+    RoundedMixInputs in = rounded_mix_inputs(c, random);
+    for (std::int64_t token = 0; token < c.tokens; ++token) {
+        std::vector<float> row(in.tokens.values.begin() + token * c.key_dim,
+                               in.tokens.values.begin() + (token + 1) * c.key_dim);
+        for (std::int64_t i = 0; i < c.key_dim; ++i) {
+            row[index_of(i)] *= token % 7 == 3 ? 0.0F : i < c.value_dim ? 1.0F : 512.0F;
+            in.tokens.values[index_of(token * c.key_dim + i)] = row[index_of(i)];
+        }
+        kScalarKernels.store_row[0](
+            row.data(), c.key_dim, in.tokens.bytes.data() + token * in.tokens.row_bytes);
+    }
+    for (std::int64_t r = 0; r < c.rows; ++r) {
+        for (std::int64_t i = c.value_dim; i < c.key_dim; ++i) {
+            in.queries[index_of(r * c.key_dim + i)] *= r == 2 ? 0.0F : 1.0F / 512.0F;
+        }
+    }
+    check_rounded_mix(kernels, c, in);
+}
+
+}  // namespace hearth::cpu::test
