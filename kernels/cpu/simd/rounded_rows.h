@@ -122,7 +122,7 @@ inline float round_row(const float* x, std::int64_t dim, std::int16_t* out) {
         i += Vec::kWidth;
     }
     for (; i < to_lanes(dim); i += Vec::kWidth) {
-        store_int16(out + i, zero_ints());
+        store_int16(out + i, zero_ints<IntVec>());
     }
     return largest / kRoundedMax;
 }
@@ -144,7 +144,8 @@ void read_rows(const ReadRowsCall& call) {
         std::int16_t* const values = to.values + (call.first + j) * to.value_stride;
         const bool is_pair = j + 1 < call.count;
         for (std::int64_t i = 0; i < to.value_stride; i += Vec::kWidth) {
-            const IntVec second = is_pair ? load_int16(keys + to.key_stride + i) : zero_ints();
+            const IntVec second =
+                is_pair ? load_int16(keys + to.key_stride + i) : zero_ints<IntVec>();
             store_ints(values + 2 * i, pack_two(load_int16(keys + i), second));
         }
     }

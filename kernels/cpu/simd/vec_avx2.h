@@ -89,17 +89,21 @@ inline Vec in_register(Vec a) {
 struct IntVec {
     __m256i v;
 };
-inline IntVec zero_ints() {
+using FewInts = IntVec;
+template <typename Lanes>
+inline Lanes zero_ints() {
     return {_mm256_setzero_si256()};
 }
-inline IntVec load_ints_of(const void* p) {
+template <typename Lanes>
+inline Lanes load_ints_of(const void* p) {
     return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
 }
 /// Eight integers of 16 bits, for pack_two.
 inline IntVec load_int16(const std::int16_t* p) {
     return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
-inline IntVec broadcast_two(const void* p) {
+template <typename Lanes>
+inline Lanes broadcast_two(const void* p) {
     int two = 0;
     __builtin_memcpy(&two, p, sizeof two);
     return {_mm256_set1_epi32(two)};

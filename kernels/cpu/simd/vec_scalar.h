@@ -84,19 +84,23 @@ inline Vec in_register(Vec a) {
 struct IntVec {
     std::int32_t v;
 };
-inline IntVec zero_ints() {
+using FewInts = IntVec;
+template <typename Lanes>
+inline Lanes zero_ints() {
     return {0};
 }
-inline IntVec load_ints_of(const void* p) {
-    IntVec x{};
+template <typename Lanes>
+inline Lanes load_ints_of(const void* p) {
+    Lanes x{};
     std::memcpy(&x.v, p, sizeof x.v);
     return x;
 }
 inline IntVec load_int16(const std::int16_t* p) {
     return {*p};
 }
-inline IntVec broadcast_two(const void* p) {
-    return load_ints_of(p);
+template <typename Lanes>
+inline Lanes broadcast_two(const void* p) {
+    return load_ints_of<Lanes>(p);
 }
 inline void store_ints(void* p, IntVec x) {
     std::memcpy(p, &x.v, sizeof x.v);
@@ -108,7 +112,7 @@ inline void store_int16(std::int16_t* p, IntVec x) {
 inline IntVec pack_two(IntVec first, IntVec second) {
     const std::int16_t both[2] = {static_cast<std::int16_t>(first.v),
                                   static_cast<std::int16_t>(second.v)};
-    return load_ints_of(both);
+    return load_ints_of<IntVec>(both);
 }
 /// sum + both products of 16 bits.
 inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {

@@ -16,6 +16,8 @@ namespace {
 /// Pairs of columns of scores between two requests for what comes ahead.
 constexpr std::int64_t kAheadPairs = kAheadColumns / 2;
 
+constexpr auto kFewRows = static_cast<std::int64_t>(sizeof(FewInts) / sizeof(float));
+
 /// Columns of one part of the rows, few enough that their sums fit 32 bits.
 struct Piece {
     std::int64_t key, pairs;  ///< the first column, and how many pairs there are
@@ -25,9 +27,17 @@ struct Piece {
     bool is_first;
 };
 
-/// Scores of kTokens tokens from `first` on and of kVecs Vecs of rows from `row` on. Not inlined,
-/// as mix_rounded_tile: all registers are for the sums.
-template <int kVecs, int kTokens>
+/// out = sums as floats times both scales, or that added to it.
+inline void add_scores(
+    IntVec sums, const float* query_scales, float key_scale, bool is_first, float* out) {
+    const Vec scores = mul(to_floats(sums), load(query_scales));
+    const Vec scale = broadcast(key_scale);
+    store(out, is_first ? mul(scores, scale) : fma(scores, scale, load(out)));
+}
+
+/// Scores of kTokens tokens from `first` on and of kVecs times the lanes of Lanes, rows from `row`
+/// on. Not inlined, as mix_rounded_tile: all registers are for the sums.
+template <typename Lanes, int kVecs, int kTokens>
 [[gnu::noinline]] void score_rounded_tile(const RoundedRows& tokens,
                                           std::int64_t query_stride,
                                           const Piece& piece,
@@ -35,12 +45,13 @@ template <int kVecs, int kTokens>
                                           std::int64_t first,
                                           Ahead& ahead,
                                           MixWeights& out) {
-    IntVec sums[kTokens][kVecs];
+    constexpr auto kWidth = static_cast<std::int64_t>(sizeof(Lanes) / sizeof(float));
+    Lanes sums[kTokens][kVecs];
     const std::int16_t* keys[kTokens];
     for (int t = 0; t < kTokens; ++t) {
         keys[t] = tokens.keys + (first + t) * tokens.key_stride + piece.key;
         for (int v = 0; v < kVecs; ++v) {
-            sums[t][v] = zero_ints();
+            sums[t][v] = zero_ints<Lanes>();
         }
     }
     const float* queries = piece.queries + row;
@@ -48,12 +59,12 @@ template <int kVecs, int kTokens>
         ahead.ask();
         const std::int64_t end = i + kAheadPairs < piece.pairs ? i + kAheadPairs : piece.pairs;
         for (; i < end; ++i, queries += query_stride) {
-            IntVec query[kVecs];
+            Lanes query[kVecs];
             for (int v = 0; v < kVecs; ++v) {
-                query[v] = in_register(load_ints_of(queries + v * Vec::kWidth));
+                query[v] = in_register(load_ints_of<Lanes>(queries + v * kWidth));
             }
             for (int t = 0; t < kTokens; ++t) {
-                const IntVec key = broadcast_two(keys[t] + 2 * i);
+                const auto key = broadcast_two<Lanes>(keys[t] + 2 * i);
                 for (int v = 0; v < kVecs; ++v) {
                     sums[t][v] = add_products(sums[t][v], query[v], key);
                 }
@@ -61,18 +72,19 @@ template <int kVecs, int kTokens>
         }
     }
     for (int v = 0; v < kVecs; ++v) {
-        const Vec query_scale = load(piece.query_scales + row + v * Vec::kWidth);
+        const std::int64_t at = row + v * kWidth;
         for (int t = 0; t < kTokens; ++t) {
-            float* const to = out[first + t] + row + v * Vec::kWidth;
-            const Vec key_scale = broadcast(piece.key_scales[first + t]);
-            const Vec scores = mul(to_floats(sums[t][v]), query_scale);
-            store(to, piece.is_first ? mul(scores, key_scale) : fma(scores, key_scale, load(to)));
+            add_scores(sums[t][v],
+                       piece.query_scales + at,
+                       piece.key_scales[first + t],
+                       piece.is_first,
+                       out[first + t] + at);
         }
     }
 }
 
-/// Tokens in tiles that keep two products a cycle busy without a Vec leaving its register.
-template <int kVecs>
+/// Tokens in tiles that keep two products a cycle busy without a register being spilled.
+template <typename Lanes, int kVecs>
 inline void score_piece(const MixCall& call,
                         const RoundedRows& tokens,
                         const Piece& piece,
@@ -84,18 +96,20 @@ inline void score_piece(const MixCall& call,
     std::int64_t j = 0;
     const auto left = [&] { return call.count - j; };
     for (; left() >= kTokens && (left() == kTokens || left() != 8); j += kTokens) {
-        score_rounded_tile<kVecs, kTokens>(tokens, stride, piece, row, j, ahead, out);
+        score_rounded_tile<Lanes, kVecs, kTokens>(tokens, stride, piece, row, j, ahead, out);
     }
     for (; left() >= 4; j += 4) {
-        score_rounded_tile<kVecs, 4>(tokens, stride, piece, row, j, ahead, out);
+        score_rounded_tile<Lanes, kVecs, 4>(tokens, stride, piece, row, j, ahead, out);
     }
     for (; left() >= 2; j += 2) {
-        score_rounded_tile<kVecs, 2>(tokens, stride, piece, row, j, ahead, out);
+        score_rounded_tile<Lanes, kVecs, 2>(tokens, stride, piece, row, j, ahead, out);
     }
-    if (left() == 1) score_rounded_tile<kVecs, 1>(tokens, stride, piece, row, j, ahead, out);
+    if (left() == 1) {
+        score_rounded_tile<Lanes, kVecs, 1>(tokens, stride, piece, row, j, ahead, out);
+    }
 }
 
-template <int kVecs>
+template <typename Lanes, int kVecs>
 inline void score_rounded_rows(const MixCall& call,
                                const RoundedRows& tokens,
                                std::int64_t row,
@@ -112,7 +126,7 @@ inline void score_rounded_rows(const MixCall& call,
                               queries.scales(part),
                               tokens.scales[part],
                               part == 0 && column == 0};
-            score_piece<kVecs>(call, tokens, piece, row, ahead, out);
+            score_piece<Lanes, kVecs>(call, tokens, piece, row, ahead, out);
         }
     }
 }
@@ -154,17 +168,17 @@ template <int kRows, int kVecs>
     IntVec sums[kRows][kVecs];
     for (int r = 0; r < kRows; ++r) {
         for (int v = 0; v < kVecs; ++v) {
-            sums[r][v] = zero_ints();
+            sums[r][v] = zero_ints<IntVec>();
         }
     }
     const std::int16_t* values = tokens.values + 2 * column;
     for (std::int64_t j = 0; j < call.count; j += 2, values += 2 * tokens.value_stride) {
         IntVec value[kVecs];
         for (int v = 0; v < kVecs; ++v) {
-            value[v] = in_register(load_ints_of(values + 2 * v * Vec::kWidth));
+            value[v] = in_register(load_ints_of<IntVec>(values + 2 * v * Vec::kWidth));
         }
         for (int r = 0; r < kRows; ++r) {
-            const IntVec weight = broadcast_two(weights.pairs[j / 2] + row + r);
+            const IntVec weight = broadcast_two<IntVec>(weights.pairs[j / 2] + row + r);
             for (int v = 0; v < kVecs; ++v) {
                 sums[r][v] = add_products(sums[r][v], value[v], weight);
             }
@@ -212,9 +226,13 @@ void mix_rounded(const MixCall& call) {
     Ahead ahead(call, ahead_parts(call));
     std::int64_t row = 0;
     for (; row + Vec::kWidth < call.rows; row += 2 * Vec::kWidth) {
-        score_rounded_rows<2>(call, tokens, row, ahead, weights);
+        score_rounded_rows<IntVec, 2>(call, tokens, row, ahead, weights);
     }
-    if (row < call.rows) score_rounded_rows<1>(call, tokens, row, ahead, weights);
+    if (call.rows - row > kFewRows) {
+        score_rounded_rows<IntVec, 1>(call, tokens, row, ahead, weights);
+    } else if (row < call.rows) {
+        score_rounded_rows<FewInts, 1>(call, tokens, row, ahead, weights);
+    }
     hide(call, weights);
     RoundedWeights rounded;
     for (row = 0; row < call.rows; row += Vec::kWidth) {
