@@ -307,11 +307,11 @@ Result<BenchResult> measure(Forward& forward,
     for (const std::int32_t depth : settings.depths) {
         HEARTH_TRY(const Rate waited, rate_of([&] { return measurer.decode_waiting(depth); }));
         result.decode.push_back(waited);
+        if (result.decode.size() == 1) result.kernels_per_token = forward.kernels_per_run();
         if (!forward.picks_tokens()) continue;
         result.waited.push_back(waited);
         HEARTH_TRY(result.decode.back(), rate_of([&] { return measurer.decode_ahead(depth); }));
     }
-    result.kernels_per_token = forward.kernels_per_run();
     for (const std::int32_t sequences : settings.sequence_counts) {
         HEARTH_TRY(const Rate rate, rate_of([&] { return measurer.decode_together(sequences); }));
         result.throughput.push_back(rate);

@@ -21,10 +21,12 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
 
     compute::StepQueue* step_queue() override { return is_queued_ ? this : nullptr; }
     [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
+    [[nodiscard]] std::int64_t kernels_per_run() const override { return kernels_; }
 
     Result<compute::StepOutput> run(const compute::StepBatch& batch,
                                     compute::KvStore& /*kv*/) override {
         calls_ += 'R';
+        kernels_ = batch.positions.back();
         rows_.resize(batch.logit_rows.size() * test::kToyVocab);
         return compute::StepOutput{rows_};
     }
@@ -32,6 +34,7 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
                         std::span<const compute::PickOrder> orders,
                         compute::KvStore& /*kv*/) override {
         calls_ += 'L';
+        kernels_ = batch.positions.back();
         CHECK(orders.size() == batch.logit_rows.size());
         CHECK(batch.sequences.size() == batch.tokens.size());
         for (const compute::PickOrder& order : orders) {
@@ -47,6 +50,7 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
   private:
     std::string& calls_;
     const bool is_queued_;
+    std::int64_t kernels_ = 0;  ///< more, the deeper the step
     std::vector<float> rows_;
 };
 
@@ -128,6 +132,17 @@ TEST_CASE("decode is launched a step ahead where the device picks tokens", "[cli
           "RRR");
     CHECK(waiting.result.decode.size() == 1);
     CHECK(waiting.result.waited.empty());
+}
+
+TEST_CASE("the kernels of a token are those at the first depth", "[cli][bench]") {
+    const BenchSettings settings{.prompt_tokens = 0,
+                                 .decode_tokens = 3,
+                                 .depths = {2, 40},
+                                 .sequence_counts = {},
+                                 .run_count = 1};
+    for (const bool is_queued : {false, true}) {
+        CHECK(measure_on(is_queued, settings).result.kernels_per_token == 2 + 2);
+    }
 }
 
 TEST_CASE("a report has both rates of decode", "[cli][bench]") {
