@@ -40,22 +40,22 @@ std::int64_t CudaKvStore::size_bytes() const {
 
 void CudaKvStore::copy_block(std::int32_t from, std::int32_t to) {
     HEARTH_ASSERT(from >= 0 && from < block_count_ && to >= 0 && to < block_count_);
-    if (state_) state_ = stream_->enter();
-    if (!state_) return;
+    if (copied_) copied_ = stream_->enter();
+    if (!copied_) return;
     const auto bytes = static_cast<std::size_t>(block_bytes());
     const std::size_t pitch = bytes * static_cast<std::size_t>(block_count_);
     std::byte* base = memory_.data();
-    state_ = check(cudaMemcpy2DAsync(base + to * block_bytes(),
-                                     pitch,
-                                     base + from * block_bytes(),
-                                     pitch,
-                                     bytes,
-                                     static_cast<std::size_t>(layout_.layer_count),
-                                     cudaMemcpyDeviceToDevice,
-                                     stream_->get()),
-                   "cudaMemcpy2DAsync",
-                   __FILE__,
-                   __LINE__);
+    copied_ = check(cudaMemcpy2DAsync(base + to * block_bytes(),
+                                      pitch,
+                                      base + from * block_bytes(),
+                                      pitch,
+                                      bytes,
+                                      static_cast<std::size_t>(layout_.layer_count),
+                                      cudaMemcpyDeviceToDevice,
+                                      stream_->get()),
+                    "cudaMemcpy2DAsync",
+                    __FILE__,
+                    __LINE__);
 }
 
 }  // namespace hearth::cuda

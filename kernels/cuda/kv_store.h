@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "core/base/result.h"
 #include "core/compute/backend.h"
@@ -28,8 +29,9 @@ class CudaKvStore final : public compute::KvStore {
     [[nodiscard]] std::uint16_t* memory() const {
         return reinterpret_cast<std::uint16_t*>(memory_.data());
     }
-    /// What failed in copy_block, which has no way to say so.
-    [[nodiscard]] Result<void> state() const { return state_; }
+    /// What failed in copy_block, which has no way to say so: the error of the step that comes
+    /// next, once. A device that has failed for good says so itself in any later call.
+    [[nodiscard]] Result<void> take_copy_error() { return std::exchange(copied_, Result<void>()); }
 
   private:
     CudaKvStore(const compute::KvLayout& layout,
@@ -45,7 +47,7 @@ class CudaKvStore final : public compute::KvStore {
     std::int32_t block_count_;
     std::shared_ptr<Stream> stream_;
     DeviceBuffer memory_;
-    Result<void> state_;
+    Result<void> copied_;  ///< the first error since it was asked for
 };
 
 }  // namespace hearth::cuda

@@ -202,7 +202,7 @@ Result<compute::StepOutput> CudaProgram::run_step(const compute::StepBatch& batc
     HEARTH_ASSERT(store != nullptr && in_flight_ == 0);
     HEARTH_CHECK(stream_->enter());
     compute::check_step(batch, limits(*store));
-    HEARTH_CHECK(store->state());
+    HEARTH_CHECK(store->take_copy_error());
     const int tokens = static_cast<int>(batch.tokens.size());
     const auto logit_rows = static_cast<std::int64_t>(batch.logit_rows.size());
     const auto expanded_runs = expanded_runs_of(batch);
@@ -266,7 +266,7 @@ Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
     HEARTH_CHECK(stream_->enter());
     StepSlot& last = slots_[(slot_ + kStepsMax - 1) % kStepsMax];
     compute::check_step(batch, limits(*store, static_cast<std::int32_t>(last.rows)));
-    HEARTH_CHECK(store->state());
+    HEARTH_CHECK(store->take_copy_error());
     if (rows > logit_rows_max_) {
         return fail(ErrorCode::too_large,
                     "a step picks " + std::to_string(rows) + " tokens, and at most " +

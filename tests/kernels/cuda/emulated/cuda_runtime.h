@@ -165,6 +165,7 @@ struct EmulatedDevice {
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
     cudaError_t capture_error = cudaSuccess;      ///< of the end of a capture
     cudaError_t instantiate_error = cudaSuccess;  ///< of graphs
+    cudaError_t copy_2d_error = cudaSuccess;
     /// Calls of cudaMalloc, cudaMallocHost or cudaGraphLaunch until one throws std::bad_alloc, as
     /// host code does where its memory ends; 0: none does.
     int calls_until_bad_alloc = 0;
@@ -305,6 +306,9 @@ inline cudaError_t cudaMemcpy2DAsync(void* to,
                                      std::size_t height,
                                      cudaMemcpyKind /*kind*/,
                                      cudaStream_t stream) {
+    if (hearth::simt::device.copy_2d_error != cudaSuccess) {
+        return hearth::simt::device.copy_2d_error;
+    }
     hearth::simt::submit(stream, [=] {
         for (std::size_t row = 0; row < height; ++row) {
             std::memcpy(static_cast<std::byte*>(to) + row * to_pitch,
