@@ -22,6 +22,7 @@ Result<std::unique_ptr<Forward>> Forward::make(const model::Model& model,
     forward->limits_ = limits;
     compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));
     plan.kv.dtype = limits.cache_type;
+    plan.positions_max = std::max(limits.sequence_tokens_max, limits.first_tokens_max);
     HEARTH_CHECK(compute::validate(plan, model.weights()));
     HEARTH_TRY(forward->weights_,
                host_experts.empty() ? backend.upload(model.weights())

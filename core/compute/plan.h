@@ -190,6 +190,9 @@ struct KvLayout {
 /// A recorded forward pass. Immutable once recorded; a value; printable.
 struct Plan {
     std::int32_t tokens_max = 0;
+    /// Of a sequence: what a Backend makes ready for. Longer ones give the same numbers, but may
+    /// take more time.
+    std::int32_t positions_max = 0;
     std::int64_t vocab_size = 0;
     KvLayout kv;
     std::vector<Value> values;

@@ -42,6 +42,11 @@ Result<EngineLimits> bounded_limits(EngineLimits limits,
     return limits;
 }
 
+void bound(compute::Plan& plan, const EngineLimits& limits) {
+    plan.kv.dtype = limits.cache_type;
+    plan.positions_max = limits.context_tokens_max;
+}
+
 /// The plans of the model's block, where this backend can run them and drafts are wanted.
 std::optional<model::PredictionPlans> prediction_plans(const model::Model& model,
                                                        const compute::Backend& backend,
@@ -53,7 +58,7 @@ std::optional<model::PredictionPlans> prediction_plans(const model::Model& model
                                   limits.sequences_max);
     if (!plans) return std::nullopt;
     for (compute::Plan* plan : {&plans->trunk, &plans->store, &plans->draft}) {
-        plan->kv.dtype = limits.cache_type;
+        bound(*plan, limits);
     }
     return plans;
 }
@@ -84,7 +89,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
     compute::Plan plan = prediction
                              ? prediction->trunk
                              : model->plan(bounded.prefill_tokens_per_step + bounded.sequences_max);
-    plan.kv.dtype = bounded.cache_type;
+    bound(plan, bounded);
     HEARTH_CHECK(compute::validate(plan, model->weights()));
     Compiled compiled;
     compiled.vocab_size = static_cast<std::int32_t>(plan.vocab_size);

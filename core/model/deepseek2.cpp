@@ -62,6 +62,7 @@ class Deepseek2 final : public LoadedModel {
     [[nodiscard]] Plan empty_plan(std::int32_t tokens_max, std::int32_t layer_count) const {
         Plan plan;
         plan.tokens_max = tokens_max;
+        plan.positions_max = config().context_length;
         plan.vocab_size = config().vocab_size;
         plan.kv = {
             .layer_count = layer_count, .key_dim = n_.latent_dim + n_.rope_dim, .value_dim = 0};

@@ -169,6 +169,7 @@ class GqaDecoder final : public LoadedModel {
         const std::int64_t v_dim = c.kv_head_count * numbers_.value_dim;
         Plan plan;
         plan.tokens_max = tokens_max;
+        plan.positions_max = c.context_length;
         plan.vocab_size = c.vocab_size;
         plan.kv = {.layer_count = c.layer_count, .key_dim = k_dim, .value_dim = v_dim};
         const bool is_dense = c.expert_count == 0;

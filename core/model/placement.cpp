@@ -29,7 +29,9 @@ class Counter {
         : request_(request),
           plan_(model.plan(request.step_tokens)),
           weights_(model.weights()),
-          context_max_(model.config().context_length) {
+          context_max_(model.config().context_length),
+          splits_(split_sizes(request.context_tokens > 0 ? request.context_tokens : context_max_,
+                              request.costs.split_tokens)) {
         for (const compute::Operation& operation : plan_.operations) {
             if (const auto* experts = std::get_if<compute::Experts>(&operation)) add(*experts);
         }
@@ -37,7 +39,7 @@ class Counter {
 
     Placement run() {
         placement_.reserve_bytes = request_.costs.reserve_bytes;
-        placement_.graph_bytes = request_.costs.graph_count *
+        placement_.graph_bytes = request_.costs.graph_sizes * splits_.count *
                                  request_.costs.graph_bytes_per_operation *
                                  static_cast<std::int64_t>(plan_.operations.size());
         placement_.workspace_bytes = workspace_bytes();
@@ -111,7 +113,24 @@ class Counter {
         return bytes + aligned(tokens * hidden_dim * kFloatBytes) +
                aligned(tokens * mixed_dim * kFloatBytes) + aligned(tokens * rounded) +
                aligned(logit_rows() * plan_.vocab_size * kFloatBytes) + expanded_bytes +
-               request_.costs.step_bytes;
+               split_bytes() + request_.costs.step_bytes;
+    }
+
+    /// What splits leave to be merged: the values of each head, a maximum and a sum.
+    [[nodiscard]] std::int64_t split_bytes() const {
+        std::int64_t row = 0;
+        for (const compute::Operation& operation : plan_.operations) {
+            if (const auto* gqa = std::get_if<compute::AttentionGqa>(&operation)) {
+                row = std::max(row, gqa->heads * (gqa->value_dim + 2) * kFloatBytes);
+            } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+                row = std::max(row, mla->heads * (mla->latent_dim + 2) * kFloatBytes);
+            }
+        }
+        if (row == 0) return 0;
+        const DeviceCosts& costs = request_.costs;
+        const std::int64_t tokens = std::min(plan_.tokens_max, costs.split_token_max);
+        const std::int64_t rows = std::min(tokens * splits_.most, costs.split_bytes / row);
+        return aligned(std::max(splits_.most, rows) * row);
     }
 
     [[nodiscard]] std::int64_t logit_rows() const {
@@ -203,6 +222,7 @@ class Counter {
     const Plan plan_;
     const std::span<const Tensor> weights_;
     const std::int32_t context_max_;
+    const SplitSizes splits_;  ///< of the longest context that may be chosen
     std::vector<ExpertLayer> layers_;
     Placement placement_;
 };
@@ -213,16 +233,30 @@ DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type) {
     if (backend == "cuda") {
         return {.alignment_bytes = 256,
                 .cache_type = cache_type,
-                .graph_count = 45,
+                .graph_sizes = 9,
                 .graph_bytes_per_operation = 4096,
                 .reserve_bytes = std::int64_t{256} << 20,
-                .step_bytes = std::int64_t{130} << 20,
+                .step_bytes = std::int64_t{4} << 20,
+                .split_tokens = 64,
+                .split_token_max = 64,
+                .split_bytes = std::int64_t{132} << 20,
                 .expanded_bytes = std::int64_t{32} << 20,
                 .logit_rows = 64};
     }
     return {.alignment_bytes = 64,
             .cache_type = backend == "reference" ? compute::Dtype::f32 : cache_type,
             .can_leave_experts = false};
+}
+
+SplitSizes split_sizes(std::int64_t positions, std::int64_t split_tokens) {
+    if (split_tokens == 0) return {};
+    constexpr std::int64_t kFirst = 4, kGrowth = 4, kMost = 16384;
+    SplitSizes sizes{
+        .most = std::clamp<std::int64_t>((positions + split_tokens - 1) / split_tokens, 1, kMost)};
+    for (std::int64_t size = kFirst; size < sizes.most; size *= kGrowth) {
+        ++sizes.count;
+    }
+    return sizes;
 }
 
 std::int32_t prompt_tokens_per_step(std::string_view backend) {

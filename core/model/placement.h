@@ -20,19 +20,32 @@ namespace hearth::model {
 struct DeviceCosts {
     std::int64_t alignment_bytes = 1;  ///< each tensor and value starts on a multiple of it
     compute::Dtype cache_type = compute::Dtype::f16;  ///< f32 where the backend keeps that instead
-    std::int64_t graph_count = 0;                     ///< captured steps, at most
-    std::int64_t graph_bytes_per_operation = 0;       ///< of the Plan, in each graph
-    std::int64_t reserve_bytes = 0;                   ///< left to libraries and other programs
-    std::int64_t step_bytes = 0;      ///< of a step, beside its values: tables, splits of attention
-    std::int64_t expanded_bytes = 0;  ///< of a step, for keys and values made from latents
-    std::int32_t logit_rows = 1;      ///< computed at once
-    bool can_leave_experts = true;    ///< to the host's memory
+    /// Numbers of tokens for which steps are captured, each for as many depths as split_sizes()
+    /// says.
+    std::int64_t graph_sizes = 0;
+    std::int64_t graph_bytes_per_operation = 0;  ///< of the Plan, in each graph
+    std::int64_t reserve_bytes = 0;              ///< left to libraries and other programs
+    std::int64_t step_bytes = 0;       ///< of a step, beside its values and splits: tables
+    std::int32_t split_tokens = 0;     ///< positions of one split of attention; 0: it has none
+    std::int32_t split_token_max = 1;  ///< tokens of a step that attend by splits at once
+    std::int64_t split_bytes = 0;      ///< of all splits, where more than one token has some
+    std::int64_t expanded_bytes = 0;   ///< of a step, for keys and values made from latents
+    std::int32_t logit_rows = 1;       ///< computed at once
+    bool can_leave_experts = true;     ///< to the host's memory
 };
 
 /// By a backend's name, with a cache of `cache_type` where it has such ones. For "cuda",
 /// graph_bytes_per_operation and reserve_bytes are estimates, and step_bytes is the most that a
 /// step takes.
 DeviceCosts device_costs(std::string_view backend, compute::Dtype cache_type = compute::Dtype::f16);
+
+/// Splits of attention that the longest of sequences of so many positions has, and the numbers of
+/// splits for which steps are captured.
+struct SplitSizes {
+    std::int64_t most = 0;
+    std::int64_t count = 1;
+};
+SplitSizes split_sizes(std::int64_t positions, std::int64_t split_tokens);
 
 /// Tokens of a prompt that a step takes where nothing else is asked. Most experts are read for
 /// fewer tokens too, and each is laid out anew for its tokens.

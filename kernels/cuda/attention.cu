@@ -73,98 +73,124 @@ struct SplitFactors {
     float sum;     ///< that the split adds
 };
 
-/// Which splits of a head a block merges.
-struct HeadSplits {
-    std::int64_t first;     ///< place of the first one
-    int count;              ///< that the token sees
-    SplitFactors* factors;  ///< shared (count)
+/// What a block of so many threads merges splits with, a group of one split per thread at a time.
+template <int kThreads>
+struct MergeRoom {
+    SplitFactors factors[kThreads];
+    float maxima[kThreads / kWarpLanes];  ///< of each warp's splits
 };
 
-/// Fills the factors, with the block's first warp: 32 splits at once, so that only products are
-/// left to be added in order. A barrier ends it.
-__device__ __forceinline__ HeadSplits find_factors(const AttentionArgs& args,
-                                                   const StepTables& step,
-                                                   std::int64_t token,
-                                                   int head,
-                                                   int splits,
-                                                   SplitFactors* factors) {
-    const HeadSplits of{
-        (token * args.heads + head) * splits, split_count(step.positions[token] + 1), factors};
-    float maximum = -INFINITY;  // of the splits before
-    for (int first = 0; first < of.count && warp_of_block() == 0; first += kWarpLanes) {
-        const int split = first + warp_lane();
+/// Which of a token's columns a block merges: those of `head`, a thread's first one and others
+/// kThreads apart.
+struct MergedColumns {
+    std::int64_t token;
+    int head;
+    int splits;  ///< that there is room for
+    int first;   ///< of this thread
+};
+
+/// Merges a head's splits in order, as walk_splits and store_values do: each thread finds the
+/// factors of one split of a group, so that only products are left to be added one by one.
+template <int kThreads, int kColumns>
+__device__ __forceinline__ void merge_splits(const AttentionArgs& args,
+                                             const StepTables& step,
+                                             const MergedColumns& of,
+                                             MergeRoom<kThreads>& room,
+                                             float (&values)[kColumns]) {
+    const int count = split_count(step.positions[of.token] + 1);
+    const std::int64_t place = (of.token * args.heads + of.head) * of.splits;
+    const int thread = static_cast<int>(threadIdx.x);
+    float before = -INFINITY;  // maximum of the groups before
+    float sum = 0.0F;
+    for (int first = 0; first < count; first += kThreads) {
+        const bool has_split = first + thread < count;
         const float2 state =
-            split < of.count ? args.partial_sums[of.first + split] : make_float2(-INFINITY, 0.0F);
+            has_split ? args.partial_sums[place + first + thread] : make_float2(-INFINITY, 0.0F);
         float largest = state.x;  // of the lanes up to this one
         for (int back = 1; back < kWarpLanes; back *= 2) {
             const float other = __shfl_sync(kAllLanes, largest, warp_lane() - back);
             if (warp_lane() >= back && other > largest) largest = other;
         }
         const float last = __shfl_sync(kAllLanes, largest, warp_lane() - 1);
-        float2 merged = make_float2(warp_lane() > 0 && last > maximum ? last : maximum, 0.0F);
+        if (warp_lane() == kWarpLanes - 1) room.maxima[warp_of_block()] = largest;
+        __syncthreads();
+        float maximum = before;  // of all splits before this thread's
+        for (int warp = 0; warp < kThreads / kWarpLanes; ++warp) {
+            if (warp == warp_of_block()) maximum = before;
+            if (room.maxima[warp] > before) before = room.maxima[warp];
+        }
+        if (warp_lane() > 0 && last > maximum) maximum = last;
+        float2 merged = make_float2(maximum, 0.0F);
         const float2 both = merge_state(merged, state);
-        if (split < of.count) factors[split] = {both.x, both.y, merged.y};
-        maximum = __shfl_sync(kAllLanes, merged.x, kWarpLanes - 1);
-    }
-    __syncthreads();
-    return of;
-}
-
-/// One column of a head, its splits merged in order: as walk_splits and store_values do.
-__device__ __forceinline__ float merged_value(const AttentionArgs& args,
-                                              const HeadSplits& of,
-                                              int column) {
-    const float* values = args.partial_values + of.first * args.value_dim + column;
-    float value = 0.0F;
-    float sum = 0.0F;
-#pragma unroll 4
-    for (int split = 0; split < of.count; ++split) {
-        const auto [before, added, more] = of.factors[split];
-        value =
-            merge(value, make_float2(before, added), values[std::int64_t{split} * args.value_dim]);
-        sum = __fmaf_rn(sum, before, more);
+        if (has_split) room.factors[thread] = {both.x, both.y, merged.y};
+        __syncthreads();
+        const float* partial = args.partial_values + (place + first) * args.value_dim + of.first;
+        const int splits = smaller(kThreads, count - first);
+#pragma unroll 8
+        for (int split = 0; split < splits; ++split, partial += args.value_dim) {
+            const auto [old, added, more] = room.factors[split];
+            sum = __fmaf_rn(sum, old, more);
+#pragma unroll
+            for (int i = 0; i < kColumns; ++i) {
+                if (of.first + i * kThreads >= args.value_dim) continue;
+                values[i] = merge(values[i], make_float2(old, added), partial[i * kThreads]);
+            }
+        }
+        __syncthreads();
     }
     // A filled row sees nothing.
-    return of.count > 0 ? value * (1.0F / sum) : 0.0F;
+    const float factor = count > 0 ? 1.0F / sum : 0.0F;
+#pragma unroll
+    for (int i = 0; i < kColumns; ++i) {
+        values[i] *= factor;
+    }
 }
 
-/// A block per (head, token): merges its splits. Reads what the splits wrote; bound by latency.
+/// A block per (head, token, kMergeThreads columns): merges the head's splits. Reads what the
+/// splits wrote; bound by latency.
 __global__ void __launch_bounds__(kMergeThreads)
     merge_kernel(AttentionArgs args, StepTables step, int splits) {
     wait_for_predecessor();
     const int head = static_cast<int>(blockIdx.x);
     const auto token = static_cast<std::int64_t>(blockIdx.y);
-    const HeadSplits of =
-        find_factors(args, step, token, head, splits, static_cast<SplitFactors*>(block_memory()));
-    for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
-         column += kMergeThreads) {
-        const float value = merged_value(args, of, column);
-        const int place = head * args.value_dim + column;
-        args.out.data[token * args.out.stride + place] = value;
-        // Whole warps where it is rounded.
-        if (args.rounded.quants != nullptr) {
-            store_q8(args.rounded, token, place / kChunkWeights, value);
-        }
+    const int column = static_cast<int>(blockIdx.z * kMergeThreads + threadIdx.x);
+    float value[1] = {0.0F};
+    merge_splits(args,
+                 step,
+                 {token, head, splits, column},
+                 *static_cast<MergeRoom<kMergeThreads>*>(block_memory()),
+                 value);
+    if (column >= args.value_dim) return;
+    const int place = head * args.value_dim + column;
+    args.out.data[token * args.out.stride + place] = value[0];
+    // Whole warps where it is rounded.
+    if (args.rounded.quants != nullptr) {
+        store_q8(args.rounded, token, place / kChunkWeights, value[0]);
     }
 }
 
-constexpr int kValueWarps = 8;
+constexpr int kValueThreads = 256;
+constexpr int kValueWarps = kValueThreads / kWarpLanes;
+constexpr int kMixedColumns = kAttentionValueDimMax / kValueThreads;
 
 /// A block per (32 values of a head, head, token): merges the head's splits, then multiplies by
 /// v_up. Reads what the splits wrote, and 32 rows of v_up; bound by latency.
-__global__ void __launch_bounds__(kValueWarps* kWarpLanes) merge_values_kernel(
+__global__ void __launch_bounds__(kValueThreads) merge_values_kernel(
     AttentionArgs args, LatentValues values, StepTables step, int splits, int lanes) {
     wait_for_predecessor();
-    auto* results = static_cast<float*>(block_memory());
+    auto& room = *static_cast<MergeRoom<kValueThreads>*>(block_memory());
+    auto* results = reinterpret_cast<float*>(&room + 1);
     float* mixed = results + kWarpLanes;
     const int first = static_cast<int>(blockIdx.x) * kWarpLanes;
     const int head = static_cast<int>(blockIdx.y);
     const auto token = static_cast<std::int64_t>(blockIdx.z);
-    const HeadSplits of = find_factors(
-        args, step, token, head, splits, reinterpret_cast<SplitFactors*>(mixed + args.value_dim));
-    for (int column = static_cast<int>(threadIdx.x); column < args.value_dim;
-         column += kValueWarps * kWarpLanes) {
-        mixed[column] = merged_value(args, of, column);
+    const int own = static_cast<int>(threadIdx.x);
+    float merged[kMixedColumns] = {};
+    merge_splits(args, step, {token, head, splits, own}, room, merged);
+#pragma unroll
+    for (int i = 0; i < kMixedColumns; ++i) {
+        const int column = own + i * kValueThreads;
+        if (column < args.value_dim) mixed[column] = merged[i];
     }
     __syncthreads();
     const int rows_per_warp = kWarpLanes / lanes;
@@ -233,45 +259,35 @@ Result<void> launch_attention(
                : launch_cache<Format::f16>(args, step, tokens, splits, queue);
 }
 
-}  // namespace
-
-Result<void> attend(
-    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
-    HEARTH_CHECK(launch_attention(args, step, tokens, splits, queue));
-    if (splits == 0) {
-        if (args.rounded.quants == nullptr) return {};
-        return quantise(args.out, args.rounded, tokens, queue);
+/// Calls body(first token, tokens) for as many tokens at a time as the splits' room holds.
+template <typename Body>
+Result<void> for_pieces(const AttentionArgs& args, int tokens, int splits, Body body) {
+    const std::int64_t held = args.split_rows / splits;
+    const int most =
+        args.split_rows == 0
+            ? tokens
+            : static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(held, tokens)));
+    for (int first = 0; first < tokens; first += most) {
+        HEARTH_CHECK(body(first, std::min(most, tokens - first)));
     }
-    return launch("merge",
-                  merge_kernel,
-                  {.grid = dim3(static_cast<unsigned>(args.heads), static_cast<unsigned>(tokens)),
-                   .block = dim3(kMergeThreads),
-                   .shared_bytes = sizeof(SplitFactors) * static_cast<std::size_t>(splits)},
-                  queue,
-                  args,
-                  step,
-                  splits);
+    return {};
 }
 
-Result<void> attend_latent(const AttentionArgs& args,
-                           const LatentValues& values,
-                           const StepTables& step,
-                           int tokens,
-                           int splits,
-                           Queue queue) {
-    if (splits == 0) {
-        HEARTH_CHECK(launch_attention(args, step, tokens, 0, queue));
-        ProjectArgs up;
-        up.parts[0] = {
-            .weight = values.v_up, .rows = args.heads * values.value_dim, .out = values.out};
-        up.part_count = 1;
-        up.x_float = args.out;
-        up.head_rows = up.head_out = values.value_dim;
-        up.head_x = args.value_dim;
-        HEARTH_CHECK(project_float(up, tokens, queue));
-        if (values.rounded.quants == nullptr) return {};
-        return quantise(values.out, values.rounded, tokens, queue);
-    }
+AttentionArgs args_from(AttentionArgs args, int row) {
+    args.query = rows_from(args.query, row);
+    args.rest = rows_from(args.rest, row);
+    args.out = rows_from(args.out, row);
+    args.rounded = rows_from(args.rounded, row);
+    return args;
+}
+
+/// A block per split, then what merges them and multiplies by v_up.
+Result<void> attend_and_multiply(const AttentionArgs& args,
+                                 const LatentValues& values,
+                                 const StepTables& step,
+                                 int tokens,
+                                 int splits,
+                                 Queue queue) {
     HEARTH_CHECK(launch_attention(args, step, tokens, splits, queue));
     const int weights = is_quantised(values.v_up.format) ? kChunkWeights : 8;
     const int lanes = lanes_for((values.v_up.columns + weights - 1) / weights);
@@ -281,15 +297,69 @@ Result<void> attend_latent(const AttentionArgs& args,
         {.grid = dim3(blocks_for(values.value_dim, kWarpLanes),
                       static_cast<unsigned>(args.heads),
                       static_cast<unsigned>(tokens)),
-         .block = dim3(kValueWarps * kWarpLanes),
-         .shared_bytes = sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim) +
-                         sizeof(SplitFactors) * static_cast<std::size_t>(splits)},
+         .block = dim3(kValueThreads),
+         .shared_bytes = sizeof(MergeRoom<kValueThreads>) +
+                         sizeof(float) * static_cast<std::size_t>(kWarpLanes + args.value_dim)},
         queue,
         args,
         values,
         step,
         splits,
         lanes);
+}
+
+}  // namespace
+
+Result<void> attend(
+    const AttentionArgs& args, const StepTables& step, int tokens, int splits, Queue queue) {
+    if (splits == 0) {
+        HEARTH_CHECK(launch_attention(args, step, tokens, 0, queue));
+        if (args.rounded.quants == nullptr) return {};
+        return quantise(args.out, args.rounded, tokens, queue);
+    }
+    return for_pieces(args, tokens, splits, [&](int first, int count) -> Result<void> {
+        const AttentionArgs now = args_from(args, first);
+        const StepTables tables = tables_from(step, first);
+        HEARTH_CHECK(launch_attention(now, tables, count, splits, queue));
+        return launch("merge",
+                      merge_kernel,
+                      {.grid = dim3(static_cast<unsigned>(args.heads),
+                                    static_cast<unsigned>(count),
+                                    blocks_for(args.value_dim, kMergeThreads)),
+                       .block = dim3(kMergeThreads),
+                       .shared_bytes = sizeof(MergeRoom<kMergeThreads>)},
+                      queue,
+                      now,
+                      tables,
+                      splits);
+    });
+}
+
+Result<void> attend_latent(const AttentionArgs& args,
+                           const LatentValues& values,
+                           const StepTables& step,
+                           int tokens,
+                           int splits,
+                           Queue queue) {
+    if (splits > 0 && splits <= kMergedValuesSplitsMax) {
+        return for_pieces(args, tokens, splits, [&](int first, int count) -> Result<void> {
+            LatentValues now = values;
+            now.out = rows_from(values.out, first);
+            now.rounded = rows_from(values.rounded, first);
+            return attend_and_multiply(
+                args_from(args, first), now, tables_from(step, first), count, splits, queue);
+        });
+    }
+    HEARTH_CHECK(attend(args, step, tokens, splits, queue));
+    ProjectArgs up;
+    up.parts[0] = {.weight = values.v_up, .rows = args.heads * values.value_dim, .out = values.out};
+    up.part_count = 1;
+    up.x_float = args.out;
+    up.head_rows = up.head_out = values.value_dim;
+    up.head_x = args.value_dim;
+    HEARTH_CHECK(project_float(up, tokens, queue));
+    if (values.rounded.quants == nullptr) return {};
+    return quantise(values.out, values.rounded, tokens, queue);
 }
 
 }  // namespace hearth::cuda

@@ -34,6 +34,9 @@ struct AttentionArgs {
     /// Room for the splits: (tokens, heads, splits, value_dim), and as many maxima and sums.
     float* partial_values = nullptr;
     float2* partial_sums = nullptr;
+    /// Tokens times splits that the room has; where a step has more its tokens attend in pieces. At
+    /// least the splits of one token; 0: enough.
+    std::int64_t split_rows = 0;
     /// What is made use of, 0: what the device has. The results do not depend on it.
     int shared_bytes_max = 0;  ///< of a block
     int multiprocessors = 0;
@@ -50,8 +53,12 @@ struct LatentValues {
     FloatRows out;        ///< (tokens, heads * value_dim)
     Q8Rows rounded = {};  ///< also the result, where quants is not null; value_dim a multiple of 32
 };
-/// As attend(), for latent attention, and then the values. args.out: room for mixed latents, which
-/// the kernels for splits keep to themselves.
+/// Up to so many splits latent attention is merged in the kernel that multiplies by v_up, each
+/// block for 32 values of a head: these read the same splits, which for more takes longer than a
+/// kernel.
+inline constexpr int kMergedValuesSplitsMax = 256;
+
+/// As attend(), for latent attention, and then the values. args.out: room for mixed latents.
 Result<void> attend_latent(const AttentionArgs& args,
                            const LatentValues& values,
                            const StepTables& step,

@@ -1,27 +1,43 @@
 #include "kernels/cuda/buckets.h"
 
+#include <algorithm>
+
 namespace hearth::cuda {
 
-std::vector<Bucket> make_buckets(int tokens_max, std::int64_t split_rows_max) {
+std::vector<int> split_buckets(int positions_max) {
+    const int wanted =
+        std::min(std::max(positions_max - 1, 0) / kSplitTokens + 1, kSplitBuckets.back());
+    std::vector<int> buckets;
+    for (const int splits : kSplitBuckets) {
+        if (splits < wanted) buckets.push_back(splits);
+    }
+    buckets.push_back(wanted);
+    return buckets;
+}
+
+std::vector<Bucket> make_buckets(int tokens_max, int positions_max) {
     std::vector<Bucket> buckets;
     for (const int tokens : kTokenBuckets) {
         if (tokens > tokens_max) break;
-        for (const int splits : kSplitBuckets) {
-            if (std::int64_t{tokens} * splits <= split_rows_max)
-                buckets.push_back({tokens, splits});
+        for (const int splits : split_buckets(positions_max)) {
+            buckets.push_back({tokens, splits});
         }
-        buckets.push_back({tokens, 0});
     }
     return buckets;
 }
 
+std::int64_t split_rows_max(int tokens_max, int positions_max, std::int64_t row_bytes) {
+    if (row_bytes == 0) return 0;
+    const std::int64_t splits = split_buckets(positions_max).back();
+    const std::int64_t wanted = std::min(tokens_max, kTokenBuckets.back()) * splits;
+    return std::max(splits, std::min(wanted, kSplitBytesMax / row_bytes));
+}
+
 int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits) {
-    for (std::size_t i = 0; i < buckets.size(); ++i) {
-        const Bucket& bucket = buckets[i];
-        const bool has_splits = bucket.splits == 0 || bucket.splits >= splits;
-        if (bucket.tokens >= tokens && has_splits) return static_cast<int>(i);
-    }
-    return -1;
+    const auto found = std::ranges::find_if(buckets, [&](const Bucket& bucket) {
+        return bucket.tokens >= tokens && bucket.splits >= splits;
+    });
+    return found == buckets.end() ? -1 : static_cast<int>(found - buckets.begin());
 }
 
 std::vector<ExpandedRun> find_expanded_runs(const compute::StepBatch& batch) {

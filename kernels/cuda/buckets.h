@@ -11,8 +11,7 @@
 
 namespace hearth::cuda {
 
-/// A captured step: up to `tokens` tokens whose sequences have up to `splits` splits; 0: any
-/// number.
+/// A captured step: up to `tokens` tokens whose sequences have up to `splits` splits.
 struct Bucket {
     int tokens;
     int splits;
@@ -20,13 +19,22 @@ struct Bucket {
 };
 
 inline constexpr std::array<int, 9> kTokenBuckets = {1, 2, 3, 4, 6, 8, 16, 32, 64};
-inline constexpr std::array<int, 4> kSplitBuckets = {4, 16, 64, 256};
+inline constexpr std::array<int, 7> kSplitBuckets = {4, 16, 64, 256, 1024, 4096, 16384};
+/// Room for the splits of attention. Where it ends, a step's tokens attend in pieces.
+inline constexpr std::int64_t kSplitBytesMax = std::int64_t{132} << 20;
 
-/// All buckets of a plan, smallest first. Those with splits have at most `split_rows_max` tokens
-/// times splits; each number of tokens has one without.
-std::vector<Bucket> make_buckets(int tokens_max, std::int64_t split_rows_max);
+/// The numbers of splits that steps are captured for, smallest first. The last one is what
+/// sequences of `positions_max` positions have, if there are such buckets.
+std::vector<int> split_buckets(int positions_max);
 
-/// The place of the first bucket that serves; -1: none, too many tokens.
+/// All buckets of a plan, smallest first.
+std::vector<Bucket> make_buckets(int tokens_max, int positions_max);
+
+/// Tokens times splits that there is room for, `row_bytes` each: all of the largest bucket where
+/// kSplitBytesMax holds them, and at least one token of it.
+std::int64_t split_rows_max(int tokens_max, int positions_max, std::int64_t row_bytes);
+
+/// The place of the first bucket that serves; -1: none, too many tokens or too deep.
 int find_bucket(const std::vector<Bucket>& buckets, int tokens, int splits);
 
 /// A prompt's positions in groups of so many: tokens of whole groups attend to latents by expanded

@@ -86,6 +86,7 @@ AttentionCompiler::AttentionCompiler(const compute::Plan& plan,
       values_(values),
       hooks_(std::move(hooks)),
       is_exact_(options.is_exact),
+      split_rows_(options.split_rows_max),
       partial_values_(workspace.take<float>(options.split_rows_max * split_width(plan).values)),
       partial_sums_(workspace.take<float2>(options.split_rows_max * split_width(plan).heads)),
       latent_(take_latent_room()) {}
@@ -174,6 +175,7 @@ Result<void> AttentionCompiler::add(const compute::AttentionGqa& op) {
     args->out = values_.floats(op.out);
     args->partial_values = partial_values_;
     args->partial_sums = partial_sums_;
+    args->split_rows = split_rows_;
     hooks_.push("attend", [args, step = step_](const StepShape& shape, Queue queue) {
         return attend(*args, step, shape.tokens, shape.splits, queue);
     });
@@ -222,6 +224,7 @@ AttentionArgs AttentionCompiler::absorbed_of(const compute::AttentionMla& op) co
     args.out = {latent_.mixed, columns};
     args.partial_values = partial_values_;
     args.partial_sums = partial_sums_;
+    args.split_rows = split_rows_;
     return args;
 }
 

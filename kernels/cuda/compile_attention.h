@@ -83,6 +83,7 @@ class AttentionCompiler {
     Values& values_;
     const AttentionHooks hooks_;
     const bool is_exact_;
+    const std::int64_t split_rows_;
     float* partial_values_;
     float2* partial_sums_;
     const LatentRoom latent_;

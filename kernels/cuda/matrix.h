@@ -82,6 +82,14 @@ struct Q8Rows {
     std::int32_t columns = 0;
 };
 
+/// Those from `row` on.
+constexpr Q8Rows rows_from(const Q8Rows& rows, std::int64_t row) {
+    if (rows.quants == nullptr) return rows;
+    return {rows.quants + row * rows.columns,
+            rows.scales + row * rows.columns / kChunkWeights,
+            rows.columns};
+}
+
 /// Columns of a row that every block norms again; a wider one takes longer than a kernel of its
 /// own.
 inline constexpr std::int32_t kNormInputMax = 4096;

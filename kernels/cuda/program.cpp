@@ -15,8 +15,6 @@ using compute::kBlockTokens;
 
 /// Rows of logits that are computed at once; more are computed in pieces.
 constexpr std::int64_t kLogitRowsMax = 64;
-/// Room for the splits of attention. Where it ends, blocks walk the splits.
-constexpr std::int64_t kSplitBytesMax = std::int64_t{128} << 20;
 /// Room for block tables: as many blocks for each token of a step, and at least so many in all.
 constexpr std::int64_t kTableBlocksPerToken = 256;
 constexpr std::int64_t kTableBlocksMin = std::int64_t{1} << 18;
@@ -24,15 +22,6 @@ constexpr std::int64_t kTableBlocksMin = std::int64_t{1} << 18;
 std::int64_t align(std::int64_t bytes) {
     constexpr std::int64_t kAlignment = 256;
     return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-/// Tokens times splits that the splits' room holds.
-std::int64_t split_rows_max(const compute::Plan& plan) {
-    const SplitWidth width = split_width(plan);
-    const auto bytes = static_cast<std::int64_t>(sizeof(float)) * (width.values + 2 * width.heads);
-    const std::int64_t wanted =
-        std::int64_t{std::min(plan.tokens_max, kTokenBuckets.back())} * kSplitBuckets.back();
-    return bytes == 0 ? 0 : std::min(wanted, kSplitBytesMax / bytes);
 }
 
 }  // namespace
@@ -46,14 +35,16 @@ Result<std::unique_ptr<compute::Program>> CudaProgram::make(const compute::Plan&
         new CudaProgram(plan, weights, options, std::move(stream)));
     program->bytes_per_token_ = compute::weight_bytes_per_token(plan, weights.tensors());
     HEARTH_CHECK(program->take_memory(plan, weights, options));
-    if (options.has_graphs) HEARTH_CHECK(program->capture_graphs());
+    if (options.has_graphs) HEARTH_CHECK(program->capture_graphs(plan.positions_max));
     return std::unique_ptr<compute::Program>(std::move(program));
 }
 
 Result<void> CudaProgram::take_memory(const compute::Plan& plan,
                                       const CudaWeights& weights,
                                       const ProgramOptions& options) {
-    split_rows_max_ = split_rows_max(plan);
+    const SplitWidth width = split_width(plan);
+    const auto split_bytes =
+        static_cast<std::int64_t>(sizeof(float)) * (width.values + 2 * width.heads);
     logit_rows_max_ = std::min<std::int64_t>(plan.tokens_max, kLogitRowsMax);
     const auto row_bytes = align(tokens_max_ * static_cast<std::int64_t>(sizeof(std::int32_t)));
     layout_.tokens = align(sizeof(StepHeader));
@@ -69,9 +60,10 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
     layout_.bytes = layout_.block_tables +
                     layout_.block_tables_max * static_cast<std::int64_t>(sizeof(std::int32_t));
 
-    const CompileOptions compile_options{.is_exact = options.is_exact,
-                                         .split_rows_max = split_rows_max_,
-                                         .logit_rows_max = logit_rows_max_};
+    const CompileOptions compile_options{
+        .is_exact = options.is_exact,
+        .split_rows_max = split_rows_max(tokens_max_, plan.positions_max, split_bytes),
+        .logit_rows_max = logit_rows_max_};
     Workspace measure;
     measure.take<std::byte>(layout_.bytes);
     measure.take<compute::Pick>(logit_rows_max_);
@@ -151,8 +143,8 @@ Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
     return {};
 }
 
-Result<void> CudaProgram::capture_graphs() {
-    for (const Bucket& bucket : make_buckets(tokens_max_, split_rows_max_)) {
+Result<void> CudaProgram::capture_graphs(std::int32_t positions_max) {
+    for (const Bucket& bucket : make_buckets(tokens_max_, positions_max)) {
         auto captured = capture(bucket);
         if (captured) continue;
         Error error = captured.error();

@@ -100,7 +100,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> launch_ahead(const compute::StepBatch& batch,
                               std::span<const compute::PickOrder> orders,
                               compute::KvStore& kv);
-    Result<void> capture_graphs();
+    Result<void> capture_graphs(std::int32_t positions_max);
     Result<void> capture(const Bucket& bucket);
     Result<void> launch_nodes(const StepShape& shape);
     /// Queues the kernels of a step, by its graph or one by one, and what its experts need.
@@ -135,7 +135,6 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     const std::shared_ptr<Stream> stream_;
     const Queue queue_;
     std::int64_t bytes_per_token_ = 0;
-    std::int64_t split_rows_max_ = 0;
     std::int64_t logit_rows_max_ = 0;  ///< computed at once
     TableLayout layout_;
     CompiledPlan compiled_;

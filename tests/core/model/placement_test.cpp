@@ -67,7 +67,7 @@ TEST_CASE("graphs, reserve and alignment are added", "[model][placement]") {
     const auto model = shaped("tiny:Q8_0");
     const auto operations = static_cast<std::int64_t>(model->plan(1).operations.size());
     const DeviceCosts costs{.alignment_bytes = 1 << 20,
-                            .graph_count = 3,
+                            .graph_sizes = 3,
                             .graph_bytes_per_operation = 100,
                             .reserve_bytes = 7};
     const Placement placement = place(*model, {.free_bytes = kGib, .costs = costs});
@@ -77,6 +77,44 @@ TEST_CASE("graphs, reserve and alignment are added", "[model][placement]") {
     CHECK(placement.weight_bytes == static_cast<std::int64_t>(model->weights().size()) << 20);
     CHECK(placement.device_bytes() == placement.weight_bytes + placement.cache_bytes +
                                           placement.graph_bytes + placement.workspace_bytes + 7);
+}
+
+TEST_CASE("splits of attention are counted as deep as the context may be", "[model][placement]") {
+    const DeviceCosts splitting{
+        .split_tokens = 64, .split_token_max = 64, .split_bytes = std::int64_t{132} << 20};
+    const auto split_bytes = [&](const char* spec, std::int32_t context) {
+        const auto model = shaped(spec);
+        const auto workspace = [&](const DeviceCosts& costs) {
+            return place(*model,
+                         {.free_bytes = 80 * kGib, .context_tokens = context, .costs = costs})
+                .workspace_bytes;
+        };
+        return workspace(splitting) - workspace(kBare);
+    };
+    // For each head its latents or values, a maximum and a sum; of 64 tokens where that fits.
+    CHECK(split_bytes("ds2-small:Q8_0", 4096) == std::int64_t{64} * 64 * 4 * 8 * (128 + 2));
+    constexpr std::int64_t kV2Lite = 4 * 16 * (512 + 2);
+    CHECK(split_bytes("deepseek-v2-lite:Q4_K_M", 163'840) ==
+          (std::int64_t{132} << 20) / kV2Lite * kV2Lite);
+    // One token's as a whole.
+    CHECK(split_bytes("deepseek-v3-slice:Q4_K_M", 163'840) ==
+          std::int64_t{2560} * 4 * 128 * (512 + 2));
+}
+
+TEST_CASE("steps are captured for every depth of the context", "[model][placement]") {
+    const auto model = shaped("deepseek-v2-lite:Q4_K_M");
+    const auto operations = static_cast<std::int64_t>(model->plan(1).operations.size());
+    const DeviceCosts costs{.graph_sizes = 9, .graph_bytes_per_operation = 1, .split_tokens = 64};
+    const auto graphs = [&](std::int32_t context) {
+        return place(*model, {.free_bytes = 80 * kGib, .context_tokens = context, .costs = costs})
+                   .graph_bytes /
+               operations;
+    };
+    CHECK(graphs(256) == 9);
+    CHECK(graphs(257) == 2 * 9);
+    CHECK(graphs(16'384) == 4 * 9);
+    CHECK(graphs(163'840) == 6 * 9);
+    CHECK(graphs(0) == 6 * 9);
 }
 
 TEST_CASE("the context is as long as fits, at most the model's", "[model][placement]") {

@@ -266,49 +266,96 @@ TEST_CASE("a cache in Q8_0 attends as the reference with the same rows", "[cuda]
 
 /// One token at each of some positions of one long sequence, whose blocks are the cache's in random
 /// order and more than once.
-TEST_CASE("more splits than a warp has lanes merge as one block walks them", "[cuda][attention]") {
-    std::mt19937 random(54);
-    constexpr int kLongSplits = 70;
-    constexpr int kHeads = 3;
-    constexpr int kDim = 32;
-    Caches caches(kDim, kDim, random);
-    std::vector<std::int32_t> table(kLongSplits * kBlocksOfSplit);
-    for (std::int32_t& block : table) {
-        block = static_cast<std::int32_t>(random() % kBlocks);
+struct LongStep {
+    LongStep(int splits,
+             const std::vector<std::int32_t>& places,
+             std::uint16_t* cache,
+             std::mt19937& random)
+        : tokens(static_cast<int>(places.size())),
+          positions(places),
+          begins(std::vector<std::int32_t>(places.size())),
+          tables([&] {
+              std::vector<std::int32_t> table(static_cast<std::size_t>(splits * kBlocksOfSplit));
+              for (std::int32_t& block : table) {
+                  block = static_cast<std::int32_t>(random() % kBlocks);
+              }
+              return DeviceArray<std::int32_t>(table);
+          }()),
+          header(std::vector<StepHeader>{{cache, kBlocks, 0}}) {
+        step.header = header.data();
+        step.positions = positions.data();
+        step.table_begin = begins.data();
+        step.block_tables = tables.data();
     }
-    const std::vector<std::int32_t> places = {kLongSplits * kSplitTokens - 1, 2047, 2048, 70};
-    const auto tokens = static_cast<int>(places.size());
-    const DeviceArray<std::int32_t> positions(places);
-    const DeviceArray<std::int32_t> begins(std::vector<std::int32_t>(places.size()));
-    const DeviceArray<std::int32_t> tables(table);
-    const DeviceArray<StepHeader> header(
-        std::vector<StepHeader>{{caches.device->data(), kBlocks, 0}});
+    int tokens;
+    DeviceArray<std::int32_t> positions, begins, tables;
+    DeviceArray<StepHeader> header;
     StepTables step;
-    step.header = header.data();
-    step.positions = positions.data();
-    step.table_begin = begins.data();
-    step.block_tables = tables.data();
-    const DeviceArray<float> query(random_values(places.size() * kHeads * kDim, random));
-    const DeviceArray<float> values(places.size() * kHeads * kDim * kLongSplits);
-    const DeviceArray<float2> sums(places.size() * kHeads * kLongSplits);
-    const DeviceArray<float> walked(places.size() * kHeads * kDim);
-    const DeviceArray<float> merged(places.size() * kHeads * kDim);
+};
+
+/// On both sides of the borders of what a warp and a block merge at once.
+void check_merge(int splits, const std::vector<std::int32_t>& places) {
+    std::mt19937 random(54);
+    INFO(splits << " splits");
+    constexpr int kHeads = 2;
+    constexpr int kDim = 32;
+    Caches caches(kDim, 0, random);
+    const LongStep on(splits, places, caches.device->data(), random);
+    const auto rows = places.size() * kHeads;
+    const DeviceArray<float> query(random_values(rows * kDim, random));
+    const DeviceArray<float> values(rows * kDim * static_cast<std::size_t>(splits));
+    const DeviceArray<float2> sums(rows * static_cast<std::size_t>(splits));
     AttentionArgs args;
     args.query = {query.data(), kHeads * kDim};
     args.query_head_stride = args.query_dim = args.value_dim = kDim;
+    args.values_are_keys = true;
     args.cache = caches.layer();
     args.heads = kHeads;
     args.kv_heads = 1;
     args.scale = 2.0F;
     args.partial_values = values.data();
     args.partial_sums = sums.data();
-    args.out = {walked.data(), kHeads * kDim};
-    require(attend(args, step, tokens, 0, kStream));
-    args.out = {merged.data(), kHeads * kDim};
-    require(attend(args, step, tokens, kLongSplits, kStream));
-    const std::vector<float> expected = walked.read();
-    CHECK(std::ranges::all_of(expected, [](float value) { return std::isfinite(value); }));
-    CHECK(is_same(merged.read(), expected));
+    const TestWeight v_up(compute::Dtype::f16, {kHeads, kDim, kDim}, random);
+    const auto attended = [&](int split_count, std::int64_t split_rows) {
+        const DeviceArray<float> out(rows * kDim);
+        args.out = {out.data(), kHeads * kDim};
+        args.split_rows = split_rows;
+        const TestQ8 rounded(places.size(), kHeads * kDim);
+        args.rounded = rounded.rows;
+        require(attend(args, on.step, on.tokens, split_count, kStream));
+        auto found = out.read();
+        const auto as_bytes = rounded.values();
+        found.insert(found.end(), as_bytes.begin(), as_bytes.end());
+        return found;
+    };
+    const auto multiplied = [&](int split_count, std::int64_t split_rows) {
+        const DeviceArray<float> mixed(rows * kDim);
+        const DeviceArray<float> out(rows * kDim);
+        args.out = {mixed.data(), kHeads * kDim};
+        args.split_rows = split_rows;
+        args.rounded = {};
+        const TestQ8 rounded(places.size(), kHeads * kDim);
+        const LatentValues latent{v_up.matrix(), kDim, {out.data(), kHeads * kDim}, rounded.rows};
+        require(attend_latent(args, latent, on.step, on.tokens, split_count, kStream));
+        auto found = out.read();
+        const auto as_bytes = rounded.values();
+        found.insert(found.end(), as_bytes.begin(), as_bytes.end());
+        return found;
+    };
+    const std::vector<float> walked = attended(0, 0);
+    const std::vector<float> latent = multiplied(0, 0);
+    CHECK(std::ranges::all_of(walked, [](float value) { return std::isfinite(value); }));
+    for (const std::int64_t at_once : {0, 2}) {
+        INFO("room for " << at_once << " tokens");
+        CHECK(is_same(attended(splits, at_once * splits), walked));
+        CHECK(is_same(multiplied(splits, at_once * splits), latent));
+    }
+}
+
+TEST_CASE("more splits than a block has threads merge as one block walks them",
+          "[cuda][attention]") {
+    check_merge(70, {70 * kSplitTokens - 1, 2047, 2048, 70});
+    check_merge(300, {300 * kSplitTokens - 1, 128 * kSplitTokens, -1});
 }
 
 TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {

@@ -11,7 +11,6 @@
 
 #include "core/engine/engine.h"
 #include "core/model/placement.h"
-#include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/plane_pieces.h"
 #include "kernels/reference/reference_backend.h"
@@ -346,29 +345,6 @@ TEST_CASE("code for Turing, whose tensor cores have no BF16, serves such a model
         CHECK(test::median(test::relative_l2_rows(found, expected, model->config().vocab_size)) <
               0.002);
     }
-}
-
-TEST_CASE("a step finds the smallest bucket that holds it", "[cuda][buckets]") {
-    const auto buckets = make_buckets(40, 64);
-    // 1, 2 and 4 tokens have room for 64, 32 and 16 splits.
-    CHECK(buckets[0] == Bucket{1, 4});
-    CHECK(buckets[2] == Bucket{1, 64});
-    CHECK(buckets[3] == Bucket{1, 0});
-    CHECK(buckets.back() == Bucket{32, 0});
-    const auto found = [&](int tokens, int splits) {
-        return buckets[static_cast<std::size_t>(find_bucket(buckets, tokens, splits))];
-    };
-    CHECK(found(1, 1) == Bucket{1, 4});
-    CHECK(found(1, 17) == Bucket{1, 64});
-    CHECK(found(1, 65) == Bucket{1, 0});
-    CHECK(found(3, 16) == Bucket{3, 16});
-    CHECK(found(5, 5) == Bucket{6, 0});
-    CHECK(found(5, 4) == Bucket{6, 4});
-    CHECK(found(20, 1) == Bucket{32, 0});
-    CHECK(find_bucket(buckets, 33, 1) == -1);
-    // All there can be, as the planner counts them.
-    const auto all = make_buckets(kTokenBuckets.back(), std::int64_t{1} << 30);
-    CHECK(static_cast<std::int64_t>(all.size()) == model::device_costs("cuda").graph_count);
 }
 
 }  // namespace
