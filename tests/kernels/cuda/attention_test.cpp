@@ -79,7 +79,7 @@ struct GqaCase {
 };
 
 void check_gqa(const GqaCase& of) {
-    std::mt19937 random(51);
+    std::mt19937 random(seed_of(51));
     const auto [heads,
                 kv_heads,
                 head_dim,
@@ -175,7 +175,7 @@ struct LatentCase {
 };
 
 void check_latent(const LatentCase& of) {
-    std::mt19937 random(52);
+    std::mt19937 random(seed_of(52));
     const auto [heads, latent_dim, rope_dim, positions, is_one_sequence, cache] = of;
     INFO(heads << " heads, latent " << latent_dim << ", rope " << rope_dim);
     const int key_dim = latent_dim + rope_dim;
@@ -295,7 +295,7 @@ struct LongStep {
 
 /// On both sides of the borders of what a warp and a block merge at once.
 void check_merge(int splits, const std::vector<std::int32_t>& places) {
-    std::mt19937 random(54);
+    std::mt19937 random(seed_of(54));
     INFO(splits << " splits");
     constexpr int kHeads = 2;
     constexpr int kDim = 32;
@@ -359,7 +359,7 @@ TEST_CASE("more splits than a block has threads merge as one block walks them",
 }
 
 TEST_CASE("a row that fills a bucket sees nothing and stores nothing", "[cuda][attention]") {
-    std::mt19937 random(53);
+    std::mt19937 random(seed_of(53));
     Caches caches(8, 8, random);
     const auto before = caches.device->read();
     const DeviceArray<float> rows(random_values(3 * 8, random));

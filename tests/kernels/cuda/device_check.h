@@ -21,8 +21,11 @@
 #include "kernels/cuda/step.h"
 #include "kernels/cuda/weights.h"
 #include "kernels/reference/quantize.h"
+#include "tests/kernels/cuda/test_seed.h"
 
 namespace hearth::cuda::test {
+
+using hearth::test::seed_of;
 
 inline void require(const Result<void>& result) {
     if (!result) throw std::runtime_error(result.error().text);
@@ -81,7 +84,6 @@ inline const std::vector<compute::Dtype> kQuantised = {compute::Dtype::q8_0,
 inline const std::vector<compute::Dtype> kFloats = {
     compute::Dtype::f32, compute::Dtype::f16, compute::Dtype::bf16};
 
-/// Fresh numbers in each test run would hide what they found: the seed is fixed per test.
 inline std::vector<float> random_values(std::size_t count,
                                         std::mt19937& random,
                                         float scale = 1.0F) {

@@ -138,7 +138,7 @@ class LatentStep {
     }
 
     const LatentCase of_;
-    std::mt19937 random_{61};
+    std::mt19937 random_{seed_of(61)};
     const TestWeight k_up_, v_up_;
     Caches caches_;
     const TestStep step_;

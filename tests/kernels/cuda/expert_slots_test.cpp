@@ -7,6 +7,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "tests/kernels/cuda/test_seed.h"
+
 namespace hearth::cuda {
 namespace {
 
@@ -67,7 +69,7 @@ TEST_CASE("an expert on its way is not fetched again, and nobody takes its slot"
 
 TEST_CASE("whatever is used, each expert has at most one slot and only older ones make way",
           "[cuda][expert_slots]") {
-    std::mt19937 random(7);
+    std::mt19937 random(test::seed_of(7));
     for (int walk = 0; walk < 20; ++walk) {
         const int experts = 2 + static_cast<int>(random() % 30);
         const int slot_count = std::min(1 + static_cast<int>(random() % 5), experts - 1);

@@ -154,7 +154,7 @@ class GuardedBlock {
         return out.read();
     }
 
-    std::mt19937 random_{67};
+    std::mt19937 random_{seed_of(67)};
     const BlockShape shape_;
     const TestWeight gate_, up_, down_;
 };

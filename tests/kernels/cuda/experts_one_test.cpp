@@ -104,7 +104,7 @@ struct OneToken {
                                  kStream));
     }
 
-    std::mt19937 random{65};
+    std::mt19937 random{seed_of(65)};
     Feed routed;
     Feed shared{{Dtype::q8_0, Dtype::mxfp4, Dtype::q8_0}, 1, kSharedDim, random};
     std::vector<std::int32_t> choices = {7, 0, 11, 3, -1, 2, 9, 5, 1, 10};

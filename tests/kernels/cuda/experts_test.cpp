@@ -70,7 +70,7 @@ void check_route(const RouteCase& c, std::vector<float> logits, std::mt19937& ra
 }
 
 TEST_CASE("experts are chosen and weighed as by the reference", "[cuda][route]") {
-    std::mt19937 random(61);
+    std::mt19937 random(seed_of(61));
     for (const RouteCase& c :
          {RouteCase{},
           RouteCase{.experts = 64, .chosen = 6},
@@ -97,7 +97,7 @@ TEST_CASE("experts are chosen and weighed as by the reference", "[cuda][route]")
 }
 
 TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") {
-    std::mt19937 random(64);
+    std::mt19937 random(seed_of(64));
     struct Case {
         int experts;
         std::size_t columns;
@@ -166,7 +166,7 @@ TEST_CASE("the router's product and the choice in one kernel", "[cuda][route]") 
 }
 
 TEST_CASE("of equal experts the first is chosen", "[cuda][route]") {
-    std::mt19937 random(62);
+    std::mt19937 random(seed_of(62));
     check_route({.experts = 40, .chosen = 5}, std::vector<float>(80, 0.5F), random);
     check_route({.experts = 16, .chosen = 3, .groups = 4, .groups_used = 2},
                 std::vector<float>(16, 0.5F),
@@ -232,7 +232,7 @@ TEST_CASE("pairs are sorted by expert and cut into tiles", "[cuda][route]") {
     check_groups({4, 0, 4, 2, -1, -1, 4, 0, 0, 4, 2, 4}, 6, 2);
     check_groups({-1, -1}, 3, 8);
     // More experts than the block has threads.
-    std::mt19937 random(65);
+    std::mt19937 random(seed_of(65));
     std::vector<std::int32_t> choices(1500);
     for (std::int32_t& choice : choices) {
         choice = static_cast<std::int32_t>(random() % 600) - 1;
@@ -248,7 +248,7 @@ struct Block {
     static constexpr int kRows = 150;  ///< more than a block of any kernel takes
 
     Block(compute::Dtype up_type, compute::Dtype down_type, int x_dim, int hidden_dim)
-        : random(63),
+        : random(seed_of(63)),
           columns(x_dim),
           ffn_dim(hidden_dim),
           gate(up_type, {kExperts, ffn_dim, columns}, random),

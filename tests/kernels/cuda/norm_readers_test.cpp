@@ -128,7 +128,7 @@ struct NormedRow {
 
 TEST_CASE("a product that norms its input has the bits of one behind a norm",
           "[cuda][norm_readers]") {
-    std::mt19937 random(71);
+    std::mt19937 random(seed_of(71));
     for (const int columns : {32, 96, 256, 1280, 2080, 4096}) {
         INFO(columns << " columns");
         constexpr int kRows = 21;
@@ -152,7 +152,7 @@ TEST_CASE("a product that norms its input has the bits of one behind a norm",
 
 TEST_CASE("experts that norm their input have the bits of those behind a norm",
           "[cuda][norm_readers]") {
-    std::mt19937 random(72);
+    std::mt19937 random(seed_of(72));
     constexpr int kColumns = 288;
     constexpr int kFfnDim = 64;
     constexpr int kChosen = 2;
@@ -182,7 +182,7 @@ TEST_CASE("experts that norm their input have the bits of those behind a norm",
 
 TEST_CASE("a router that norms its input has the bits of one behind a norm",
           "[cuda][norm_readers]") {
-    std::mt19937 random(73);
+    std::mt19937 random(seed_of(73));
     constexpr int kExperts = 19;
     constexpr int kColumns = 416;
     const NormedRow row(kColumns, random);

@@ -13,6 +13,7 @@
 #include "kernels/cuda/buckets.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/reference/reference_backend.h"
+#include "tests/kernels/cuda/test_seed.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -43,8 +44,13 @@ std::vector<TinyModelOptions> every_model(Dtype dtype) {
     return models;
 }
 
+std::shared_ptr<const model::Model> random_model(TinyModelOptions options) {
+    options.seed = test::seed_of(static_cast<std::uint32_t>(options.seed));
+    return test::tiny_model(options);
+}
+
 std::vector<std::int32_t> some_tokens(std::size_t count, std::int32_t vocab_size, unsigned seed) {
-    std::mt19937 random(seed);
+    std::mt19937 random(test::seed_of(seed));
     std::vector<std::int32_t> tokens;
     for (std::size_t i = 0; i < count; ++i) {
         tokens.push_back(static_cast<std::int32_t>(random() % static_cast<unsigned>(vocab_size)));
@@ -59,7 +65,7 @@ bool is_same(const std::vector<float>& a, const std::vector<float>& b) {
 /// Where activations are rounded only the order of sums is left, else the cache's halves, which the
 /// reference does not have.
 void check_near_reference(const TinyModelOptions& options, bool is_exact, double distance_max) {
-    const auto model = test::tiny_model(options);
+    const auto model = random_model(options);
     const auto cuda = make_backend({.device = {}, .is_exact = is_exact});
     const auto reference = reference::make_reference_backend({.rounds_activations = !is_exact});
     INFO(options.architecture << " " << compute::traits(options.dtype).name << " hidden_dim "
@@ -98,7 +104,7 @@ TEST_CASE("a cache in Q8_0 gives the logits of a reference that has one", "[cuda
     // Heads of whole blocks, which prepare_heads stores.
     models.push_back({.architecture = "qwen3moe", .hidden_dim = 256, .layer_count = 2});
     for (const TinyModelOptions& options : models) {
-        const auto model = test::tiny_model(options);
+        const auto model = random_model(options);
         const auto tokens = some_tokens(40, model->config().vocab_size, 17);
         INFO(options.architecture);
         for (const bool is_exact : {false, true}) {
@@ -121,7 +127,7 @@ TEST_CASE("a cache in Q8_0 gives the logits of a reference that has one", "[cuda
 
 /// Whole and alone, without graphs, is the measure; chunks, company and graphs must not show.
 void check_contract(const TinyModelOptions& options) {
-    const auto model = test::tiny_model(options);
+    const auto model = random_model(options);
     const auto plain = make_backend({.device = {}, .has_graphs = false});
     const auto graphs = make_backend();
     const ModelRunner::Limits limits{.sequence_count = 3};
@@ -181,7 +187,7 @@ void check_long_prompt(const TinyModelOptions& options,
                        double distance_max,
                        Dtype cache = Dtype::f16) {
     INFO(options.architecture << " " << compute::traits(options.dtype).name);
-    const auto model = test::tiny_model(options);
+    const auto model = random_model(options);
     const auto cuda = make_backend();
     const auto reference = reference::make_reference_backend({.rounds_activations = true});
     const auto tokens = some_tokens(kLong, model->config().vocab_size, 13);
@@ -213,7 +219,7 @@ TEST_CASE("a long prompt of a latent model has the same bits in any chunks",
 }
 
 TEST_CASE("a long prompt has the same bits in any company", "[cuda][program][contract]") {
-    const auto model = test::tiny_model({.layer_count = 2});
+    const auto model = random_model({.layer_count = 2});
     const auto backend = make_backend();
     const auto tokens = some_tokens(kLong, model->config().vocab_size, 14);
     const auto others = some_tokens(kLong, model->config().vocab_size, 15);

@@ -42,7 +42,7 @@ void check_rows(const std::vector<float>& found,
 }
 
 TEST_CASE("half weights keep the accuracy of floats and the bits of a token", "[cuda][project]") {
-    std::mt19937 random(45);
+    std::mt19937 random(seed_of(45));
     for (const compute::Dtype dtype : {compute::Dtype::f16, compute::Dtype::bf16}) {
         for (const auto& [rows, columns] :
              {std::pair{150, 64}, {17, 32}, {16, 288}, {129, 672}, {7, 1056}}) {
@@ -71,7 +71,7 @@ TEST_CASE("half weights keep the accuracy of floats and the bits of a token", "[
 }
 
 TEST_CASE("what is no number spoils its own token only", "[cuda][project]") {
-    std::mt19937 random(47);
+    std::mt19937 random(seed_of(47));
     constexpr std::int64_t kColumns = 96;
     constexpr std::int64_t kRows = 33;
     for (const compute::Dtype dtype : {compute::Dtype::f16, compute::Dtype::bf16}) {

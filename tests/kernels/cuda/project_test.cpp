@@ -73,7 +73,7 @@ struct Products {
 
 TEST_CASE("rounded products of every type have the same bits for any number of tokens",
           "[cuda][project]") {
-    std::mt19937 random(41);
+    std::mt19937 random(seed_of(41));
     for (std::size_t i = 0; i < kQuantised.size(); ++i) {
         const compute::Dtype first = kQuantised[i];
         const compute::Dtype second = kQuantised[(i + 3) % kQuantised.size()];
@@ -104,7 +104,7 @@ TEST_CASE("rounded products of every type have the same bits for any number of t
 }
 
 TEST_CASE("products of short rows", "[cuda][project]") {
-    std::mt19937 random(42);
+    std::mt19937 random(seed_of(42));
     for (const std::int64_t columns : {32, 64, 96, 544}) {
         const Products products(compute::Dtype::q8_0, compute::Dtype::q5_1, columns, random);
         const DeviceArray<float> device_x(products.x);
@@ -126,7 +126,7 @@ TEST_CASE("products of short rows", "[cuda][project]") {
 }
 
 TEST_CASE("products of very many rows have the bits of those in company", "[cuda][project]") {
-    std::mt19937 random(45);
+    std::mt19937 random(seed_of(45));
     constexpr std::int64_t kRows = 16403;
     for (const auto& [dtype, columns] : {std::pair{compute::Dtype::q6_k, std::int64_t{768}},
                                          std::pair{compute::Dtype::q5_0, std::int64_t{1056}}}) {
@@ -156,7 +156,7 @@ TEST_CASE("products of very many rows have the bits of those in company", "[cuda
 }
 
 TEST_CASE("products with float activations", "[cuda][project]") {
-    std::mt19937 random(43);
+    std::mt19937 random(seed_of(43));
     const auto check = [&](compute::Dtype dtype, std::int64_t columns) {
         INFO(compute::traits(dtype).name << ", " << columns << " columns");
         const Products products(dtype, dtype, columns, random);
@@ -185,7 +185,7 @@ TEST_CASE("products with float activations", "[cuda][project]") {
 }
 
 TEST_CASE("rows are picked by a map, and only as many as the device says", "[cuda][project]") {
-    std::mt19937 random(44);
+    std::mt19937 random(seed_of(44));
     constexpr std::int64_t kColumns = 64;
     constexpr std::int64_t kRows = 20;
     const TestWeight weight(compute::Dtype::q8_0, {kRows, kColumns}, random);

@@ -11,7 +11,7 @@ namespace hearth::cuda::test {
 namespace {
 
 TEST_CASE("every weight keeps its value in the planes", "[cuda][rows]") {
-    std::mt19937 random(31);
+    std::mt19937 random(seed_of(31));
     const auto check = [&](compute::Dtype dtype, std::int64_t columns) {
         constexpr std::int64_t kRows = 5;
         const TestWeight table(dtype, {kRows, columns}, random);
@@ -47,7 +47,7 @@ TEST_CASE("every weight keeps its value in the planes", "[cuda][rows]") {
 }
 
 TEST_CASE("norms of whole rows and of heads", "[cuda][rows]") {
-    std::mt19937 random(32);
+    std::mt19937 random(seed_of(32));
     for (const auto& [groups, group_dim] : std::vector<std::pair<int, int>>{
              {1, 1}, {1, 33}, {1, 64}, {3, 32}, {5, 20}, {1, 1100}, {2, 576}}) {
         constexpr int kTokens = 3;
@@ -82,7 +82,7 @@ TEST_CASE("norms of whole rows and of heads", "[cuda][rows]") {
 }
 
 TEST_CASE("rounding keeps zeros and never hides what is no number", "[cuda][rows]") {
-    std::mt19937 random(33);
+    std::mt19937 random(seed_of(33));
     constexpr std::size_t kColumns = 96;
     std::vector<float> x = random_values(2 * kColumns, random);
     std::fill_n(x.begin() + 32, 32, 0.0F);
@@ -107,7 +107,7 @@ TEST_CASE("rounding keeps zeros and never hides what is no number", "[cuda][rows
 }
 
 TEST_CASE("rotation in both styles", "[cuda][rows]") {
-    std::mt19937 random(34);
+    std::mt19937 random(seed_of(34));
     constexpr int kTokens = 4;
     constexpr int kHeads = 3;
     constexpr int kHeadDim = 14;
@@ -145,7 +145,7 @@ TEST_CASE("rotation in both styles", "[cuda][rows]") {
 }
 
 TEST_CASE("swiglu and add, rounded where that is asked", "[cuda][rows]") {
-    std::mt19937 random(35);
+    std::mt19937 random(seed_of(35));
     for (const int dim : {1, 32, 100, 288}) {
         constexpr int kTokens = 2;
         const auto size = static_cast<std::size_t>(kTokens * dim);

@@ -18,7 +18,7 @@ using compute::PickOrder;
 using compute::SamplingSettings;
 
 std::vector<float> random_logits(std::size_t count, unsigned seed) {
-    std::mt19937 random(seed);
+    std::mt19937 random(seed_of(seed));
     std::normal_distribution<float> normal(0.0F, 3.0F);
     std::vector<float> logits(count);
     for (float& logit : logits) {

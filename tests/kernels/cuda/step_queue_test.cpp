@@ -11,6 +11,7 @@
 #include "core/engine/engine.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "tests/core/engine/toy_engine.h"
+#include "tests/kernels/cuda/test_seed.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -56,7 +57,8 @@ std::vector<engine::Request> requests_of(const model::Model& model, std::int32_t
     std::vector<engine::Request> requests;
     for (std::int32_t i = 0; i < 5; ++i) {
         engine::Request request = test::request_of(test::prompt_of(9 + 11 * i, i), 7);
-        if (i % 2 == 1) request.sampling = {.temperature = 1.2F, .top_p = 0.9F, .seed = 5};
+        if (i % 2 == 1)
+            request.sampling = {.temperature = 1.2F, .top_p = 0.9F, .seed = test::seed_of(5)};
         if (i < 2) request.guide = std::make_unique<test::ThreeStep>(model.config().vocab_size, 3);
         if (i == 4) request.stop_tokens = {stop_token};
         requests.push_back(std::move(request));

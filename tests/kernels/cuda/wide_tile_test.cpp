@@ -24,7 +24,7 @@ class SharedMemory {
 
 TEST_CASE("rows too long for shared memory are multiplied in phases, with the same bits",
           "[cuda][project]") {
-    std::mt19937 random(45);
+    std::mt19937 random(seed_of(45));
     constexpr std::int64_t kColumns = 4480;  // 140 chunks: strands of four and of five
     constexpr std::int64_t kRows = 41;
     constexpr int kTokens = 37;

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/kernels/cuda/test_seed.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -154,7 +156,7 @@ class Machine {
     void release_block();
     [[noreturn]] void report_deadlock() const;
 
-    std::mt19937_64 random_{1};
+    std::mt19937_64 random_{hearth::test::seed_of(1)};
     std::vector<Fiber> fibers_;
     std::vector<Warp> warps_;
     std::vector<std::size_t> ready_;
