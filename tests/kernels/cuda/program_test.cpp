@@ -37,6 +37,11 @@ std::vector<TinyModelOptions> every_model(Dtype dtype) {
         models.push_back({.architecture = architecture, .dtype = dtype});
     }
     models.push_back({.dtype = dtype, .has_unsplit_kv_b = true});
+    models.push_back({.dtype = dtype, .has_merged_gate_up = true});
+    models.push_back({.architecture = "granitemoe",
+                      .dtype = dtype,
+                      .has_tied_head = true,
+                      .has_shared_expert = true});
     models.push_back({.dtype = dtype,
                       .has_tied_head = true,
                       .has_selection_groups = true,
