@@ -40,9 +40,12 @@ PlacementRequest to_request(const model::Model& model,
     const std::int32_t prompt_tokens = limits.prefill_tokens_per_step > 0
                                            ? limits.prefill_tokens_per_step
                                            : model::prompt_tokens_per_step(backend.name());
+    const bool is_drafting =
+        limits.has_prediction && limits.draft_tokens_per_step > 0 && backend.passes_rows();
     return {.context_tokens = is_chosen && context_max > 0 ? 0 : context,
             .cache_tokens = limits.cache_tokens,
             .step_tokens = prompt_tokens + limits.sequences_max,
+            .draft_tokens = is_drafting ? limits.sequences_max : 0,
             .costs = {.cache_type = limits.cache_type}};
 }
 

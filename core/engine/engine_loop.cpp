@@ -193,7 +193,8 @@ bool EngineLoop::take_arrivals() {
 void EngineLoop::step() {
     try {
         drop_ended();
-        if (auto* queue = compiled_.program->step_queue()) {
+        // The block's guesses need the last step's rows and picks.
+        if (auto* queue = compiled_.program->step_queue(); queue != nullptr && !predictor_) {
             step_ahead(*queue);
         } else {
             step_alone();
@@ -218,7 +219,9 @@ void EngineLoop::step_alone() {
     const std::uint64_t told = counts_.tokens_generated;
     make_drafts();
     predict();
-    const std::span<const Share> batch = scheduler_.next_batch(pace());
+    const bool is_device = compiled_.program->step_queue() != nullptr;
+    const std::span<const Share> batch =
+        is_device ? scheduler_.next_batch(pace(), typing_tokens()) : scheduler_.next_batch(pace());
     const std::size_t telling = telling_sequences(batch);
     run_and_emit(batch);
     if (telling == 0 || !predictor_) return;

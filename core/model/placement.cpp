@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <variant>
 
@@ -23,11 +24,20 @@ struct ExpertLayer {
     std::int64_t whole_bytes = 0, slot_bytes = 0;
 };
 
+/// Null: another operation, or one that only leaves rows in the cache.
+const compute::AttentionMla* latent_attention(const compute::Operation& operation) {
+    const auto* op = std::get_if<compute::AttentionMla>(&operation);
+    return op != nullptr && op->out.id != compute::kNone ? op : nullptr;
+}
+
 class Counter {
   public:
     Counter(const Model& model, const PlacementRequest& request)
         : request_(request),
-          plan_(model.plan(request.step_tokens)),
+          prediction_(request.draft_tokens > 0
+                          ? model.prediction(request.step_tokens, request.draft_tokens)
+                          : std::nullopt),
+          plan_(prediction_ ? prediction_->trunk : model.plan(request.step_tokens)),
           weights_(model.weights()),
           context_max_(model.config().context_length),
           splits_(split_sizes(request.context_tokens > 0 ? request.context_tokens : context_max_,
@@ -39,10 +49,11 @@ class Counter {
 
     Placement run() {
         placement_.reserve_bytes = request_.costs.reserve_bytes;
-        placement_.graph_bytes = request_.costs.graph_sizes * splits_.count *
-                                 request_.costs.graph_bytes_per_operation *
-                                 static_cast<std::int64_t>(plan_.operations.size());
-        placement_.workspace_bytes = workspace_bytes();
+        add_program(plan_);
+        if (prediction_) {
+            add_program(prediction_->store);
+            add_program(prediction_->draft);
+        }
         for (const Tensor& weight : weights_) {
             placement_.weight_bytes += aligned(static_cast<std::int64_t>(weight.bytes.size()));
         }
@@ -86,22 +97,29 @@ class Counter {
         return request_.costs.can_leave_experts && !layers_.empty();
     }
 
-    [[nodiscard]] std::int64_t workspace_bytes() const {
-        const std::int64_t tokens = plan_.tokens_max;
+    void add_program(const Plan& plan) {
+        placement_.graph_bytes += request_.costs.graph_sizes * splits_.count *
+                                  request_.costs.graph_bytes_per_operation *
+                                  static_cast<std::int64_t>(plan.operations.size());
+        placement_.workspace_bytes += workspace_bytes(plan);
+    }
+
+    [[nodiscard]] std::int64_t workspace_bytes(const Plan& plan) const {
+        const std::int64_t tokens = plan.tokens_max;
         std::int64_t bytes = 0;
         std::int64_t widest = 0;
-        for (const compute::Value& value : plan_.values) {
+        for (const compute::Value& value : plan.values) {
             bytes += aligned(tokens * value.dim * kFloatBytes);
             widest = std::max(widest, value.dim);
         }
         std::int64_t hidden_dim = 0;  // of the experts' or the latent attention's inner values
         std::int64_t mixed_dim = 0;   // of the latents that a token's heads mix, and their sums
         std::int64_t expanded_bytes = 0;
-        for (const compute::Operation& operation : plan_.operations) {
+        for (const compute::Operation& operation : plan.operations) {
             if (const auto* experts = std::get_if<compute::Experts>(&operation)) {
                 hidden_dim =
                     std::max(hidden_dim, experts->experts.dim * weight(experts->gate).shape.dim(1));
-            } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+            } else if (const auto* mla = latent_attention(operation)) {
                 hidden_dim = std::max(hidden_dim, mla->heads * mla->latent_dim);
                 mixed_dim = std::max(mixed_dim, mla->heads * (mla->latent_dim + 2));
                 expanded_bytes = request_.costs.expanded_bytes;
@@ -112,29 +130,29 @@ class Counter {
             (widest + kRoundedElements - 1) / kRoundedElements * kRoundedBytes;
         return bytes + aligned(tokens * hidden_dim * kFloatBytes) +
                aligned(tokens * mixed_dim * kFloatBytes) + aligned(tokens * rounded) +
-               aligned(logit_rows() * plan_.vocab_size * kFloatBytes) + expanded_bytes +
-               split_bytes() + request_.costs.step_bytes;
+               aligned(logit_rows(plan) * plan.vocab_size * kFloatBytes) + expanded_bytes +
+               split_bytes(plan) + request_.costs.step_bytes;
     }
 
     /// What splits leave to be merged: the values of each head, a maximum and a sum.
-    [[nodiscard]] std::int64_t split_bytes() const {
+    [[nodiscard]] std::int64_t split_bytes(const Plan& plan) const {
         std::int64_t row = 0;
-        for (const compute::Operation& operation : plan_.operations) {
+        for (const compute::Operation& operation : plan.operations) {
             if (const auto* gqa = std::get_if<compute::AttentionGqa>(&operation)) {
                 row = std::max(row, gqa->heads * (gqa->value_dim + 2) * kFloatBytes);
-            } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
+            } else if (const auto* mla = latent_attention(operation)) {
                 row = std::max(row, mla->heads * (mla->latent_dim + 2) * kFloatBytes);
             }
         }
         if (row == 0) return 0;
         const DeviceCosts& costs = request_.costs;
-        const std::int64_t tokens = std::min(plan_.tokens_max, costs.split_token_max);
+        const std::int64_t tokens = std::min(plan.tokens_max, costs.split_token_max);
         const std::int64_t rows = std::min(tokens * splits_.most, costs.split_bytes / row);
         return aligned(std::max(splits_.most, rows) * row);
     }
 
-    [[nodiscard]] std::int64_t logit_rows() const {
-        return std::min(plan_.tokens_max,
+    [[nodiscard]] std::int64_t logit_rows(const Plan& plan) const {
+        return std::min(plan.tokens_max,
                         std::max(request_.sequence_count, request_.costs.logit_rows));
     }
 
@@ -219,6 +237,7 @@ class Counter {
     }
 
     const PlacementRequest& request_;
+    const std::optional<PredictionPlans> prediction_;
     const Plan plan_;
     const std::span<const Tensor> weights_;
     const std::int32_t context_max_;

@@ -59,6 +59,8 @@ struct PlacementRequest {
     /// the device as a whole and bytes are left.
     std::int32_t cache_tokens = 0;
     std::int32_t step_tokens = 256;  ///< the most that one step takes
+    /// That the model's own block guesses in one step (Model::prediction); 0: it is not used.
+    std::int32_t draft_tokens = 0;
     DeviceCosts costs;
 };
 

@@ -52,6 +52,8 @@ class Compiler {
             HEARTH_CHECK(std::visit([this](const auto& op) { return add(op); }, operation));
         }
         out_.expands = attention_.expands();
+        if (plan_.rows_in.id != kNone) out_.rows_in = values_.floats(plan_.rows_in).data;
+        if (plan_.rows_out.id != kNone) out_.rows_out = values_.floats(plan_.rows_out).data;
         return std::move(out_);
     }
 

@@ -50,9 +50,10 @@ struct Constant {
 };
 
 struct CompiledPlan {
-    std::vector<Node> nodes;        ///< all but the logits
-    std::vector<Node> logits;       ///< the last ones
-    float* logit_values = nullptr;  ///< (logit_rows_max, vocab_size)
+    std::vector<Node> nodes;                        ///< all but the logits
+    std::vector<Node> logits;                       ///< the last ones
+    float* logit_values = nullptr;                  ///< (logit_rows_max, vocab_size)
+    float *rows_in = nullptr, *rows_out = nullptr;  ///< the Plan's, (tokens_max, dim); null: none
     std::vector<Constant> constants;
     bool expands = false;  ///< latent attention, for a step's expanded runs
 };

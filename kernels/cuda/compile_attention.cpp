@@ -103,7 +103,7 @@ LatentRoom AttentionCompiler::take_latent_room() {
     std::int64_t heads = 0;
     for (const compute::Operation& operation : plan_.operations) {
         const auto* op = std::get_if<compute::AttentionMla>(&operation);
-        if (op == nullptr) continue;
+        if (op == nullptr || op->out.id == compute::kNone) continue;
         latents = std::max(latents, op->heads * op->latent_dim);
         if (!can_expand(*op)) continue;
         expanded = std::max(
@@ -248,6 +248,10 @@ ExpandedAttention AttentionCompiler::expanded_of(const compute::AttentionMla& op
 }
 
 Result<void> AttentionCompiler::add(const compute::AttentionMla& op) {
+    if (op.out.id == compute::kNone) {
+        store_rows(values_.floats(op.latent), {}, op.layer);
+        return {};
+    }
     HEARTH_CHECK(check_dims(op.latent_dim + op.rope_dim, op.latent_dim));
     if (op.latent_dim % 2 != 0) {
         return refuse_attention("latents of " + std::to_string(op.latent_dim) +
@@ -285,7 +289,7 @@ SplitWidth split_width(const compute::Plan& plan) {
         if (const auto* gqa = std::get_if<compute::AttentionGqa>(&operation)) {
             widen(gqa->heads, gqa->value_dim);
         } else if (const auto* mla = std::get_if<compute::AttentionMla>(&operation)) {
-            widen(mla->heads, mla->latent_dim);
+            if (mla->out.id != compute::kNone) widen(mla->heads, mla->latent_dim);
         }
     }
     return width;

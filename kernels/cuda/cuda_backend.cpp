@@ -37,6 +37,7 @@ class CudaBackend final : public compute::Backend {
     [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
         return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
     }
+    [[nodiscard]] bool passes_rows() const override { return true; }
     double measure_read_rate(std::int64_t bytes) override {
         if (!stream_->enter()) return 0.0;
         return cuda::measure_read_rate(bytes, stream_->get());

@@ -54,7 +54,7 @@ bool readers_can_norm(const compute::Plan& plan, std::size_t norm, const NormRea
             }
         }
     }
-    return true;
+    return !overlap(op.out, plan.rows_out);
 }
 
 }  // namespace hearth::cuda

@@ -11,8 +11,6 @@
 namespace hearth::cuda {
 namespace {
 
-using compute::kBlockTokens;
-
 /// Rows of logits that are computed at once; more are computed in pieces.
 constexpr std::int64_t kLogitRowsMax = 64;
 /// Room for block tables: as many blocks for each token of a step, and at least so many in all.
@@ -80,6 +78,9 @@ Result<void> CudaProgram::take_memory(const compute::Plan& plan,
         logits_,
         PinnedBuffer::make(logit_rows_max_ * vocab_size_ * static_cast<std::int64_t>(sizeof(float)),
                            "logits"));
+    if (rows_out_dim_ > 0) {
+        HEARTH_TRY(rows_out_, PinnedBuffer::make(row_bytes_of(rows_out_dim_), "rows of a step"));
+    }
     Workspace place(workspace_.data());
     device_tables_ = place.take<std::byte>(layout_.bytes);
     auto* picks = place.take<compute::Pick>(logit_rows_max_);
@@ -127,6 +128,10 @@ Result<void> CudaProgram::take_slots() {
         if (experts_ != nullptr) {
             HEARTH_TRY(slot.experts,
                        PinnedBuffer::make(experts_->step_bytes(), "the experts of a step"));
+        }
+        if (rows_in_dim_ > 0) {
+            HEARTH_TRY(slot.rows_in,
+                       PinnedBuffer::make(row_bytes_of(rows_in_dim_), "rows of a step"));
         }
         HEARTH_TRY(slot.end, Event::make());
     }
@@ -207,8 +212,17 @@ Result<compute::StepOutput> CudaProgram::run_step(const compute::StepBatch& batc
                           .logit_rows = static_cast<int>(std::min(logit_rows, logit_rows_max_)),
                           .expanded_runs = expanded_runs};
     HEARTH_CHECK(launch_step(found, shape));
+    const auto row_floats = static_cast<std::size_t>(tokens * rows_out_dim_);
+    if (row_floats > 0) {
+        HEARTH_CUDA(cudaMemcpyAsync(rows_out_.data(),
+                                    compiled_.rows_out,
+                                    row_floats * sizeof(float),
+                                    cudaMemcpyDeviceToHost,
+                                    stream_->get()));
+    }
     auto output = found < 0 ? run_eagerly(shape, logit_rows) : read_logits(logit_rows);
     if (output && experts_ != nullptr) experts_->note_step(slots_[slot_].experts.data());
+    if (output) output->rows = {reinterpret_cast<const float*>(rows_out_.data()), row_floats};
     return output;
 }
 
@@ -232,7 +246,8 @@ compute::StepLimits CudaProgram::limits(const CudaKvStore& kv, std::int32_t rows
     return {.tokens_max = tokens_max_,
             .vocab_size = vocab_size_,
             .block_count = kv.block_count(),
-            .token_least = -rows};
+            .token_least = -rows,
+            .rows_in_dim = rows_in_dim_};
 }
 
 std::vector<ExpandedRun> CudaProgram::expanded_runs_of(const compute::StepBatch& batch) const {
@@ -298,30 +313,6 @@ Result<void> CudaProgram::launch_ahead(const compute::StepBatch& batch,
     return {};
 }
 
-/// Fills the table of orders. True: rows have masks, which are on their way.
-Result<bool> CudaProgram::upload_masks(std::span<const compute::PickOrder> orders) {
-    auto* copies = table<compute::PickOrder>(layout_.orders);
-    auto* masks = reinterpret_cast<std::uint32_t*>(slots_[slot_].masks.data());
-    const std::int64_t words = compute::mask_words(vocab_size_);
-    std::int64_t used = 0;
-    for (const compute::PickOrder& order : orders) {
-        *copies = order;
-        if (order.allowed != nullptr) {
-            std::copy_n(order.allowed, words, masks + used);
-            copies->allowed = device_masks_ + used;
-            used += words;
-        }
-        ++copies;
-    }
-    if (used == 0) return false;
-    HEARTH_CUDA(cudaMemcpyAsync(device_masks_,
-                                masks,
-                                static_cast<std::size_t>(used) * sizeof(std::uint32_t),
-                                cudaMemcpyHostToDevice,
-                                stream_->get()));
-    return true;
-}
-
 Result<std::span<const compute::Pick>> CudaProgram::collect() {
     HEARTH_ASSERT(in_flight_ > 0);
     const StepSlot& slot = slots_[(slot_ + kStepsMax - in_flight_) % kStepsMax];
@@ -329,60 +320,6 @@ Result<std::span<const compute::Pick>> CudaProgram::collect() {
     HEARTH_CUDA(cudaEventSynchronize(slot.end.get()));
     if (experts_ != nullptr) experts_->note_step(slot.experts.data());
     return std::span(reinterpret_cast<const compute::Pick*>(slot.picks.data()), slot.rows);
-}
-
-/// Fills the step's tables and sends them.
-Result<void> CudaProgram::upload_tables(const compute::StepBatch& batch,
-                                        const CudaKvStore& kv,
-                                        const TableRows& rows) {
-    const std::size_t tokens = batch.tokens.size();
-    const std::size_t filled = static_cast<std::size_t>(rows.tokens) - tokens;
-    *table<StepHeader>(0) = {.cache = kv.memory(),
-                             .cache_blocks = kv.block_count(),
-                             .logit_count = static_cast<std::int32_t>(batch.logit_rows.size()),
-                             .pick_count = rows.picks};
-    const auto fill = [&](std::int64_t offset, std::span<const std::int32_t> values, int rest) {
-        auto* end = std::ranges::copy(values, table<std::int32_t>(offset)).out;
-        std::fill_n(end, filled, rest);
-    };
-    fill(layout_.tokens, batch.tokens, 0);
-    fill(layout_.positions, batch.positions, -1);
-    std::ranges::copy(batch.logit_rows, table<std::int32_t>(layout_.logit_rows));
-    auto* begins = table<std::int32_t>(layout_.table_begin);
-    auto* blocks = table<std::int32_t>(layout_.block_tables);
-    std::int64_t used = 0;
-    std::int64_t begin = 0;
-    for (std::size_t t = 0; t < tokens; ++t) {
-        if (t == 0 || batch.sequence_of[t] != batch.sequence_of[t - 1]) {
-            std::size_t last = t;
-            while (last + 1 < tokens && batch.sequence_of[last + 1] == batch.sequence_of[t]) {
-                ++last;
-            }
-            const auto sequence = static_cast<std::size_t>(batch.sequence_of[t]);
-            const std::size_t needed =
-                static_cast<std::size_t>(batch.positions[last]) / kBlockTokens + 1;
-            begin = used;
-            used += static_cast<std::int64_t>(needed);
-            if (used > layout_.block_tables_max) {
-                return fail(ErrorCode::too_large,
-                            "the sequences of a step have more than " +
-                                std::to_string(layout_.block_tables_max) +
-                                " blocks; lower the context or the number of sequences",
-                            "cuda");
-            }
-            std::ranges::copy(batch.sequences[sequence].block_table.first(needed), blocks + begin);
-        }
-        begins[t] = static_cast<std::int32_t>(begin);
-    }
-    std::fill_n(begins + tokens, filled, 0);
-    const std::int64_t bytes =
-        layout_.block_tables + used * static_cast<std::int64_t>(sizeof(std::int32_t));
-    HEARTH_CUDA(cudaMemcpyAsync(device_tables_,
-                                slots_[slot_].tables.data(),
-                                static_cast<std::size_t>(bytes),
-                                cudaMemcpyHostToDevice,
-                                stream_->get()));
-    return {};
 }
 
 /// Copies `rows` rows of logits back and waits for the step's end.

@@ -74,6 +74,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
         PinnedBuffer picks;    ///< (logit_rows_max_)
         PinnedBuffer masks;    ///< (logit_rows_max_, mask_words)
         PinnedBuffer experts;  ///< what the store of experts keeps; empty without one
+        PinnedBuffer rows_in;  ///< empty: the Plan takes none in
         Event end;
         std::size_t rows = 0;  ///< picked
     };
@@ -88,6 +89,8 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
                 std::shared_ptr<Stream> stream)
         : tokens_max_(plan.tokens_max),
           vocab_size_(plan.vocab_size),
+          rows_in_dim_(plan.rows_in.dim),
+          rows_out_dim_(plan.rows_out.dim),
           kv_layout_(plan.kv),
           experts_(weights.experts()),
           stream_(std::move(stream)),
@@ -118,9 +121,14 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     Result<void> upload_tables(const compute::StepBatch& batch,
                                const CudaKvStore& kv,
                                const TableRows& rows);
+    Result<void> upload_rows(std::span<const float> rows, int tokens);
     Result<bool> upload_masks(std::span<const compute::PickOrder> orders);
     Result<compute::StepOutput> read_logits(std::int64_t rows);
     Result<compute::StepOutput> run_eagerly(const StepShape& launched, std::int64_t logit_rows);
+
+    [[nodiscard]] std::int64_t row_bytes_of(std::int64_t dim) const {
+        return tokens_max_ * dim * static_cast<std::int64_t>(sizeof(float));
+    }
 
     template <typename T>
     [[nodiscard]] T* table(std::int64_t offset) {
@@ -130,6 +138,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     // Fixed after construction.
     const std::int32_t tokens_max_;
     const std::int64_t vocab_size_;
+    const std::int64_t rows_in_dim_, rows_out_dim_;  ///< 0: none
     const compute::KvLayout kv_layout_;
     ExpertStore* const experts_;  ///< the weights'; null: all are on the device
     const std::shared_ptr<Stream> stream_;
@@ -150,6 +159,7 @@ class CudaProgram final : public compute::Program, public compute::StepQueue {
     std::int64_t last_kernels_ = 0;  ///< 0: the last step had no graph
     PickArgs pick_args_;
     PinnedBuffer logits_;  ///< (logit_rows_max_, vocab_size)
+    PinnedBuffer rows_out_;
     std::unique_ptr<float[]>
         all_logits_;  ///< (tokens_max, vocab_size), touched where many are wanted
     std::byte* device_tables_ = nullptr;

@@ -117,6 +117,37 @@ TEST_CASE("steps are captured for every depth of the context", "[model][placemen
     CHECK(graphs(0) == 6 * 9);
 }
 
+TEST_CASE("a block that guesses has a layer of cache and two programs", "[model][placement]") {
+    const auto model = shaped("tiny-mtp:Q8_0");
+    const auto plans = model->prediction(100, 8);
+    REQUIRE(plans);
+    const auto placed = [&](std::int32_t draft_tokens) {
+        return place(*model,
+                     {.free_bytes = kGib,
+                      .context_tokens = 160,
+                      .step_tokens = 100,
+                      .draft_tokens = draft_tokens,
+                      .costs = {.graph_sizes = 1, .graph_bytes_per_operation = 1}});
+    };
+    const Placement without = placed(0);
+    const Placement with = placed(8);
+    CHECK(4 * without.cache_bytes == 3 * with.cache_bytes);
+    CHECK(with.graph_bytes - without.graph_bytes ==
+          std::ssize(plans->store.operations) + std::ssize(plans->draft.operations));
+    // At least their values.
+    std::int64_t value_bytes = 0;
+    for (const auto* plan : {&plans->store, &plans->draft}) {
+        for (const compute::Value& value : plan->values) {
+            value_bytes += std::int64_t{4} * plan->tokens_max * value.dim;
+        }
+    }
+    CHECK(with.workspace_bytes - without.workspace_bytes > value_bytes);
+    // A model without one is as it was.
+    const auto plain = shaped("tiny:Q8_0");
+    CHECK(place(*plain, {.free_bytes = kGib, .draft_tokens = 8, .costs = kBare}).device_bytes() ==
+          place(*plain, {.free_bytes = kGib, .costs = kBare}).device_bytes());
+}
+
 TEST_CASE("the context is as long as fits, at most the model's", "[model][placement]") {
     const auto model = shaped("deepseek-v2-lite:Q4_K_M");
     const Placement all = place(*model, {.free_bytes = 80 * kGib, .costs = kBare});

@@ -198,6 +198,7 @@ void check_count(const test::TinyModelOptions& model_options, std::int64_t short
         .context_tokens = 512,
         .cache_tokens = 1024,
         .step_tokens = model::prompt_tokens_per_step("cuda") + engine::EngineLimits{}.sequences_max,
+        .draft_tokens = engine::EngineLimits{}.sequences_max,
         .costs = model::device_costs("cuda")};
     request.costs.can_leave_experts = false;
     const auto all = place(*model, request).missing_bytes;
@@ -217,12 +218,15 @@ void check_count(const test::TinyModelOptions& model_options, std::int64_t short
         clock,
         placement.host_experts);
     if (!engine) FAIL(engine.error().text);
+    CHECK((*engine)->status().has_predictor ==
+          (model_options.has_prediction_block && short_by == 0));
 }
 
 TEST_CASE("what the planner counts is enough to load", "[cuda][backend][placement]") {
     check_count({}, 0);
     check_count({}, 20'000);
     check_count({.architecture = "qwen3moe"}, 0);
+    check_count({.has_prediction_block = true}, 0);
     check_count({.architecture = "llama"}, 0);
     check_count({.architecture = "granitemoe"}, 20'000);
     check_count({.architecture = "granitemoe", .dtype = compute::Dtype::f16}, 0);

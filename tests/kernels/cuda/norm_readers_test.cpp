@@ -78,6 +78,12 @@ TEST_CASE("a norm keeps its kernel where a reader needs it", "[cuda][norm_reader
         c.product(1).out = c.x;
         c.plan.operations.erase(c.plan.operations.begin() + 2);
     }
+    SECTION("a step hands it out") {
+        c.plan.operations.erase(c.plan.operations.begin() + 4);
+        std::get<compute::Logits>(c.plan.operations.back()).x = c.x;
+        REQUIRE(c.is_left());
+        c.plan.rows_out = c.normed;
+    }
     SECTION("a part of it is replaced") {
         c.product(2).out = {c.normed.id, 0, 48};
     }
