@@ -1,4 +1,4 @@
-// What only the emulated device can show: absence, age, and memory that ends.
+// What only the emulated device can show: memory that ends, launches and graphs.
 #include <sys/resource.h>
 
 #include <future>
@@ -15,43 +15,13 @@
 #include "kernels/cuda/plane_pieces.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/kernels/cuda/emulated/cuda_runtime.h"
+#include "tests/kernels/cuda/emulated/other_device.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/model_runner.h"
 #include "tests/support/tiny_model.h"
 
 namespace hearth::cuda {
 namespace {
-
-/// Changes the emulated device for one test.
-class OtherDevice {
-  public:
-    OtherDevice() : before_(simt::device) {}
-    ~OtherDevice() {
-        const auto used = simt::device.used_bytes;
-        simt::device = before_;
-        simt::device.used_bytes = used;
-    }
-
-  private:
-    simt::EmulatedDevice before_;
-};
-
-TEST_CASE("a device is named, or its absence in one sentence", "[cuda][backend]") {
-    const OtherDevice restore;
-    const auto backend = make_cuda_backend({});
-    REQUIRE(backend);
-    CHECK((*backend)->name() == "cuda");
-    CHECK((*backend)->description() ==
-          "emulated, 1 GiB, compute capability 9.0, driver for CUDA 13.0");
-    CHECK(make_cuda_backend({.device = 3}).error().text == "there is no GPU 3, only 0 to 0");
-    simt::device.major = 7;
-    CHECK_THAT(make_cuda_backend({}).error().text,
-               Catch::Contains("7.0") && Catch::Contains("7.5 (Turing) is the oldest"));
-    simt::device.count = 0;
-    const auto absent = make_cuda_backend({});
-    CHECK(absent.error().code == ErrorCode::unavailable);
-    CHECK(absent.error().text == "no NVIDIA GPU was found");
-}
 
 TEST_CASE("a cache in Q8_0 takes what the planner counts", "[cuda][backend]") {
     const auto backend = make_cuda_backend({});

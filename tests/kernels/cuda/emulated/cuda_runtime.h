@@ -151,7 +151,14 @@ inline const char* cudaGetErrorString(cudaError_t /*error*/) {
     return "an emulated error";
 }
 
+#define CUDART_VERSION 13000
+
 namespace hearth::simt {
+struct OtherGpu {
+    std::string name;
+    int major = 0, minor = 0;
+    std::size_t memory_bytes = 0;
+};
 /// What the tests set and look at.
 struct EmulatedDevice {
     std::size_t memory_bytes = std::size_t{1} << 30;
@@ -160,8 +167,10 @@ struct EmulatedDevice {
     std::size_t launches = 0;                        ///< kernels run so far
     std::size_t graph_launches = 0;
     int major = 9, minor = 0;
-    int code = 0;   ///< the capability that kernels were compiled for; 0: the device's
-    int count = 1;  ///< of devices
+    int code = 0;  ///< the capability that kernels were compiled for; 0: the device's
+    bool is_there = true;
+    std::vector<OtherGpu> others = {};    ///< behind it; nothing runs on them
+    int driver_version = CUDART_VERSION;  ///< 0: no driver
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
     cudaError_t capture_error = cudaSuccess;      ///< of the end of a capture
     cudaError_t instantiate_error = cudaSuccess;  ///< of graphs
@@ -421,20 +430,30 @@ inline cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
     return cudaSuccess;
 }
 inline cudaError_t cudaGetDeviceCount(int* count) {
-    *count = hearth::simt::device.count;
-    return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+    const auto& device = hearth::simt::device;
+    *count = 0;
+    if (device.driver_version < CUDART_VERSION) return cudaErrorInsufficientDriver;
+    if (!device.is_there) return cudaErrorNoDevice;
+    *count = 1 + static_cast<int>(device.others.size());
+    return cudaSuccess;
 }
-inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) {
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int index) {
+    const auto& device = hearth::simt::device;
+    const hearth::simt::OtherGpu gpu =
+        index == 0
+            ? hearth::simt::OtherGpu{"emulated", device.major, device.minor, device.memory_bytes}
+            : device.others.at(static_cast<std::size_t>(index) - 1);
     *properties = {};
-    std::strcpy(properties->name, "emulated");
-    properties->major = hearth::simt::device.major;
-    properties->minor = hearth::simt::device.minor;
-    properties->totalGlobalMem = hearth::simt::device.memory_bytes;
+    std::strcpy(properties->name, gpu.name.c_str());
+    properties->major = gpu.major;
+    properties->minor = gpu.minor;
+    properties->totalGlobalMem = gpu.memory_bytes;
     properties->multiProcessorCount = 1;
     return cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int device) {
-    return device < hearth::simt::device.count ? cudaSuccess : cudaErrorInvalidValue;
+    const bool is_there = device <= static_cast<int>(hearth::simt::device.others.size());
+    return is_there ? cudaSuccess : cudaErrorInvalidValue;
 }
 inline cudaError_t cudaGetDevice(int* device) {
     *device = 0;
@@ -448,7 +467,7 @@ inline cudaError_t cudaGetLastError() {
     return cudaSuccess;
 }
 inline cudaError_t cudaDriverGetVersion(int* version) {
-    *version = 13000;
+    *version = hearth::simt::device.driver_version;
     return cudaSuccess;
 }
 template <typename... Expected>
