@@ -69,14 +69,21 @@ void look_at_model(const Settings& settings, Findings& findings) {
 /// settings name no other.
 void look_at_backends(const Settings& settings, Findings& findings) {
     const Backends backends = find_backends(Program::folder());
-    for (const std::string& left_out : backends.left_out) {
-        findings.note("backend", left_out);
-    }
     const compute::BackendOptions options{.thread_count = settings.threads};
+    const std::vector<std::string> known = backends.registry.names();
+    // What is named and not there is one line, and bad.
+    std::string fault;
+    if (!settings.backend.empty() && std::ranges::find(known, settings.backend) == known.end()) {
+        fault = backends.registry.make(settings.backend, options).error().text;
+        findings.bad("backend", fault);
+    }
+    for (const std::string& left_out : backends.left_out) {
+        if (left_out != fault) findings.note("backend", left_out);
+    }
     const std::vector<std::string> candidates =
         settings.backend.empty() ? backends.registry.candidates() : std::vector{settings.backend};
     std::string chosen;
-    for (const std::string& name : backends.registry.names()) {
+    for (const std::string& name : known) {
         std::string device = backends.registry.device_of(name);
         if (device.empty()) {
             const auto backend = backends.registry.make(name, options);
@@ -92,7 +99,7 @@ void look_at_backends(const Settings& settings, Findings& findings) {
         findings.good("backend",
                       name + " (" + device + ")" + (is_chosen ? ", the one in use" : ""));
     }
-    if (!chosen.empty()) return;
+    if (!chosen.empty() || !fault.empty()) return;
     const auto missing = backends.registry.make(settings.backend, options);
     if (!missing) findings.bad("backend", missing.error().text);
 }

@@ -99,7 +99,7 @@ Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& optio
     const Backends backends = find_backends(context.program_folder);
     auto backend = backends.registry.make(
         load.backend, {.thread_count = load.threads, .is_exact = options.is_exact});
-    if (!backend) print(backends.left_out, context.err);
+    if (!backend && load.backend.empty()) print(backends.left_out, context.err);
     return backend;
 }
 
@@ -122,7 +122,11 @@ Result<LoadedEngine> open_engine(const ModelOptions& options,
     load.is_context_asked = true;
     const Backends backends = find_backends(context.program_folder);
     auto loaded = load_engine(model, backends.registry, load, clock);
-    print(loaded ? loaded->warnings : backends.left_out, context.err);
+    if (loaded) {
+        print(loaded->warnings, context.err);
+    } else if (load.backend.empty()) {
+        print(backends.left_out, context.err);
+    }
     return loaded;
 }
 

@@ -39,7 +39,7 @@ Result<std::string> model_path(const ModelOptions& options, const EngineContext&
 Result<std::shared_ptr<const model::Model>> open_model(const ModelOptions& options,
                                                        const EngineContext& context);
 
-/// Where it fails, what was left out is said on `context.err`.
+/// Where none is named and it fails, what was left out is said on `context.err`.
 ///
 /// Errors: those of load_settings and BackendRegistry::make.
 Result<std::unique_ptr<compute::Backend>> open_backend(const ModelOptions& options,

@@ -18,8 +18,18 @@ struct Accelerator {
     std::string device;
 };
 
-/// Opens one library. Its entry where it may serve here, else one sentence.
-Result<Accelerator> open_accelerator(const std::string& path) {
+constexpr std::string_view kLibraryPrefix = "libhearth_";
+constexpr std::string_view kLibrarySuffix = ".so";
+
+/// The backend that a library of this name should hold.
+std::string name_of(const std::string& path) {
+    const std::string stem = std::filesystem::path(path).stem().string();
+    return stem.starts_with(kLibraryPrefix) ? stem.substr(kLibraryPrefix.size()) : stem;
+}
+
+/// Opens one library. Its entry where it may serve here, else one sentence; `name` becomes its own
+/// where it tells one.
+Result<Accelerator> open_accelerator(const std::string& path, std::string& name) {
     const auto refuse = [&path](ErrorCode code, const std::string& why) {
         return fail(code, "accelerator " + path + " is left out: " + why, "backend registry");
     };
@@ -42,6 +52,7 @@ Result<Accelerator> open_accelerator(const std::string& path) {
                           ", this is " + std::string(build_id()));
     }
     std::string text;
+    name = entry->name;
     if (!entry->find_device(text)) return refuse(ErrorCode::unavailable, text);
     // From here on the library stays open: its code may run until the process ends.
     dlopen(path.c_str(), RTLD_NOW | RTLD_NODELETE);
@@ -67,20 +78,23 @@ void BackendRegistry::add(std::string name, int score, Factory factory, std::str
 }
 
 std::vector<std::string> BackendRegistry::load_accelerators(const std::string& folder) {
+    folder_ = folder;
     std::vector<std::string> paths;
     std::error_code error;
     for (auto file = std::filesystem::directory_iterator(folder, error);
          !error && file != std::filesystem::directory_iterator();
          file.increment(error)) {
-        if (file->path().extension() == ".so") paths.push_back(file->path().string());
+        if (file->path().extension() == kLibrarySuffix) paths.push_back(file->path().string());
     }
     std::sort(paths.begin(), paths.end());
 
     std::vector<std::string> left_out;
     for (const std::string& path : paths) {
-        auto accelerator = open_accelerator(path);
+        std::string name = name_of(path);
+        auto accelerator = open_accelerator(path, name);
         if (!accelerator) {
             left_out.push_back(accelerator.error().text);
+            left_out_.push_back({std::move(name), std::move(accelerator).error()});
             continue;
         }
         const AcceleratorEntry* entry = accelerator->entry;
@@ -102,16 +116,23 @@ Result<std::unique_ptr<Backend>> BackendRegistry::make(std::string_view name,
         if (backend || !name.empty()) return backend;
         failures += "; " + entry.name + ": " + backend.error().text;
     }
+    if (!name.empty()) return refuse(name);
+    return fail(ErrorCode::unavailable, "no backend can serve" + failures, "backend registry");
+}
+
+Failure BackendRegistry::refuse(std::string_view name) const {
+    const auto left_out = std::ranges::find(left_out_, name, &LeftOut::name);
+    if (left_out != left_out_.end()) return fail(left_out->error);
     std::string known;
     for (const Entry& entry : entries_) {
         known += (known.empty() ? "" : ", ") + entry.name;
     }
-    if (!name.empty()) {
-        return fail(ErrorCode::not_found,
-                    "no backend is called \"" + std::string(name) + "\"; known here: " + known,
-                    "backend registry");
+    std::string text = "no backend is called \"" + std::string(name) + "\"; known here: " + known;
+    if (!folder_.empty()) {
+        text += "; its library would be " + folder_ + "/" + std::string(kLibraryPrefix) +
+                std::string(name) + std::string(kLibrarySuffix) + ", which is not there";
     }
-    return fail(ErrorCode::unavailable, "no backend can serve" + failures, "backend registry");
+    return fail(ErrorCode::not_found, std::move(text), "backend registry");
 }
 
 std::vector<std::string> BackendRegistry::names() const {

@@ -32,11 +32,12 @@ class BackendRegistry {
 
     /// Opens each shared library in `folder` and asks it for its device, without setting it up. A
     /// library of another build, or one whose device is absent, is left out; each such case is one
-    /// sentence in the result. A missing folder is no error.
+    /// sentence in the result, and what `make` answers for its name. A missing folder is no error.
     std::vector<std::string> load_accelerators(const std::string& folder);
 
     /// `name` empty: the best candidate, the next best where a factory fails.
-    /// Errors: not_found for an unknown name, listing the known ones.
+    /// Errors: not_found for an unknown name, listing the known ones and where its library would
+    /// lie; for that of an accelerator which was left out, why it was.
     Result<std::unique_ptr<Backend>> make(std::string_view name,
                                           const BackendOptions& options) const;
 
@@ -54,7 +55,16 @@ class BackendRegistry {
         Factory factory;
         std::string device = "";
     };
+    struct LeftOut {
+        std::string name;  ///< of the backend, else of the file without what all have
+        Error error;
+    };
+    /// Why there is no backend of this name.
+    [[nodiscard]] Failure refuse(std::string_view name) const;
+
     std::vector<Entry> entries_;  ///< best first
+    std::vector<LeftOut> left_out_;
+    std::string folder_;  ///< of accelerators; empty: none was looked at
 };
 
 /// What an accelerator exports as `extern "C" const hearth::compute::AcceleratorEntry

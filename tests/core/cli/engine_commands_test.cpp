@@ -133,7 +133,9 @@ TEST_CASE("what cannot be done exits 1 and says what to do", "[cli]") {
         {{"tokenize", "--model", file.path(), "/nonexistent.c"}, "/nonexistent.c"},
         {{"generate", "--model", file.path(), "--prompt", "x", "--grammar", "/nonexistent.gbnf"},
          "/nonexistent.gbnf"},
-        {{"bench", "--model", file.path(), "--backend", "cuda"}, "known here: cpu, reference"},
+        {{"bench", "--model", file.path(), "--backend", "cuda"},
+         "known here: cpu, reference; its library would be /nonexistent/bin/../lib/hearth/backends/"
+         "libhearth_cuda.so, which is not there"},
         {{"bench", "--model", file.path(), "--backend", "cpu", "--exact"},
          "take the backend cuda or reference"},
         {{"logits", "--model", file.path(), "--tokens", "1", "--out", "/nonexistent/logits"},

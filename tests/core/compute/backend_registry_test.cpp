@@ -88,6 +88,29 @@ TEST_CASE("accelerators that cannot serve are left out with a sentence each",
     CHECK((*backend)->description() == "a fake device");
 }
 
+TEST_CASE("who names an accelerator that was left out hears why", "[compute][registry]") {
+    const test::TemporaryFolder folder;
+    const auto copy = [&](const char* kind, const char* name) {
+        std::filesystem::copy(std::string(FAKE_ACCELERATORS) + "/" + kind + ".so",
+                              folder.path() / name);
+    };
+    // By the name that it gives itself, or by its file's where it cannot be asked.
+    copy("absent", "libhearth_x.so");
+    copy("other_build", "libhearth_cuda.so");
+    BackendRegistry registry;
+    registry.add("cpu", 5, fails("unused"));
+    registry.load_accelerators(folder.path().string());
+    CHECK(registry.make("fake", {}).error().code == ErrorCode::unavailable);
+    CHECK_THAT(registry.make("fake", {}).error().text,
+               Catch::Contains("libhearth_x.so is left out: no fake device is plugged in"));
+    CHECK_THAT(registry.make("cuda", {}).error().text,
+               Catch::Contains("libhearth_cuda.so is left out: it is of build 0.0.0-x"));
+    CHECK_THAT(
+        registry.make("y", {}).error().text,
+        Catch::StartsWith("no backend is called \"y\"; known here: cpu; its library would be ") &&
+            Catch::EndsWith("/libhearth_y.so, which is not there"));
+}
+
 TEST_CASE("a missing folder of accelerators is no error", "[compute][registry]") {
     BackendRegistry registry;
     CHECK(registry.load_accelerators("/nonexistent/backends").empty());
