@@ -1,5 +1,6 @@
 // What needs a real device: a whole model file against the reference, long contexts, and how fast
 // the memory is. HEARTH_GPU_MODEL names the model; run.sh sets it.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -203,6 +204,28 @@ TEST_CASE("a model file gives the reference's logits", "[gpu][parity]") {
         CHECK(
             test::is_same(ModelRunner(model, *rounding, limits).run_chunks(tokens, chunk), found));
     }
+}
+
+TEST_CASE("a model file runs a few steps of each kind", "[gpu][sanitize]") {
+    // For sanitizers, under which every kernel takes long: 15 tokens and no reference.
+    const char* path = std::getenv("HEARTH_GPU_MODEL");
+    if (path == nullptr) {
+        WARN("HEARTH_GPU_MODEL is not set: nothing to run");
+        return;
+    }
+    const auto model = require(model::load_model(path));
+    const auto backend = make_backend(require(cuda_options_of_environment()));
+    ModelRunner runner(
+        model, *backend, {.tokens_max = 16, .sequence_count = 2, .sequence_tokens_max = 32});
+    const auto tokens = some_tokens(12, model->config().vocab_size, 7);
+    const auto check_steps = [&](const std::vector<ModelRunner::Piece>& pieces) {
+        const auto logits = runner.run_last(pieces);
+        CHECK(std::ranges::all_of(logits, [](float value) { return std::isfinite(value); }));
+    };
+    check_steps({{.sequence = 0, .tokens = {tokens.begin(), tokens.begin() + 9}}});
+    check_steps({{.sequence = 0, .tokens = {tokens[9]}}});
+    check_steps({{.sequence = 1, .tokens = {tokens.begin(), tokens.begin() + 3}}});
+    check_steps({{.sequence = 0, .tokens = {tokens[10]}}, {.sequence = 1, .tokens = {tokens[11]}}});
 }
 
 TEST_CASE("a long context gives the same numbers step by step and at once", "[gpu][long]") {

@@ -1,29 +1,33 @@
 #!/usr/bin/env bash
 # Tests and measures the CUDA backend on a machine with a GPU. It lies in the bundle that `make gpu-bundle` builds and uses
 # only that: no network, no compiler, no Python. Prints one table, writes results.json beside it, and fails where a check does
-# or none ran. What the time is over for is named.
+# or none ran. What the time is over for is named. HEARTH_TEST_SEED repeats the random inputs of an earlier run.
 #
-#   ./run.sh [--quick] [--deadline SECONDS] [FOLDER FOR RESULTS]
+#   ./run.sh [--quick | --sanitizers] [--deadline SECONDS] [FOLDER FOR RESULTS]
 set -uo pipefail
-usage() { echo "usage: run.sh [--quick] [--deadline SECONDS] [FOLDER]" >&2; exit 2; }
+usage() { echo "usage: run.sh [--quick | --sanitizers] [--deadline SECONDS] [FOLDER]" >&2; exit 2; }
 bundle=$(cd "$(dirname "$0")" && pwd)
 quick=false
+only_sanitizers=false
 deadline=
 results=$bundle/results
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=true ;;
+        --sanitizers) only_sanitizers=true ;;
         --deadline) deadline=${2:-}; [[ $deadline =~ ^[0-9]+$ ]] || usage; shift ;;
         -*) usage ;;
         *) results=$1 ;;
     esac
     shift
 done
+if $quick && $only_sanitizers; then usage; fi
 if [ -z "$deadline" ]; then deadline=$($quick && echo 120 || echo 540); fi
 mkdir -p "$results"
 engine=$bundle/bin/hearth-engine
 tests=$bundle/bin/hearth-gpu-tests
 export HEARTH_GPU_MODEL=$bundle/models/default.gguf
+export HEARTH_TEST_SEED=${HEARTH_TEST_SEED:-$RANDOM}
 failed=0
 ran=0
 json_parts=()
@@ -38,6 +42,10 @@ for part in bin/hearth-engine bin/hearth-gpu-tests lib/hearth/backends/libhearth
     fi
 done
 [ "$failed" = 0 ] || exit 1
+if ! why=$(timeout 60 "$engine" models info "$HEARTH_GPU_MODEL" --device cuda 2>&1 >"$results/device.txt"); then
+    echo "nothing here can run: ${why##*$'\n'}"
+    exit 1
+fi
 
 # row NAME VALUE; field NAME JSON
 row() { rows+=("| $1 | $2 |"); }
@@ -61,6 +69,11 @@ leave_out() {
     row "$1" "**not run**: the time was over ($deadline s)"
 }
 
+# fault STATUS SECONDS: what became of a command that had so long.
+fault() {
+    if [ "$1" = 124 ]; then echo "**FAILED**: took longer than $2 s"; else echo "**FAILED** ($1)"; fi
+}
+
 # check NAME SECONDS COMMAND...: runs it, notes whether it passed.
 check() {
     local name=$1 limit=$2 started=$SECONDS status=0
@@ -72,7 +85,7 @@ check() {
     if [ "$status" = 0 ]; then
         row "$name" "passed, $taken s"
     else
-        row "$name" "**FAILED** ($status), $taken s"
+        row "$name" "$(fault "$status" "$limit"), $taken s"
         failed=1
         echo "--- $name failed; the end of $results/$name.log:"
         tail -n 25 "$results/$name.log"
@@ -82,14 +95,14 @@ check() {
 
 # bench NAME ARGUMENTS...: the engine's own table, and its JSON beside it.
 bench() {
-    local name=$1 status=0
+    local name=$1 limit=150 status=0
     shift
-    limited 150 "$engine" bench --device cuda --json "$results/bench_$name.json" "$@" \
+    limited "$limit" "$engine" bench --device cuda --json "$results/bench_$name.json" "$@" \
         >"$results/bench_$name.txt" 2>"$results/bench_$name.log" || status=$?
     $is_over && { leave_out "bench $name"; return; }
     ran=$((ran + 1))
     if [ "$status" != 0 ]; then
-        row "bench $name" "**FAILED** ($status): $(tail -n 1 "$results/bench_$name.log")"
+        row "bench $name" "$(fault "$status" "$limit"): $(tail -n 1 "$results/bench_$name.log")"
         failed=1
         return
     fi
@@ -144,46 +157,58 @@ build=$("$engine" --version)
 row build "$build"
 row device "${device:-unknown: nvidia-smi is not here}"
 row date "$(date -u +%FT%TZ)"
+row seed "$HEARTH_TEST_SEED"
 field build "$(quoted "$build")"
 field device "$(quoted "$device")"
 field date "$(quoted "$(date -u +%FT%TZ)")"
+field seed "$(quoted "$HEARTH_TEST_SEED")"
 
-check kernels 180 "$tests" "[cuda]~[program]~[expert_offload]"
-check offload 120 "$tests" "[expert_offload]"
-check parity 180 "$tests" "[parity]"
-grep -s '^parity' "$results/parity.log" || true
-check models 240 "$tests" "[program]"
-HEARTH_CUDA_OVERLAP=1 check parity_with_overlap 180 "$tests" "[parity]"
-if ! $quick; then check long_context 180 "$tests" "[long]"; fi
+check_all() {
+    check kernels 180 "$tests" "[cuda]~[program]~[expert_offload]"
+    check offload 120 "$tests" "[expert_offload]"
+    check parity 180 "$tests" "[parity]"
+    grep -s '^parity' "$results/parity.log" || true
+    check models 240 "$tests" "[program]"
+    HEARTH_CUDA_OVERLAP=1 check parity_with_overlap 180 "$tests" "[parity]"
+    if ! $quick; then check long_context 180 "$tests" "[long]"; fi
 
-bandwidth=$(limited 60 "$tests" "[bandwidth]" 2>/dev/null | awk '/^bandwidth_gb_s/ {print $2}')
-row "memory, read and written" "${bandwidth:-?} GB/s"
-field bandwidth_gb_s "${bandwidth:-null}"
+    bandwidth=$(limited 60 "$tests" "[bandwidth]" 2>/dev/null | awk '/^bandwidth_gb_s/ {print $2}')
+    row "memory, read and written" "${bandwidth:-?} GB/s"
+    field bandwidth_gb_s "${bandwidth:-null}"
 
-bench default --model "$HEARTH_GPU_MODEL" -r 5
-HEARTH_CUDA_GRAPHS=0 bench default_without_graphs --model "$HEARTH_GPU_MODEL" -r 3
-HEARTH_CUDA_OVERLAP=1 bench default_with_overlap --model "$HEARTH_GPU_MODEL" -r 5
-if $quick; then
-    bench deepseek-v2-lite --synthetic deepseek-v2-lite:Q4_K_M -p 2048 -n 128 -d 0 -r 3
-else
-    for model in deepseek-v2-lite:Q4_K_M qwen3-30b-a3b:Q4_K_M granite-1b:Q8_0 deepseek-v3-slice:Q4_K_M; do
-        bench "${model%:*}" --synthetic "$model" -p 2048 -n 128 -d 0,4096,16384 --sequences 1,2,4,8,16,32,64 -r 3
-        HEARTH_CUDA_OVERLAP=1 bench "${model%:*}_with_overlap" --synthetic "$model" -p 0 -n 128 -d 0 -r 3
-    done
-fi
+    bench default --model "$HEARTH_GPU_MODEL" -r 5
+    HEARTH_CUDA_GRAPHS=0 bench default_without_graphs --model "$HEARTH_GPU_MODEL" -r 3
+    HEARTH_CUDA_OVERLAP=1 bench default_with_overlap --model "$HEARTH_GPU_MODEL" -r 5
+    if $quick; then
+        bench deepseek-v2-lite --synthetic deepseek-v2-lite:Q4_K_M -p 2048 -n 128 -d 0 -r 3
+    else
+        for model in deepseek-v2-lite:Q4_K_M qwen3-30b-a3b:Q4_K_M granite-1b:Q8_0 deepseek-v3-slice:Q4_K_M; do
+            bench "${model%:*}" --synthetic "$model" -p 2048 -n 128 -d 0,4096,16384 --sequences 1,2,4,8,16,32,64 -r 3
+            HEARTH_CUDA_OVERLAP=1 bench "${model%:*}_with_overlap" --synthetic "$model" -p 0 -n 128 -d 0 -r 3
+        done
+    fi
+}
 
-# Last, because a sanitizer takes whatever time there is.
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-if $quick; then
-    row sanitizer "left out: --quick"
-elif [ -z "$sanitizer" ]; then
-    row sanitizer "left out: compute-sanitizer is not here"
-    field sanitizer null
-else
+check_with_sanitizers() {
+    local sanitizer tool
+    sanitizer=$(command -v compute-sanitizer || ls "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer" 2>/dev/null || true)
+    if [ -z "$sanitizer" ]; then
+        row sanitizer "left out: compute-sanitizer is not here"
+        field sanitizer null
+        return
+    fi
     for tool in memcheck racecheck; do
         check "$tool" 120 "$sanitizer" --tool "$tool" --error-exitcode 9 "$tests" "[experts],[attention]"
-        check "${tool}_model" 120 "$sanitizer" --tool "$tool" --error-exitcode 9 "$tests" "[parity]"
+        check "${tool}_model" 120 "$sanitizer" --tool "$tool" --error-exitcode 9 "$tests" "[sanitize]"
     done
+}
+
+$only_sanitizers || check_all
+# Last, because a sanitizer takes whatever time there is.
+if $quick; then
+    row sanitizer "left out: --quick"
+else
+    check_with_sanitizers
 fi
 
 if [ "$ran" = 0 ]; then

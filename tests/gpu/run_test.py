@@ -9,14 +9,17 @@ import stat
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 HERE = pathlib.Path(__file__).resolve().parent
 
 # Notes its arguments; fails where FAILS names one of them, and hangs where HANGS does.
 TESTS = """#!/usr/bin/env bash
 echo "$*" >>"$CALLS"
+echo "seed ${HEARTH_TEST_SEED:-none}"
 [ "$*" = "[bandwidth]" ] && { echo "bandwidth_gb_s 3000.5"; exit 0; }
 [ -n "${HANGS:-}" ] && [ "$*" = "$HANGS" ] && exec sleep 600
+[ -n "${LATE:-}" ] && [ "$*" = "$LATE" ] && exit 124
 [ -n "${FAILS:-}" ] && [ "$*" = "$FAILS" ] && { echo "a bit is wrong"; exit 3; }
 echo "parity on code: KL 0.001"
 """
@@ -28,6 +31,7 @@ echo "$2 $6" >>"$CALLS"
 
 ENGINE = """#!/usr/bin/env bash
 [ "$1" = --version ] && { echo "hearth 1 (build \\"quoted\\")"; exit 0; }
+[ "$1 $2" = "models info" ] && { [ -z "${NO_DEVICE:-}" ] || { echo a note >&2; echo "hearth-engine: $NO_DEVICE" >&2; exit 1; }; exit 0; }
 while [ $# -gt 0 ]; do case $1 in --json) out=$2 ;; --synthetic) name=$2 ;; esac; shift; done
 [ -n "${FAILS:-}" ] && [ "$FAILS" = "${name:-}" ] && { echo "no device memory" >&2; exit 4; }
 echo "the table of ${name:-a file}"
@@ -111,7 +115,47 @@ class Run(unittest.TestCase):
         calls = self.calls.read_text().splitlines()
         for tool in ["memcheck", "racecheck"]:
             self.assertEqual([call for call in calls if call.startswith(tool)],
-                             [f"{tool} [experts],[attention]", f"{tool} [parity]"])
+                             [f"{tool} [experts],[attention]", f"{tool} [sanitize]"])
+
+    def test_sanitizers_alone_run_nothing_else(self):
+        done, results = self.run_it("--sanitizers")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(len(self.calls.read_text().splitlines()), 4)
+        self.assertEqual(results["racecheck_model"]["status"], 0)
+        self.assertEqual(results["bench"], {})
+        self.assertEqual(self.run_it("--sanitizers", "--quick")[0].returncode, 2)
+
+    @unittest.skipIf(shutil.which("compute-sanitizer"), "it is on this machine")
+    def test_sanitizers_alone_fail_where_there_is_none(self):
+        (self.bundle / "tools/compute-sanitizer").unlink()
+        done, _ = self.run_it("--sanitizers", CUDA_HOME="/nonexistent")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("compute-sanitizer is not here", done.stdout)
+        self.assertIn("**nothing ran**", done.stdout)
+
+    def test_without_a_device_one_line_says_why(self):
+        done, results = self.run_it(NO_DEVICE="no NVIDIA driver is installed")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout, "nothing here can run: hearth-engine: no NVIDIA driver is installed\n")
+        self.assertIsNone(results)
+        self.assertEqual(self.calls.read_text(), "")
+
+    def test_a_check_that_takes_too_long_fails_by_name(self):
+        done, results = self.run_it(LATE="[program]")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("| models | **FAILED**: took longer than 240 s, ", done.stdout)
+        self.assertEqual(results["models"]["status"], 124)
+        self.assertEqual(results["not_run"], [])
+
+    def test_the_seed_is_drawn_unless_it_is_set_and_noted(self):
+        environment = {name: value for name, value in os.environ.items() if name != "HEARTH_TEST_SEED"}
+        with unittest.mock.patch.dict(os.environ, environment, clear=True):
+            done, results = self.run_it("--quick")
+            self.assertRegex(results["seed"], r"^\d+$")
+            self.assertIn(f"| seed | {results['seed']} |", done.stdout)
+            log = self.folder / "results/kernels.log"
+            self.assertIn(f"seed {results['seed']}\n", log.read_text())
+        self.assertEqual(self.run_it("--quick", HEARTH_TEST_SEED="77")[1]["seed"], "77")
 
     def test_a_check_that_fails_fails_the_run(self):
         done, results = self.run_it("--quick", FAILS="[expert_offload]")
