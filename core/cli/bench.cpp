@@ -15,6 +15,9 @@ namespace hearth::cli {
 namespace {
 
 constexpr std::int32_t kSequencesMax = 64;
+constexpr std::int32_t kKeystrokeDepth = 3000;
+/// Tokens that a keystroke and its answer put into the cache.
+constexpr std::int32_t kKeystrokeRoom = kKeystrokeTokens + kKeystrokeAnswerTokens - 1;
 constexpr std::int64_t kReadBytesMax = std::int64_t{1}
                                        << 30;  ///< of memory that is read to compare
 
@@ -24,6 +27,7 @@ struct BenchOptions {
     CLI::Option* json = nullptr;  ///< given without a file: instead of the table
     std::string json_path;
     std::string drafts_path;  ///< of a text; empty: drafts are not measured
+    bool has_keystroke = false;
     double memory_gib = 0.0;  ///< of the device that may be used; 0: what is free
 };
 
@@ -49,6 +53,7 @@ class Measurer {
           settings_(settings),
           clock_(clock),
           tokens_(even_tokens(std::max({settings.prompt_tokens,
+                                        kKeystrokeRoom,
                                         settings.decode_tokens * limits_of(settings).sequence_count,
                                         settings.step_tokens}),
                               vocab_size)) {}
@@ -107,6 +112,14 @@ class Measurer {
         });
     }
 
+    /// Milliseconds.
+    Result<double> keystroke() {
+        const TimePoint begin = clock_.now();
+        HEARTH_CHECK(
+            forward_.answer(first(kKeystrokeRoom), kKeystrokeTokens, settings_.keystroke_depth));
+        return to_ms(clock_.now() - begin);
+    }
+
   private:
     [[nodiscard]] std::span<const std::int32_t> first(std::int32_t count) const {
         return std::span(tokens_).first(static_cast<std::size_t>(count));
@@ -128,7 +141,8 @@ class Measurer {
 };
 
 Result<void> check(const BenchSettings& settings, const model::ModelConfig& config) {
-    if (settings.prompt_tokens == 0 && settings.decode_tokens == 0) {
+    if (settings.prompt_tokens == 0 && settings.decode_tokens == 0 &&
+        settings.keystroke_depth == 0) {
         return fail(
             ErrorCode::invalid_argument, "nothing to measure: -p and -n are both 0", "bench");
     }
@@ -171,6 +185,10 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
     settings.sequence_depth = std::max(
         0,
         std::min(settings.sequence_depth, model->config().context_length - settings.decode_tokens));
+    if (options.has_keystroke) {
+        settings.keystroke_depth =
+            std::clamp(model->config().context_length - kKeystrokeRoom, 1, kKeystrokeDepth);
+    }
     HEARTH_CHECK(check(settings, model->config()));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
     if (settings.step_tokens == 0) {
@@ -262,14 +280,13 @@ Result<int> run_bench(const BenchOptions& options, const EngineContext& context)
 
 }  // namespace
 
-Rate summarise(std::vector<double> tokens_per_second) {
-    if (tokens_per_second.empty()) return {};
-    std::sort(tokens_per_second.begin(), tokens_per_second.end());
-    const std::size_t half = tokens_per_second.size() / 2;
-    const double median = tokens_per_second.size() % 2 == 1
-                              ? tokens_per_second[half]
-                              : (tokens_per_second[half - 1] + tokens_per_second[half]) / 2.0;
-    return {.median = median, .min = tokens_per_second.front(), .max = tokens_per_second.back()};
+Rate summarise(std::vector<double> values) {
+    if (values.empty()) return {};
+    std::sort(values.begin(), values.end());
+    const std::size_t half = values.size() / 2;
+    const double median =
+        values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2.0;
+    return {.median = median, .min = values.front(), .max = values.back()};
 }
 
 ForwardLimits limits_of(const BenchSettings& settings) {
@@ -277,6 +294,11 @@ ForwardLimits limits_of(const BenchSettings& settings) {
     limits.first_tokens_max =
         std::max(settings.depths.front() + settings.prompt_tokens,
                  *std::ranges::max_element(settings.depths) + settings.decode_tokens);
+    if (settings.keystroke_depth > 0) {
+        limits.step_tokens = std::max(limits.step_tokens, kKeystrokeTokens);
+        limits.first_tokens_max =
+            std::max(limits.first_tokens_max, settings.keystroke_depth + kKeystrokeRoom);
+    }
     if (!settings.sequence_counts.empty()) {
         limits.sequence_count = *std::ranges::max_element(settings.sequence_counts);
         limits.sequence_tokens_max = settings.sequence_depth + settings.decode_tokens;
@@ -302,6 +324,9 @@ Result<BenchResult> measure(Forward& forward,
     };
     if (settings.prompt_tokens > 0) {
         HEARTH_TRY(result.prefill, rate_of([&] { return measurer.prefill(); }));
+    }
+    if (settings.keystroke_depth > 0) {
+        HEARTH_TRY(result.keystroke_ms, rate_of([&] { return measurer.keystroke(); }));
     }
     if (settings.decode_tokens == 0) return result;
     for (const std::int32_t depth : settings.depths) {
@@ -347,6 +372,10 @@ void add_bench(Program& program, const EngineContext& context) {
             "--sequences", settings.sequence_counts, "Sequences that decode together: 1,8,64")
         ->delimiter(',')
         ->check(CLI::Range(1, kSequencesMax));
+    command->add_flag("--keystroke",
+                      options->has_keystroke,
+                      "Also time a key: 3 new tokens behind 3,000 in the cache (or as many as the "
+                      "context has room for) and an answer of 24");
     command
         ->add_option("--step",
                      settings.step_tokens,

@@ -15,18 +15,23 @@
 
 namespace hearth::cli {
 
+/// What a key asks for.
+inline constexpr std::int32_t kKeystrokeTokens = 3;
+inline constexpr std::int32_t kKeystrokeAnswerTokens = 24;
+
 struct BenchSettings {
     std::int32_t prompt_tokens = 512;           ///< 0: prefill is not measured
     std::int32_t decode_tokens = 128;           ///< 0: decode is not measured
     std::vector<std::int32_t> depths = {0};     ///< tokens in the cache before; prefill: the first
     std::vector<std::int32_t> sequence_counts;  ///< that decode side by side; each kept below 65
     std::int32_t sequence_depth = 512;          ///< tokens in the cache of each of those
+    std::int32_t keystroke_depth = 0;           ///< tokens in the cache before a key; 0: none
     std::int32_t step_tokens = kStepTokens;     ///< of prefill; 0: as many as the engine takes
     compute::Dtype cache_type = compute::Dtype::f16;
     std::int32_t run_count = 5;
 };
 
-/// Tokens per second over the runs.
+/// Tokens per second over the runs, or what else is said.
 struct Rate {
     double median = 0.0;
     double min = 0.0;
@@ -52,10 +57,11 @@ struct BenchResult {
     std::vector<Rate> decode;      ///< by depth
     std::vector<Rate> waited;      ///< decode where each step is waited for; empty: it always is
     std::vector<Rate> throughput;  ///< by sequence count: of all sequences together
+    Rate keystroke_ms;             ///< from a key to the end of its answer
     std::int64_t kernels_per_token = 0;
 };
 
-Rate summarise(std::vector<double> tokens_per_second);
+Rate summarise(std::vector<double> values);
 
 /// The longest sequence of `settings`, and what else measuring them takes.
 ForwardLimits limits_of(const BenchSettings& settings);
@@ -65,7 +71,8 @@ ForwardLimits limits_of(const BenchSettings& settings);
 /// ahead, as in the daemon, and measured once more with each step waited for. One run before the
 /// first warms up. Tokens are drawn evenly from the vocabulary and not those that were picked, so
 /// that all experts have their share: what random weights write soon goes round in a circle. What
-/// lies before a depth comes from Forward::fill_cache.
+/// lies before a depth comes from Forward::fill_cache. A keystroke is kKeystrokeTokens behind its
+/// depth in one step and an answer of kKeystrokeAnswerTokens, the first of which that step picks.
 ///
 /// Errors: those of the backend.
 Result<BenchResult> measure(Forward& forward,

@@ -67,6 +67,15 @@ void print_head(std::ostream& out, const BenchReport& report) {
     out << "\n\n";
 }
 
+void print_keystroke(std::ostream& out, const BenchReport& report) {
+    const Rate& ms = report.result.keystroke_ms;
+    out << "\n| " << report.settings.run_count << " keystrokes | ms | spread |\n"
+        << "| --- | --- | --- |\n"
+        << "| " << kKeystrokeTokens << " tokens behind " << report.settings.keystroke_depth << ", "
+        << kKeystrokeAnswerTokens << " tokens of answer | " << fixed(ms.median, 1) << " | "
+        << fixed(ms.min, 1) << " to " << fixed(ms.max, 1) << " |\n";
+}
+
 void print_drafts(std::ostream& out, const DraftBench& drafts) {
     const auto row = [&out](const std::string& what, const Rate& rate, const std::string& rest) {
         out << "| " << what << " | " << fixed(rate.median, 1) << " | " << fixed(rate.min, 1)
@@ -117,6 +126,7 @@ void print_table(std::ostream& out, const BenchReport& report) {
                            " at depth " + std::to_string(settings.sequence_depth),
                    .rate = report.result.throughput[i]});
     }
+    if (settings.keystroke_depth > 0) print_keystroke(out, report);
     if (report.drafts) print_drafts(out, *report.drafts);
 }
 
@@ -160,6 +170,12 @@ std::string to_json(const BenchReport& report) {
         json["throughput"].push_back({{"sequences", settings.sequence_counts[i]},
                                       {"depth", settings.sequence_depth},
                                       {"tokens_per_s", to_json(report.result.throughput[i])}});
+    }
+    if (settings.keystroke_depth > 0) {
+        json["keystroke"] = {{"depth", settings.keystroke_depth},
+                             {"prompt_tokens", kKeystrokeTokens},
+                             {"answer_tokens", kKeystrokeAnswerTokens},
+                             {"ms", to_json(report.result.keystroke_ms)}};
     }
     if (report.drafts) {
         json["drafts"] = {{"answers", report.drafts->answers},

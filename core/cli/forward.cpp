@@ -102,6 +102,41 @@ Result<void> Forward::run_ahead(std::span<const std::int32_t> tokens,
     return {};
 }
 
+Result<void> Forward::answer(std::span<const std::int32_t> tokens,
+                             std::int32_t prompt_tokens,
+                             std::int32_t position) {
+    compute::StepQueue* queue = program_->step_queue();
+    const compute::SequenceView view{blocks_, position + prompt_tokens};
+    std::size_t begin = 0;
+    for (auto count = static_cast<std::size_t>(prompt_tokens); begin < tokens.size(); count = 1) {
+        const auto piece = tokens.subspan(begin, count);
+        if (queue == nullptr) {
+            HEARTH_TRY([[maybe_unused]] const auto output, step(piece, position, LogitRows::last));
+        } else {
+            std::vector<std::int32_t> positions(count);
+            std::iota(positions.begin(), positions.end(), position);
+            const std::vector<std::int32_t> sequence_of(count, 0);
+            const auto last = static_cast<std::int32_t>(count) - 1;
+            const compute::PickOrder order{{}, position + static_cast<std::int32_t>(count)};
+            HEARTH_CHECK(queue->launch({.tokens = piece,
+                                        .positions = positions,
+                                        .sequence_of = sequence_of,
+                                        .sequences = {&view, 1},
+                                        .logit_rows = {&last, 1}},
+                                       {&order, 1},
+                                       *kv_));
+            if (begin > 0) {
+                HEARTH_TRY([[maybe_unused]] const auto picks, queue->collect());
+            }
+        }
+        begin += count;
+        position += static_cast<std::int32_t>(count);
+    }
+    if (queue == nullptr) return {};
+    HEARTH_TRY([[maybe_unused]] const auto last_picks, queue->collect());
+    return {};
+}
+
 Result<void> Forward::fill_cache(std::span<const std::int32_t> tokens) {
     HEARTH_TRY([[maybe_unused]] const auto output, step(tokens, 0, LogitRows::last));
     const std::int32_t filled = blocks_for(static_cast<std::int32_t>(tokens.size()));

@@ -57,6 +57,15 @@ class Forward {
                            std::int32_t sequences,
                            std::int32_t position);
 
+    /// An answer of the first sequence: the first `prompt_tokens` of `tokens` in one step as those
+    /// at `position`, the others one by one. Launched as run_ahead() does where picks_tokens(),
+    /// else each step is waited for.
+    ///
+    /// Errors: those of the backend; this object is of no use then.
+    Result<void> answer(std::span<const std::int32_t> tokens,
+                        std::int32_t prompt_tokens,
+                        std::int32_t position);
+
     /// Makes the whole cache hold something, quickly: runs `tokens` as the first ones and copies
     /// their rows into all other blocks. Rows of the wrong place are as long to read.
     Result<void> fill_cache(std::span<const std::int32_t> tokens);

@@ -112,8 +112,8 @@ bench() {
 # joined FILES...: a row of the table for each JSON that bench wrote. It writes a value a line, which is all that is read here.
 joined() {
     printf '| bench | decode, tokens/s at 0 | at 4,096 | at 16,384 | waited for, at 0 | kernels a token | read a token | of the memory'"'"'s rate |'
-    printf ' prefill | first token of 2,048 | 1 sequence | 2 | 4 | 8 | 16 | 32 | 64 | on the device | load |\n|'
-    printf ' --- |%.0s' {1..19}
+    printf ' prefill | first token of 2,048 | keystroke | 1 sequence | 2 | 4 | 8 | 16 | 32 | 64 | on the device | load |\n|'
+    printf ' --- |%.0s' {1..20}
     printf '\n'
     local name
     for name in "$@"; do
@@ -146,6 +146,7 @@ joined() {
                 printf " | %s | %s", scaled(at "bytes_per_token", 1e-6, 0, " MB"), scaled(at "share", 100, 1, " %")
                 printf " | %s", number("prefill.tokens_per_s.median", 0)
                 printf " | %s", value["prefill.tokens"] == 2048 ? scaled("prefill.first_token_ms", 1, 0, " ms") : ""
+                printf " | %s", scaled("keystroke.ms.median", 1, 1, " ms")
                 for (n = 1; n <= 64; n *= 2) printf " | %s", number(place("throughput", "sequences", n) "tokens_per_s.median", 0)
                 printf " | %s | %s |\n", scaled("device_bytes", 1e-6, 0, " MB"), scaled("load_s", 1, 2, " s")
             }' "$results/bench_$name.json"
@@ -176,14 +177,14 @@ check_all() {
     row "memory, read and written" "${bandwidth:-?} GB/s"
     field bandwidth_gb_s "${bandwidth:-null}"
 
-    bench default --model "$HEARTH_GPU_MODEL" -r 5
+    bench default --model "$HEARTH_GPU_MODEL" -r 5 --keystroke
     HEARTH_CUDA_GRAPHS=0 bench default_without_graphs --model "$HEARTH_GPU_MODEL" -r 3
     HEARTH_CUDA_OVERLAP=1 bench default_with_overlap --model "$HEARTH_GPU_MODEL" -r 5
     if $quick; then
-        bench deepseek-v2-lite --synthetic deepseek-v2-lite:Q4_K_M -p 2048 -n 128 -d 0 -r 3
+        bench deepseek-v2-lite --synthetic deepseek-v2-lite:Q4_K_M -p 2048 -n 128 -d 0 -r 3 --keystroke
     else
         for model in deepseek-v2-lite:Q4_K_M qwen3-30b-a3b:Q4_K_M granite-1b:Q8_0 deepseek-v3-slice:Q4_K_M; do
-            bench "${model%:*}" --synthetic "$model" -p 2048 -n 128 -d 0,4096,16384 --sequences 1,2,4,8,16,32,64 -r 3
+            bench "${model%:*}" --synthetic "$model" -p 2048 -n 128 -d 0,4096,16384 --sequences 1,2,4,8,16,32,64 -r 3 --keystroke
             HEARTH_CUDA_OVERLAP=1 bench "${model%:*}_with_overlap" --synthetic "$model" -p 0 -n 128 -d 0 -r 3
         done
     fi

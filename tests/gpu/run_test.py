@@ -55,6 +55,7 @@ REPORT = {
          "waited_tokens_per_s": rate(431.0)},
         {"tokens": 128, "depth": 16384, "tokens_per_s": rate(311.0), "bytes_per_token": 2_000_000_000, "share": 0.2},
     ],
+    "keystroke": {"depth": 3000, "ms": rate(38.24)},
     "throughput": [{"sequences": 2, "depth": 512, "tokens_per_s": rate(900.0)},
                    {"sequences": 64, "depth": 512, "tokens_per_s": rate(8000.0)}],
 }
@@ -104,7 +105,7 @@ class Run(unittest.TestCase):
         cells = {name.strip(): cell.strip() for name, cell in zip(head, row)}
         expected = {"decode, tokens/s at 0": "526", "at 4,096": "", "at 16,384": "311", "waited for, at 0": "431",
                     "kernels a token": "250", "read a token": "1700 MB", "of the memory's rate": "27.6 %", "prefill": "7247",
-                    "first token of 2,048": "283 ms", "1 sequence": "", "2": "900", "64": "8000",
+                    "first token of 2,048": "283 ms", "keystroke": "38.2 ms", "1 sequence": "", "2": "900", "64": "8000",
                     "on the device": "10809 MB", "load": "2.15 s"}
         self.assertEqual({name: cells[name] for name in expected}, expected)
         self.assertIn("the table of granite-1b:Q8_0", done.stdout)

@@ -14,10 +14,16 @@
 namespace hearth::cli {
 namespace {
 
-/// Writes down its calls: R a step that is waited for, L a launch, C what it is collected by.
+/// What a program is asked for.
+struct Calls {
+    std::string calls;   ///< R a step that is waited for, L a launch, C what it is collected by
+    std::string tokens;  ///< of each step, a digit
+};
+
+/// Writes down its calls.
 class NotingProgram final : public compute::Program, public compute::StepQueue {
   public:
-    NotingProgram(std::string& calls, bool is_queued) : calls_(calls), is_queued_(is_queued) {}
+    NotingProgram(Calls& calls, bool is_queued) : calls_(calls), is_queued_(is_queued) {}
 
     compute::StepQueue* step_queue() override { return is_queued_ ? this : nullptr; }
     [[nodiscard]] std::int64_t bytes_per_token() const override { return 0; }
@@ -25,7 +31,8 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
 
     Result<compute::StepOutput> run(const compute::StepBatch& batch,
                                     compute::KvStore& /*kv*/) override {
-        calls_ += 'R';
+        calls_.calls += 'R';
+        calls_.tokens += std::to_string(batch.tokens.size());
         kernels_ = batch.positions.back();
         rows_.resize(batch.logit_rows.size() * test::kToyVocab);
         return compute::StepOutput{rows_};
@@ -33,22 +40,23 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
     Result<void> launch(const compute::StepBatch& batch,
                         std::span<const compute::PickOrder> orders,
                         compute::KvStore& /*kv*/) override {
-        calls_ += 'L';
+        calls_.calls += 'L';
+        calls_.tokens += std::to_string(batch.tokens.size());
         kernels_ = batch.positions.back();
         CHECK(orders.size() == batch.logit_rows.size());
-        CHECK(batch.sequences.size() == batch.tokens.size());
+        CHECK(batch.sequences.size() == static_cast<std::size_t>(batch.sequence_of.back()) + 1);
         for (const compute::PickOrder& order : orders) {
-            CHECK(order.position == batch.positions.front() + 1);
+            CHECK(order.position == batch.positions.back() + 1);
         }
         return {};
     }
     Result<std::span<const compute::Pick>> collect() override {
-        calls_ += 'C';
+        calls_.calls += 'C';
         return std::span<const compute::Pick>();
     }
 
   private:
-    std::string& calls_;
+    Calls& calls_;
     const bool is_queued_;
     std::int64_t kernels_ = 0;  ///< more, the deeper the step
     std::vector<float> rows_;
@@ -56,7 +64,7 @@ class NotingProgram final : public compute::Program, public compute::StepQueue {
 
 class NotingBackend final : public compute::Backend {
   public:
-    NotingBackend(std::string& calls, bool is_queued) : calls_(calls), is_queued_(is_queued) {}
+    NotingBackend(Calls& calls, bool is_queued) : calls_(calls), is_queued_(is_queued) {}
 
     [[nodiscard]] std::string_view name() const override { return "noting"; }
     [[nodiscard]] std::string description() const override { return "a fake"; }
@@ -75,18 +83,17 @@ class NotingBackend final : public compute::Backend {
     }
 
   private:
-    std::string& calls_;
+    Calls& calls_;
     const bool is_queued_;
 };
 
-struct Measured {
-    std::string calls;
+struct Measured : Calls {
     BenchResult result;
 };
 Measured measure_on(bool is_queued, const BenchSettings& settings) {
     Measured measured;
     const test::ToyModel model;
-    NotingBackend backend(measured.calls, is_queued);
+    NotingBackend backend(measured, is_queued);
     const auto forward = Forward::make(model, backend, limits_of(settings));
     REQUIRE(forward);
     const auto result = measure(**forward, test::kToyVocab, settings, test::FakeClock());
@@ -143,6 +150,40 @@ TEST_CASE("the kernels of a token are those at the first depth", "[cli][bench]")
     for (const bool is_queued : {false, true}) {
         CHECK(measure_on(is_queued, settings).result.kernels_per_token == 2 + 2);
     }
+}
+
+TEST_CASE("a keystroke is one step of new tokens and an answer launched ahead", "[cli][bench]") {
+    const BenchSettings settings{.prompt_tokens = 0,
+                                 .decode_tokens = 0,
+                                 .sequence_counts = {},
+                                 .keystroke_depth = 30,
+                                 .step_tokens = 2,
+                                 .run_count = 1};
+    std::string answer = "L";
+    for (int i = 1; i < kKeystrokeAnswerTokens; ++i) {
+        answer += "LC";
+    }
+    answer += "C";
+    const Measured ahead = measure_on(true, settings);
+    CHECK(ahead.calls == "R" + answer + answer);
+    CHECK(ahead.tokens.substr(0, 5) == "23111");
+    const std::string waited(2 * kKeystrokeAnswerTokens, 'R');
+    CHECK(measure_on(false, settings).calls == "R" + waited);
+}
+
+TEST_CASE("a report has the keystroke where one was timed", "[cli][bench]") {
+    BenchReport report;
+    report.settings = {.sequence_counts = {}, .run_count = 3};
+    CHECK_THAT(to_json(report), !Catch::Contains("keystroke"));
+    report.settings.keystroke_depth = 2022;
+    report.result.keystroke_ms = {38.25, 37.0, 39.0};
+    std::ostringstream out;
+    print_table(out, report);
+    CHECK_THAT(
+        out.str(),
+        Catch::Contains("| 3 keystrokes | ms | spread |") &&
+            Catch::Contains("| 3 tokens behind 2022, 24 tokens of answer | 38.2 | 37.0 to 39.0 |"));
+    CHECK_THAT(to_json(report), Catch::Contains("\"depth\": 2022") && Catch::Contains("38.25"));
 }
 
 TEST_CASE("a report has both rates of decode", "[cli][bench]") {

@@ -290,6 +290,36 @@ TEST_CASE("generate holds an answer to rules, or to a schema", "[cli]") {
     CHECK_THAT(wrong.err, Catch::Contains("line 1, column 11"));
 }
 
+TEST_CASE("bench times a keystroke, as deep as the context has room for", "[cli]") {
+    const TinyFile file;
+    const std::vector<std::string> words = {"bench",
+                                            "--model",
+                                            file.path(),
+                                            "--device",
+                                            "cpu",
+                                            "-p",
+                                            "0",
+                                            "-n",
+                                            "0",
+                                            "-r",
+                                            "2",
+                                            "--keystroke",
+                                            "--json"};
+    const Outcome outcome = run(words);
+    INFO(outcome.err);
+    REQUIRE(outcome.code == kExitDone);
+    const auto json = nlohmann::json::parse(outcome.out)["keystroke"];
+    CHECK(json["depth"] == 2048 - 26);
+    CHECK(json["prompt_tokens"] == 3);
+    CHECK(json["answer_tokens"] == 24);
+    CHECK(json["ms"]["min"].get<double>() > 0.0);
+    CHECK(json["ms"]["max"].get<double>() >= json["ms"]["median"].get<double>());
+    const TinyFile deep(test::TinyModelOptions{.context_length = 4096});
+    auto of_deep = words;
+    of_deep[2] = deep.path();
+    CHECK(nlohmann::json::parse(run(of_deep).out)["keystroke"]["depth"] == 3000);
+}
+
 TEST_CASE("tokenize prints tokens from a file or from standard input", "[cli]") {
     const TinyFile file;
     const Outcome lines = run({"tokenize", "--model", file.path()}, "return \xC3\xA4");
