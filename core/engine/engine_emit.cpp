@@ -20,6 +20,10 @@ void EngineLoop::note_computed(Sequence& sequence, std::int32_t token_count) {
 void EngineLoop::make_drafts() {
     for (const auto& sequence : scheduler_.running()) {
         if (!sequence->is_ready_for_draft()) continue;
+        if (!scheduler_.may_draft(*sequence)) {
+            sequence->expects_draft = false;
+            continue;
+        }
         // One token less than may come: the step picks one behind the draft.
         const auto room = static_cast<std::size_t>(sequence->length_max - sequence->length() - 1);
         const auto guess = sequence->lookup.guess(

@@ -60,18 +60,35 @@ void Scheduler::admit() {
 
 std::span<const Share> Scheduler::next_batch(Pace pace, std::int32_t typing_tokens) {
     batch_.clear();
+    is_held_ = false;
     const std::int32_t drafted = add_next_tokens();
     add_prompts(limits_.prefill_tokens_per_step - drafted, pace, typing_tokens);
+    steps_held_ = is_held_ ? steps_held_ + 1 : 0;
     return batch_;
+}
+
+/// Of those who have something to do in the next step.
+Priority Scheduler::best_priority() const {
+    for (const auto& sequence : running_) {
+        if (sequence->uncomputed_count() > 0) return sequence->request.priority;
+    }
+    return Priority::background;
 }
 
 /// Of every sequence that decodes. Returns how many tokens their drafts have together.
 std::int32_t Scheduler::add_next_tokens() {
+    const bool is_for_key = is_for_keystroke();
     std::int32_t drafted = 0;
     for (std::size_t i = 0; i < running_.size(); ++i) {
         Sequence& sequence = *running_[i];
-        if (sequence.uncomputed_count() != 1 || !ensure_room(sequence)) continue;
-        cut_draft(sequence, limits_.draft_tokens_per_step - drafted);
+        if (sequence.uncomputed_count() != 1) continue;
+        const bool is_lower = is_for_key && sequence.request.priority != Priority::keystroke;
+        if (is_lower && !is_turn()) {
+            is_held_ = true;
+            continue;
+        }
+        if (!ensure_room(sequence)) continue;
+        cut_draft(sequence, is_lower ? 0 : limits_.draft_tokens_per_step - drafted);
         const auto size = static_cast<std::int32_t>(sequence.draft.size());
         drafted += size;
         batch_.push_back({&sequence, 1 + size});
@@ -80,24 +97,43 @@ std::int32_t Scheduler::add_next_tokens() {
 }
 
 void Scheduler::add_prompts(std::int32_t budget, Pace pace, std::int32_t typing_tokens) {
-    bool is_held = false;
+    const Priority best = best_priority();
+    const auto most_of = [&](Priority priority) {
+        if (pace == Pace::idle || priority == Priority::keystroke) return kAll;
+        return priority == Priority::background ? std::min(typing_tokens, kTypingPiece)
+                                                : typing_tokens;
+    };
+    std::int32_t kept = 0;
+    if (const Sequence* lower = is_turn() ? best_lower_prompt() : nullptr) {
+        const std::int32_t part = (std::min(budget, most_of(best)) + kTurnPart - 1) / kTurnPart;
+        kept = std::min({part, lower->uncomputed_count(), most_of(lower->request.priority)});
+    }
     for (const auto& sequence : running_) {
-        if (sequence->uncomputed_count() <= 1 || budget == 0) continue;
-        const Priority best = running_.front()->request.priority;
-        const bool is_background = sequence->request.priority == Priority::background;
-        if (is_background && best == Priority::keystroke) break;
-        if (sequence->request.priority != best && steps_held_ + 1 < kPrefillTurn) {
-            is_held = true;
+        if (sequence->uncomputed_count() <= 1) continue;
+        const Priority priority = sequence->request.priority;
+        if (priority == Priority::background && best == Priority::keystroke) break;
+        if (priority != best && !is_turn()) {
+            is_held_ = true;
             break;
         }
-        if (pace == Pace::typing && sequence->request.priority != Priority::keystroke) {
-            budget = std::min({budget, typing_tokens, is_background ? kTypingPiece : kAll});
-        }
-        const std::int32_t count = std::min(budget, sequence->uncomputed_count());
+        budget = std::min(budget, most_of(priority));
+        const std::int32_t room = priority == best ? budget - kept : budget;
+        const std::int32_t count = std::min(room, sequence->uncomputed_count());
+        if (count <= 0) continue;
         budget -= count;
         batch_.push_back({sequence.get(), count});
     }
-    steps_held_ = is_held ? steps_held_ + 1 : 0;
+}
+
+/// The best of those that are held back but for a turn, or null.
+const Sequence* Scheduler::best_lower_prompt() const {
+    const Priority best = best_priority();
+    for (const auto& sequence : running_) {
+        const Priority priority = sequence->request.priority;
+        if (priority == Priority::background && best == Priority::keystroke) break;
+        if (priority != best && sequence->uncomputed_count() > 1) return sequence.get();
+    }
+    return nullptr;
 }
 
 std::unique_ptr<Sequence> Scheduler::retire(const Sequence& sequence, Rows rows) {

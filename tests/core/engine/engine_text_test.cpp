@@ -196,7 +196,7 @@ TEST_CASE("a device that picks tokens gets a step before the last one's tokens a
         fixture.submit(other, next);
         fixture.control.let(2);
         fixture.control.wait_for_steps(3);
-        CHECK(fixture.control.steps()[2].sequences == 2);
+        CHECK(fixture.control.steps()[2].tokens == 25);
         fixture.control.open();
         CHECK(next.wait().tokens() == expected_text(other));
         CHECK(answer.wait().tokens() == expected);

@@ -124,7 +124,7 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
         {"a chat has its turn beside both",
          usual,
          {{0, kKeystroke, 2}, {0, kChat, 5}, {0, kBackground, 20}},
-         {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1 2:5", "1:1 2:1"}},
+         {"1:2", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1", "1:1 2:5", "1:1"}},
         {"a background prompt comes in small pieces while somebody types",
          {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
          {{0, kBackground, 150}, {1, kChat, 50}, {2, kBackground, 150}},
@@ -133,7 +133,7 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
         {"on a device all prompts but keystrokes come in small pieces while somebody types",
          {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
          {{0, kChat, 50}, {0, kChat, 60}, {1, kKeystroke, 150}},
-         {"1:40", "3:100", "3:50", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1 1:10 2:30"},
+         {"1:40", "3:100", "3:50", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1 1:10 2:30"},
          Pace::typing,
          40},
         {"and of any size while nobody does",
@@ -142,10 +142,36 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
          {"1:50 2:50", "1:1 2:10"},
          Pace::idle,
          40},
-        {"a worse one that decodes is not held back",
+        {"beside a keystroke worse ones decode in one step of eight",
          usual,
-         {{0, kChat, 2}, {1, kKeystroke, 9}},
+         {{0, kChat, 2}, {0, kBackground, 1}, {1, kKeystroke, 9}},
+         {"2:1 1:2", "3:8", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1", "3:1 1:1 2:1", "3:1"}},
+        {"and have that step together with the prompts",
+         usual,
+         {{0, kFix, 2}, {1, kKeystroke, 2}, {2, kChat, 20}},
+         {"1:2", "2:2", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1", "2:1 1:1 3:8", "2:1"}},
+        {"beside a fix they decode in every step",
+         usual,
+         {{0, kChat, 2}, {1, kFix, 9}},
          {"1:2", "1:1 2:8", "2:1 1:1", "2:1 1:1"}},
+        {"a prompt that is held back has a part of a full step",
+         usual,
+         {{0, kKeystroke, 100}, {0, kFix, 3}, {0, kChat, 20}},
+         {"1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:6 2:2", "1:8"}},
+        {"beside other prompts than a keystroke's too",
+         usual,
+         {{0, kChat, 100}, {0, kBackground, 9}},
+         {"1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:6 2:2", "1:8"}},
+        {"a background prompt has none of a keystroke's",
+         usual,
+         {{0, kKeystroke, 100}, {0, kBackground, 20}},
+         {"1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:8", "1:8"}},
+        {"the part is no larger than a piece may be while somebody types",
+         {.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 100},
+         {{0, kKeystroke, 850}, {0, kChat, 90}},
+         {"1:100", "1:100", "1:100", "1:100", "1:100", "1:100", "1:100", "1:90 2:10"},
+         Pace::typing,
+         10},
         {"nobody makes way for an equal",
          {.waiting_max = 8, .sequences_max = 1, .prefill_tokens_per_step = 8},
          {{0, kChat, 2}, {1, kChat, 2}},
@@ -153,7 +179,7 @@ TEST_CASE("requests in, steps out", "[engine][scheduler]") {
         {"when all slots are taken the last of the worst makes way",
          {.waiting_max = 8, .sequences_max = 3, .prefill_tokens_per_step = 8},
          {{0, kChat, 2}, {0, kBackground, 1}, {0, kBackground, 1}, {1, kKeystroke, 2}},
-         {"2:1 3:1 1:2", "1:1 2:1 4:2", "4:1 1:1 2:1"}},
+         {"2:1 3:1 1:2", "4:2", "4:1"}},
         {"the queue is in order of priority",
          {.waiting_max = 8, .sequences_max = 1, .prefill_tokens_per_step = 8},
          {{0, kBackground, 2}, {0, kChat, 2}, {0, kFix, 2}, {0, kKeystroke, 2}},
@@ -192,8 +218,50 @@ TEST_CASE("a keystroke gets the room of those who are worse", "[engine][schedule
     fixture.add(kChat, 30);
     CHECK(fixture.step() == "1:30 2:30");
     fixture.add(kKeystroke, 20);
-    CHECK(fixture.step() == "1:1 3:20");
+    CHECK(fixture.step() == "3:20");
     CHECK(fixture.scheduler.waiting().front()->ticket.id == 2);
+}
+
+TEST_CASE("who was held back goes on as soon as the keystroke has ended", "[engine][scheduler]") {
+    Fixture fixture({.waiting_max = 8, .sequences_max = 4, .prefill_tokens_per_step = 8});
+    fixture.add(kChat, 2);
+    CHECK(fixture.step() == "1:2");
+    const Sequence& keystroke = fixture.add(kKeystroke, 2);
+    CHECK(fixture.step() == "2:2");
+    CHECK(fixture.step() == "2:1");
+    fixture.scheduler.retire(keystroke, Rows::keep);
+    CHECK(fixture.step() == "1:1");
+    CHECK(fixture.step() == "1:1");
+}
+
+TEST_CASE("a keystroke's step tries its own draft alone", "[engine][scheduler]") {
+    Fixture fixture({.waiting_max = 8,
+                     .sequences_max = 4,
+                     .prefill_tokens_per_step = 8,
+                     .draft_tokens_per_step = 4});
+    Sequence& chat = fixture.add(kChat, 2);
+    CHECK(fixture.step() == "1:2");
+    const auto step_with_drafts = [&](Sequence* keystroke) {
+        chat.draft = {7, 8};
+        if (keystroke != nullptr) keystroke->draft = {7};
+        CHECK(fixture.scheduler.may_draft(chat) == (keystroke == nullptr));
+        std::string text;
+        for (const Share& share : fixture.scheduler.next_batch()) {
+            text += std::to_string(share.sequence->ticket.id) + ":" +
+                    std::to_string(share.token_count) + " ";
+        }
+        return text;
+    };
+    CHECK(step_with_drafts(nullptr) == "1:3 ");
+    chat.draft.clear();
+    Sequence& keystroke = fixture.add(kKeystroke, 2);
+    CHECK(fixture.step() == "2:2");
+    CHECK(fixture.scheduler.may_draft(keystroke));
+    for (int step = 0; step < 6; ++step) {
+        CHECK(step_with_drafts(&keystroke) == "2:2 ");
+    }
+    CHECK(step_with_drafts(&keystroke) == "2:2 1:1 ");
+    CHECK(chat.draft.empty());
 }
 
 TEST_CASE("nobody overtakes a better one that does not fit", "[engine][scheduler]") {
