@@ -51,6 +51,14 @@ bool EngineLoop::emit_pick(Sequence& sequence, const Pick& pick) {
         return false;
     }
     const Request& request = sequence.request;
+    if (request.guide != nullptr && request.guide->has_failed()) {
+        give_up(sequence,
+                {ErrorCode::out_of_memory,
+                 "memory ran out while the grammar's next tokens were looked for; close other "
+                 "programs, or ask for a simpler grammar",
+                 "engine"});
+        return false;
+    }
     if (std::ranges::find(request.stop_tokens, pick.token) != request.stop_tokens.end()) {
         return end(FinishReason::stop_token);
     }

@@ -81,6 +81,9 @@ class TokenGuide {
     [[nodiscard]] virtual std::span<const std::uint32_t> allowed() const = 0;
     /// What came.
     virtual void accept(std::int32_t token) = 0;
+    /// True: it could not say what may come (memory ran out), so what was picked since then does
+    /// not count and the request fails. Known once allowed() or is_active() was asked.
+    [[nodiscard]] virtual bool has_failed() const { return false; }
 };
 
 /// How probable would `token` be behind the token at `row` of the prompt?

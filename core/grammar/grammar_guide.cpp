@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -118,6 +119,7 @@ class GrammarGuide final : public engine::TokenGuide {
     }
 
     [[nodiscard]] bool is_active() const override { return !has_ended_; }
+    [[nodiscard]] bool has_failed() const override { return has_failed_; }
     [[nodiscard]] std::span<const std::uint32_t> allowed() const override {
         const LockGuard lock(mutex_);
         while (token_) {
@@ -150,8 +152,15 @@ class GrammarGuide final : public engine::TokenGuide {
                 if (is_closing_) return;
                 token = *token_;
             }
-            const bool fits = maker_.advance(token);
-            Mask mask = fits ? maker_.mask() : Mask();
+            Mask mask;
+            bool fits = false;
+            try {
+                fits = maker_.advance(token);
+                if (fits) mask = maker_.mask();
+            } catch (const std::bad_alloc&) {
+                fits = false;
+                has_failed_ = true;
+            }
             {
                 const LockGuard lock(mutex_);
                 mask_ = std::move(mask);
@@ -170,6 +179,7 @@ class GrammarGuide final : public engine::TokenGuide {
     std::optional<TokenId> token_ HEARTH_GUARDED_BY(mutex_);  ///< what came and is not yet read
     bool is_closing_ HEARTH_GUARDED_BY(mutex_) = false;
     std::atomic<bool> has_ended_ = false;
+    std::atomic<bool> has_failed_ = false;
     std::thread thread_;
 };
 

@@ -16,7 +16,7 @@ namespace hearth::test {
 
 /// Bytes, words of the test's own, and one special token. Text is cut into the longest tokens, from
 /// the left.
-class WordTokenizer final : public tokenizer::Tokenizer {
+class WordTokenizer : public tokenizer::Tokenizer {
   public:
     explicit WordTokenizer(const std::vector<std::string>& words) {
         for (int byte = 0; byte < 256; ++byte) {

@@ -1,5 +1,7 @@
 #include "core/grammar/grammar_guide.h"
 
+#include <atomic>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -95,6 +97,31 @@ TEST_CASE("a token that does not fit ends the guiding", "[grammar][guide]") {
     guide->accept('a');
     guide->accept('a');
     CHECK(guide->allowed().empty());
+}
+
+/// Memory runs out where a token's bytes are looked for.
+class ShortOfMemory final : public WordTokenizer {
+  public:
+    ShortOfMemory() : WordTokenizer({}) {}
+    [[nodiscard]] std::string_view token_bytes(TokenId id) const override {
+        if (is_short) throw std::bad_alloc();
+        return WordTokenizer::token_bytes(id);
+    }
+    std::atomic<bool> is_short = false;
+};
+
+TEST_CASE("a guide whose memory runs out says so and allows what comes", "[grammar][guide]") {
+    const auto grammar = Grammar::parse("root ::= \"a\"*").value();
+    ShortOfMemory tokenizer;
+    const auto guide =
+        make_guide(grammar, tokenizer, std::make_shared<tokenizer::TokenOrder>(tokenizer));
+    CHECK_FALSE(guide->has_failed());
+    tokenizer.is_short = true;
+    guide->accept('a');
+    CHECK(guide->allowed().empty());
+    CHECK(guide->has_failed());
+    CHECK_FALSE(guide->is_active());
+    guide->accept('a');
 }
 
 TEST_CASE("where nothing fits the text has to end", "[grammar][guide]") {
