@@ -24,8 +24,9 @@ struct EngineLimits {
     std::int32_t sequences_max = 16;  ///< advancing at once
     std::int32_t queue_max = 64;  ///< waiting; a full queue refuses new requests with `unavailable`
     /// 0: what suits the backend (model::prompt_tokens_per_step). On the host a long step ends
-    /// early when its asker has gone or somebody better has come; no prompt loses two in a row. On
-    /// a device, whose steps run to their end, they are short while somebody is typing.
+    /// early when its asker has gone or is out of time, or somebody better has come; no prompt
+    /// loses two in a row. Steps that run to their end are short for prompts that are no
+    /// keystrokes: beside a keystroke, and on a device while somebody is typing.
     std::int32_t prefill_tokens_per_step = 0;
     /// Guessed tokens that one step tries, of all sequences together; 0: none. At most half of
     /// prefill_tokens_per_step.

@@ -50,7 +50,8 @@ EngineLoop::EngineLoop(Compiled compiled,
                   limits.sequences_max,
                   limits.prefill_tokens_per_step,
                   limits.draft_tokens_per_step}),
-      sampler_(compiled_.vocab_size) {
+      sampler_(compiled_.vocab_size),
+      long_step_(clock) {
     arrivals_.reserve(static_cast<std::size_t>(limits.queue_max));
     if (block) predictor_.emplace(std::move(*block), *compiled_.kv);
     publish_status();
@@ -219,9 +220,11 @@ void EngineLoop::step_alone() {
     const std::uint64_t told = counts_.tokens_generated;
     make_drafts();
     predict();
-    const bool is_device = compiled_.program->step_queue() != nullptr;
-    const std::span<const Share> batch =
-        is_device ? scheduler_.next_batch(pace(), typing_tokens()) : scheduler_.next_batch(pace());
+    // On the host a step is given up for the next keystroke instead (LongStep), where none runs yet.
+    const bool is_whole = compiled_.program->step_queue() != nullptr;
+    const std::int32_t most =
+        is_whole || scheduler_.is_for_keystroke() ? typing_tokens() : Scheduler::kAll;
+    const std::span<const Share> batch = scheduler_.next_batch(pace(), most);
     const std::size_t telling = telling_sequences(batch);
     run_and_emit(batch);
     if (telling == 0 || !predictor_) return;
@@ -244,7 +247,7 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
             collect(queue);
         }
         make_drafts();
-        return run_and_emit(scheduler_.next_batch(pace()));
+        return run_and_emit(scheduler_.next_batch(pace(), typing_tokens()));
     }
     make_drafts();
     const std::span<const Share> batch = scheduler_.next_batch(pace(), typing_tokens());
@@ -255,15 +258,15 @@ void EngineLoop::step_ahead(compute::StepQueue& queue) {
 }
 
 Pace EngineLoop::pace() const {
-    const bool is_typing = key_at_ && clock_.now() - *key_at_ < kTypingPause;
-    return is_typing ? Pace::typing : Pace::idle;
+    const bool is_recent = key_at_ && clock_.now() - *key_at_ < kTypingPause;
+    return is_recent || scheduler_.is_for_keystroke() ? Pace::typing : Pace::idle;
 }
 
-/// Tokens of prompts in a launched step while somebody is typing. Not for steps of the host: those
-/// are given up in the middle (LongStep), and are longer by nature.
+/// Tokens of prompts that are no keystrokes in a step that is not given up: a launched one while
+/// somebody is typing, and one beside a keystroke.
 std::int32_t EngineLoop::typing_tokens() const {
-    return std::max(kLaunchedTokensMin,
-                    static_cast<std::int32_t>(prefill_rate_.tokens_in(kLaunchedStepMax)));
+    return std::max(kTypingTokensMin,
+                    static_cast<std::int32_t>(prefill_rate_.tokens_in(kKeyDelayMax)));
 }
 
 bool EngineLoop::is_gated() const {

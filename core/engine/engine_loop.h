@@ -53,9 +53,11 @@ struct Compiled {
 };
 
 /// A step with a large piece of a prompt need not end when somebody better has come, or when its
-/// own asker has gone.
+/// own asker has gone or has no more time.
 class LongStep final : public compute::StepWatch {
   public:
+    explicit LongStep(const Clock& clock) : clock_(clock) {}
+
     /// Tokens of a prompt from which on a step is worth giving up.
     static constexpr std::int32_t kTokensMin = 64;
 
@@ -66,11 +68,11 @@ class LongStep final : public compute::StepWatch {
     }
     void overtake() { is_overtaken_ = true; }  ///< Thread: any.
     [[nodiscard]] bool is_unwanted() const noexcept override {
-        return is_overtaken_ || prompt_->request.cancel.is_cancelled() ||
-               prompt_->ticket_cancel.is_cancelled();
+        return is_overtaken_ || prompt_->end_reason(clock_.now());
     }
 
   private:
+    const Clock& clock_;
     const Sequence* prompt_ = nullptr;
     std::atomic<bool> is_overtaken_ = false;
 };
@@ -93,10 +95,10 @@ class EngineLoop final : public Engine {
   private:
     /// Without a key for so long nobody is typing.
     static constexpr Duration kTypingPause = std::chrono::seconds(1);
-    /// What a key should wait for at most, of steps that run to their end once they are launched.
-    static constexpr Duration kLaunchedStepMax = std::chrono::milliseconds(10);
-    /// Tokens of such a step, however slow the device: each reads most of the weights.
-    static constexpr std::int32_t kLaunchedTokensMin = 32;
+    /// What a key should wait for at most, of other prompts in steps that run to their end.
+    static constexpr Duration kKeyDelayMax = std::chrono::milliseconds(10);
+    /// Their tokens in such a step, however slow the device: each step reads most of the weights.
+    static constexpr std::int32_t kTypingTokensMin = 32;
 
     /// One sequence's part of a step that is launched and not yet collected.
     struct Part {

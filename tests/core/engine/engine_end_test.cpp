@@ -49,20 +49,23 @@ TEST_CASE("what ends from outside ends within one step", "[engine]") {
     CHECK(fixture.started().status().cache_blocks_free == fixture.started().status().cache_blocks);
 }
 
-TEST_CASE("a long step is given up when its asker has gone", "[engine]") {
-    const bool by_token = GENERATE(false, true);
+TEST_CASE("a long step is given up when its asker has gone or is out of time", "[engine]") {
+    const How how = GENERATE(How::ticket, How::token, How::deadline);
     ToyEngine fixture({.prefill_tokens_per_step = 100});
     Request request = request_of(prompt_of(150), 10);
     CancelSource source;
     request.cancel = source.token();
+    request.deadline = fixture.clock.now() + 50ms;
     fixture.control.hold();
     Answer answer;
     const Ticket ticket = fixture.submit(request, answer);
     fixture.control.wait_for_steps(1);
-    if (by_token) source.cancel();
-    if (!by_token) fixture.started().cancel(ticket);
+    if (how == How::ticket) fixture.started().cancel(ticket);
+    if (how == How::token) source.cancel();
+    if (how == How::deadline) fixture.clock.advance(50ms);
     // No permit was given.
-    CHECK(answer.wait().reason() == FinishReason::cancelled);
+    CHECK(answer.wait().reason() ==
+          (how == How::deadline ? FinishReason::deadline : FinishReason::cancelled));
     CHECK(fixture.control.steps().size() == 1);
     fixture.control.open();
 }
@@ -245,6 +248,37 @@ TEST_CASE("a step that fails costs its requests, not the engine", "[engine]") {
     const Request request = request_of(prompt_of(20));
     CHECK(fixture.ask(request) == expected_text(request));
     CHECK(fixture.started().status().cache_blocks_free == fixture.started().status().cache_blocks);
+}
+
+/// Its memory runs out behind two tokens.
+class ShortOfMemory final : public TokenGuide {
+  public:
+    [[nodiscard]] bool is_active() const override { return !has_failed(); }
+    [[nodiscard]] std::span<const std::uint32_t> allowed() const override {
+        return has_failed() ? std::span<const std::uint32_t>() : mask_;
+    }
+    void accept(std::int32_t /*token*/) override { ++seen_; }
+    [[nodiscard]] bool has_failed() const override { return seen_ == 2; }
+
+  private:
+    const std::vector<std::uint32_t> mask_ = {~0U, ~0U};
+    int seen_ = 0;
+};
+
+TEST_CASE("a guide that fails costs its own request only", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
+    ToyEngine fixture({}, is_queued);
+    Request guided = request_of(prompt_of(20), 10);
+    guided.guide = std::make_shared<ShortOfMemory>();
+    const Request plain = request_of(prompt_of(20, 1), 10);
+    Answer failing;
+    Answer other;
+    fixture.submit(guided, failing);
+    fixture.submit(plain, other);
+    CHECK(other.wait().tokens() == expected_text(plain));
+    REQUIRE(failing.wait().error());
+    CHECK(failing.error()->code == ErrorCode::out_of_memory);
+    CHECK(failing.tokens().size() == 2);
 }
 
 TEST_CASE("a number that is not finite fails its request, spares the others and is forgotten",

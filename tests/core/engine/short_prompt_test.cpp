@@ -1,7 +1,9 @@
 // The short prompt of a cold file: when it is taken, and how the long one is computed behind it.
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -199,6 +201,33 @@ TEST_CASE("while somebody types, launched steps of other prompts are short", "[e
     CHECK(ask_steps(Priority::chat, 3) == (is_queued ? pieces : whole));
     fixture.clock.advance(std::chrono::seconds(2));
     CHECK(ask_steps(Priority::chat, 4) == whole);
+}
+
+TEST_CASE("beside a keystroke, steps of other prompts are short and rare", "[engine]") {
+    const bool is_queued = GENERATE(false, true);
+    const bool is_asked = GENERATE(false, true);  // judged prompts run by themselves on a device
+    ToyEngine fixture({.prefill_tokens_per_step = 200}, is_queued);
+    fixture.control.hold();
+    Answer key;
+    Answer chat;
+    Request prompt = request_of(prompt_of(150, 1), 1);
+    if (is_asked) prompt.asked = {{.row = 149, .token = 3}};
+    fixture.submit(request_of(prompt_of(20), 12, Priority::keystroke), key);
+    fixture.control.wait_for_steps(1);
+    fixture.submit(prompt, chat);
+    fixture.clock.advance(std::chrono::seconds(2));  // the key itself was long ago
+    fixture.control.open();
+    chat.wait();
+    std::vector<std::size_t> tokens;
+    for (const auto& step : fixture.control.steps()) {
+        tokens.push_back(step.tokens);
+    }
+    // The key's prompt and, on a device, the step launched ahead; then a turn and what is left.
+    REQUIRE(tokens.size() >= 13);
+    CHECK(std::ranges::count(tokens, 1U) == 10);
+    CHECK(std::ranges::count(tokens, 33U) == 1);
+    CHECK(std::ranges::max(tokens) == 118);
+    key.wait();
 }
 
 TEST_CASE("keys never wait behind a prompt that is computed for later", "[engine]") {
