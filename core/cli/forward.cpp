@@ -18,6 +18,7 @@ Result<std::unique_ptr<Forward>> Forward::make(const model::Model& model,
                                                compute::Backend& backend,
                                                const ForwardLimits& limits,
                                                std::span<const compute::HostExperts> host_experts) {
+    HEARTH_CHECK(backend.check_cache_type(limits.cache_type));
     std::unique_ptr<Forward> forward(new Forward);
     forward->limits_ = limits;
     compute::Plan plan = model.plan(std::max(limits.step_tokens, limits.sequence_count));

@@ -67,9 +67,9 @@ void add_cache_option(CLI::App& command, ModelOptions& options) {
     command
         .add_option("--kv-cache",
                     options.kv_cache,
-                    "How keys and values are kept: f16, or q8_0 in about half the memory (default: "
-                    "the settings, f16)")
-        ->check(CLI::IsMember(cache_type_names()));
+                    "How keys and values are kept: f16, q8_0 in about half the memory, or f32 for "
+                    "comparisons, on the CPU (default: the settings, f16)")
+        ->check(CLI::IsMember({"f16", "q8_0", "f32"}));
 }
 
 Result<std::string> model_path(const ModelOptions& options, const EngineContext& context) {

@@ -132,6 +132,7 @@ const std::vector<std::string>& cache_type_names() {
 
 compute::Dtype find_cache_type(const std::string& option, const Settings& settings) {
     const std::string& name = option.empty() ? settings.kv_cache : option;
+    if (name == "f32") return compute::Dtype::f32;
     return name == "q8_0" ? compute::Dtype::q8_0 : compute::Dtype::f16;
 }
 

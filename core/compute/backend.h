@@ -193,8 +193,17 @@ class Backend {
             "the " + std::string(name()) + " backend cannot leave experts in the host's memory",
             "backend");
     }
-    /// Whether the cache can be of this type; else compile() fails with `unsupported`.
+    /// Whether the cache can be of this type; who compiles a plan asks first.
     [[nodiscard]] virtual bool has_cache_type(Dtype dtype) const { return dtype == Dtype::f16; }
+    /// Errors: unsupported.
+    [[nodiscard]] Result<void> check_cache_type(Dtype dtype) const {
+        if (has_cache_type(dtype)) return {};
+        return fail(ErrorCode::unsupported,
+                    "the " + std::string(name()) + " backend cannot keep keys and values in " +
+                        std::string(traits(dtype).name) +
+                        "; ask for kv-cache f16, or for the cpu backend",
+                    "backend");
+    }
     /// Whether a plan may take rows in and hand rows out (Plan::rows_in, rows_out).
     [[nodiscard]] virtual bool passes_rows() const { return false; }
     /// `plan` has passed validate() with the same weights; it is copied where needed.

@@ -181,8 +181,8 @@ struct KvLayout {
         0;  ///< elements of the key row: kv_heads * head_dim, or latent_dim + rope_dim for MLA
     std::int64_t value_dim =
         0;  ///< elements of the value row; 0 for MLA, whose values are part of the key row
-    /// f16, or q8_0: blocks of 32 from the row's start, each with a scale of its own, the last one
-    /// filled up with zeros. Not every Backend has both (see Backend::has_cache_type).
+    /// f16; q8_0: blocks of 32 from the row's start, each with a scale of its own, the last one
+    /// filled up with zeros; or f32. Not every Backend has all (see Backend::has_cache_type).
     Dtype dtype = Dtype::f16;
     friend bool operator==(const KvLayout&, const KvLayout&) = default;
 };

@@ -78,8 +78,8 @@ class Checker {
         need(plan_.kv.layer_count >= 0 && plan_.kv.key_dim >= 0 && plan_.kv.key_dim <= kDimMax &&
                  plan_.kv.value_dim >= 0 && plan_.kv.value_dim <= kDimMax,
              "the cache layout is out of range");
-        need(plan_.kv.dtype == Dtype::f16 || is_cache_quantised(),
-             "the cache is neither F16 nor Q8_0");
+        need(plan_.kv.dtype == Dtype::f16 || plan_.kv.dtype == Dtype::f32 || is_cache_quantised(),
+             "the cache is neither F16 nor Q8_0 nor F32");
         if (!problem_) is_stored_.resize(static_cast<std::size_t>(plan_.kv.layer_count), false);
         for (const Value& value : plan_.values) {
             need(is_dim(value.dim), "value " + value.name + " has a dim out of range");

@@ -85,6 +85,7 @@ Result<std::unique_ptr<Engine>> Engine::make(std::shared_ptr<const model::Model>
                                              const Clock& clock,
                                              std::span<const compute::HostExperts> host_experts) {
     HEARTH_TRY(const EngineLimits bounded, bounded_limits(limits, model->config(), backend.name()));
+    HEARTH_CHECK(backend.check_cache_type(bounded.cache_type));
     const auto prediction = prediction_plans(*model, backend, bounded, !host_experts.empty());
     compute::Plan plan = prediction
                              ? prediction->trunk

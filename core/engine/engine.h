@@ -33,8 +33,8 @@ struct EngineLimits {
     std::int32_t draft_tokens_per_step = 32;
     /// Whether the model's own block for multi-token prediction guesses too, where it has one.
     bool has_prediction = true;
-    /// How keys and values are kept: f16, or q8_0 in about half the memory. Not every backend has
-    /// both (Backend::has_cache_type).
+    /// How keys and values are kept: f16, q8_0 in about half the memory, or f32 for comparisons.
+    /// Not every backend has all (Backend::has_cache_type).
     compute::Dtype cache_type = compute::Dtype::f16;
 };
 

@@ -49,7 +49,8 @@ class CpuBackend final : public compute::Backend {
     }
 
     [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
-        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
+        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0 ||
+               dtype == compute::Dtype::f32;
     }
 
     [[nodiscard]] bool passes_rows() const override { return true; }

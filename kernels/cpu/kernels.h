@@ -87,8 +87,9 @@ struct DotCall {
 enum class CacheType : std::uint8_t {
     f16,
     q8_0,  ///< blocks as in a GGUF file, the last of a row filled up with zeros
+    f32,   ///< for comparisons with others
 };
-inline constexpr int kCacheTypeCount = 2;
+inline constexpr int kCacheTypeCount = 3;
 
 /// Keys and values that one call of `attend` looks at: also the fixed number of tokens by which
 /// attention is split.

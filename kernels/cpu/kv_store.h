@@ -1,6 +1,6 @@
-// The CPU backend's cache: rows of halves, or of Q8_0 blocks in about half the memory, by layer,
-// block and slot. Each row is rounded by itself when it is stored; scores and sums are computed in
-// float. What is beyond the range of its type becomes infinite.
+// The CPU backend's cache: rows of halves, of Q8_0 blocks in about half the memory, or of floats
+// for comparisons, by layer, block and slot. Each row is rounded by itself when it is stored;
+// scores and sums are computed in float. What is beyond the range of its type becomes infinite.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,11 @@ class CpuKvStore final : public compute::KvStore {
     [[nodiscard]] const compute::KvLayout& layout() const { return layout_; }
     /// Index into Kernels::store_row and attend.
     [[nodiscard]] std::size_t type() const {
-        return static_cast<std::size_t>(layout_.dtype == compute::Dtype::q8_0 ? CacheType::q8_0
-                                                                              : CacheType::f16);
+        const bool is_float = layout_.dtype == compute::Dtype::f32;
+        const bool is_q8 = layout_.dtype == compute::Dtype::q8_0;
+        return static_cast<std::size_t>(is_float ? CacheType::f32
+                                        : is_q8  ? CacheType::q8_0
+                                                 : CacheType::f16);
     }
     [[nodiscard]] std::int64_t key_row_bytes() const { return key_row_bytes_; }
     [[nodiscard]] std::int64_t value_row_bytes() const { return value_row_bytes_; }

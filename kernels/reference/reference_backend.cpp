@@ -273,7 +273,8 @@ class ReferenceBackend final : public compute::Backend {
     [[nodiscard]] std::string description() const override { return "1 thread, plain loops"; }
 
     [[nodiscard]] bool has_cache_type(compute::Dtype dtype) const override {
-        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0;
+        return dtype == compute::Dtype::f16 || dtype == compute::Dtype::q8_0 ||
+               dtype == compute::Dtype::f32;
     }
 
     [[nodiscard]] bool passes_rows() const override { return true; }

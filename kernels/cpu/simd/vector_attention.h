@@ -53,8 +53,9 @@ struct Q80Columns {
     }
 };
 
-/// Columns that have been decoded.
+/// Columns that have been decoded, or were stored so.
 struct FloatColumns {
+    static constexpr int kShared = 1;
     template <int kCount>
     static void load(const void* row, std::int64_t column, Vec* out) {
         for (int c = 0; c < kCount; ++c) {
@@ -291,21 +292,19 @@ inline void decode_columns(const void* rows,
     }
 }
 
-/// Up to so many rows of queries halves are decoded where they are used: no more often than once
-/// for scores and once for values.
-constexpr std::int64_t kDirectRows = 4;
-
+/// Up to so many rows of queries columns are decoded where they are used: halves no more often than
+/// once for scores and once for values.
 template <typename Columns>
-constexpr bool is_direct = false;
+constexpr std::int64_t kDirectRows = 0;
 template <>
-constexpr bool is_direct<F16Columns> = true;
+constexpr std::int64_t kDirectRows<F16Columns> = 4;
+template <>
+constexpr std::int64_t kDirectRows<FloatColumns> = kAttendRows;
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
 template <typename Columns>
 void attend(const AttendCall& call) {
-    if constexpr (is_direct<Columns>) {
-        if (call.rows <= kDirectRows) return attend_all<Columns>(call);
-    }
+    if (call.rows <= kDirectRows<Columns>) return attend_all<Columns>(call);
     const auto float_bytes = static_cast<std::int64_t>(sizeof(float));
     AttendCall decoded = call;
     decode_columns<Columns>(

@@ -250,5 +250,9 @@ void store_q8_0(const float* x, std::int64_t dim, void* out) {
     }
 }
 
+void store_f32(const float* x, std::int64_t dim, void* out) {
+    __builtin_memcpy(out, x, sizeof(float) * static_cast<std::size_t>(dim));
+}
+
 }  // namespace
 }  // namespace hearth::cpu

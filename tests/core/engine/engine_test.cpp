@@ -193,6 +193,14 @@ TEST_CASE("what keeps an engine from starting is said", "[engine]") {
         fixture.model->is_broken = true;
         CHECK(error().code == ErrorCode::invalid_argument);
     }
+    SECTION("a cache of a type that the backend has not") {
+        fixture.limits.cache_type = compute::Dtype::f32;
+        CHECK(error().code == ErrorCode::unsupported);
+        CHECK(
+            error().text ==
+            "the toy backend cannot keep keys and values in F32; ask for kv-cache f16, or for the "
+            "cpu backend");
+    }
     SECTION("a device without memory") {
         fixture.backend.is_memory_short = true;
         CHECK(error().code == ErrorCode::out_of_memory);

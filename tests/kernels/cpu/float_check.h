@@ -89,6 +89,12 @@ inline void check_add_scaled(const Kernels& kernels) {
 constexpr auto kF16 = static_cast<std::size_t>(CacheType::f16);
 constexpr auto kQ80 = static_cast<std::size_t>(CacheType::q8_0);
 
+inline compute::Dtype dtype_of(CacheType type) {
+    constexpr compute::Dtype kDtypes[] = {
+        compute::Dtype::f16, compute::Dtype::q8_0, compute::Dtype::f32};
+    return kDtypes[static_cast<std::size_t>(type)];
+}
+
 inline void check_store_f16(const Kernels& kernels) {
     std::mt19937 random(24);
     for (const std::int64_t dim : kOddDims) {
@@ -161,17 +167,17 @@ inline CacheRows random_cache(CacheType type,
                               std::int64_t count,
                               std::int64_t dim,
                               std::mt19937& random) {
-    const auto dtype = type == CacheType::f16 ? compute::Dtype::f16 : compute::Dtype::q8_0;
+    const compute::Dtype dtype = dtype_of(type);
     const std::int64_t used = compute::cache_row_bytes(dtype, dim);
     CacheRows rows;
-    rows.row_bytes = used + 6;
+    rows.row_bytes = used + (type == CacheType::f32 ? 8 : 6);
     rows.dim = dim;
     rows.bytes.assign(index_of(count * rows.row_bytes), std::byte{0xFF});
     for (std::int64_t row = 0; row < count; ++row) {
         const std::vector<float> x = random_values(dim, random);
         const auto out = std::span(rows.bytes).subspan(index_of(row * rows.row_bytes));
         kScalarKernels.store_row[static_cast<std::size_t>(type)](x.data(), dim, out.data());
-        std::vector<float> stored(index_of(type == CacheType::f16 ? dim : used / 34 * 32));
+        std::vector<float> stored(index_of(type == CacheType::q8_0 ? used / 34 * 32 : dim));
         compute::dequantize(dtype, out.first(index_of(used)), stored);
         rows.values.insert(rows.values.end(), stored.begin(), stored.begin() + dim);
     }
@@ -292,6 +298,7 @@ inline void check_attend(const Kernels& kernels) {
                                                        {32, 40, 20, 51, 8, 24},
                                                        {31, 48, 60, 47, 20, 4}}) {
         check_attend(kernels, CacheType::f16, c);
+        check_attend(kernels, CacheType::f32, c);
     }
     // Heads of half a block and more, and the last columns of a row that is no whole block.
     for (const AttendCase& c : std::vector<AttendCase>{{1, 16, 16, 1},

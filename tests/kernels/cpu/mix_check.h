@@ -153,7 +153,7 @@ inline void check_mix(const Kernels& kernels) {
 /// Rows are those that were stored, and nothing behind them is written.
 inline void check_decode_rows(const Kernels& kernels) {
     static std::mt19937 random(28);
-    for (const CacheType type : {CacheType::f16, CacheType::q8_0}) {
+    for (const CacheType type : {CacheType::f16, CacheType::q8_0, CacheType::f32}) {
         for (const std::int64_t dim : {16, 24, 33, 160, 576}) {
             const CacheRows rows = random_cache(type, 5, dim, random);
             std::vector<float> out = poisoned(5 * dim);

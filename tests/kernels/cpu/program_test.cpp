@@ -213,6 +213,34 @@ TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program]
         check_contract({.architecture = "qwen3moe", .dtype = Dtype::q5_1}, cache_type);
         check_contract({.architecture = "llama", .dtype = Dtype::q4_k, .hidden_dim = 256},
                        cache_type);
+        for (const Dtype dtype : {Dtype::q4_k, Dtype::q5_k, Dtype::q6_k}) {
+            check_contract({.dtype = dtype, .hidden_dim = 256, .layer_count = 2}, cache_type);
+        }
+        check_contract({.architecture = "qwen3moe", .dtype = Dtype::q4_k, .hidden_dim = 256},
+                       cache_type);
+    }
+    check_contract({.dtype = Dtype::f32}, Dtype::f32);
+    check_contract({.architecture = "qwen3moe", .dtype = Dtype::f32}, Dtype::f32);
+}
+
+TEST_CASE("with weights and a cache of floats the logits are the reference's", "[cpu][program]") {
+    const auto cpu = backend_of(2);
+    const auto reference = reference::make_reference_backend();
+    for (const TinyModelOptions& options : every_model(Dtype::f32, 64)) {
+        const auto model = test::tiny_model(options);
+        const std::int32_t vocab_size = model->config().vocab_size;
+        const auto tokens = some_tokens(37, vocab_size, 11);
+        const auto logits_of = [&](compute::Backend& backend, Dtype cache_type) {
+            return ModelRunner(model, backend, {.cache_type = cache_type}).run_chunks(tokens, 37);
+        };
+        const auto expected = logits_of(*reference, Dtype::f32);
+        const auto largest = [&](Dtype cache_type) {
+            return std::ranges::max(
+                test::relative_l2_rows(logits_of(*cpu, cache_type), expected, vocab_size));
+        };
+        INFO(options.architecture);
+        CHECK(largest(Dtype::f32) <= 1e-5);
+        CHECK(largest(Dtype::f16) > 2 * largest(Dtype::f32));
     }
 }
 
@@ -296,7 +324,7 @@ TEST_CASE("a cache in Q8_0 costs the logits less than activations in int8 do",
 }
 
 TEST_CASE("a copied block continues like its original", "[cpu][kv_store]") {
-    const Dtype cache_type = GENERATE(Dtype::f16, Dtype::q8_0);
+    const Dtype cache_type = GENERATE(Dtype::f16, Dtype::q8_0, Dtype::f32);
     const auto backend = backend_of(1);
     const auto model = test::tiny_model({.architecture = "qwen3moe"});
     compute::Plan plan = model->plan(16);
@@ -326,9 +354,11 @@ TEST_CASE("a copied block continues like its original", "[cpu][kv_store]") {
     const auto original = step({8}, 3, 0);
     CHECK(is_same(step({8}, 3, 2), original));
     CHECK((*kv)->block_count() == 3);
-    // Rows of 32: as halves, or as one block of 34 bytes.
-    CHECK((*kv)->size_bytes() == 3 * compute::kBlockTokens * plan.kv.layer_count * 2 *
-                                     (cache_type == Dtype::f16 ? 64 : 34));
+    // Rows of 32: as halves, as one block of 34 bytes, or as floats.
+    const std::int64_t row_bytes = cache_type == Dtype::f16   ? 64
+                                   : cache_type == Dtype::f32 ? 128
+                                                              : 34;
+    CHECK((*kv)->size_bytes() == 3 * compute::kBlockTokens * plan.kv.layer_count * 2 * row_bytes);
     CHECK((*program)->bytes_per_token() == weight_bytes_per_token(plan, model->weights()));
 }
 
