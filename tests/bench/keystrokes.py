@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import typed_text
-from sides import AS_ASKED, CHAT_TOKENS, TOKENS, Hearth, LlamaServer, machine, peer_version, warm
+from sides import AS_ASKED, CHAT_TOKENS, TOKENS, Hearth, LlamaServer, in_turns, machine, peer_version, warm
 
 PREFIX, LONG_PREFIX, SUFFIX = 1500, 1700, 300
 CHAT_PREFIX = 600
@@ -27,11 +27,6 @@ MISSING = "not measured"
 
 def p95(values):
     return sorted(values)[-(-len(values) * 95 // 100) - 1]
-
-
-def in_turns(round_number, sides):
-    """Who is first in one round is second in the next."""
-    return sides if round_number % 2 == 0 else sides[::-1]
 
 
 def check_whole(answers):
@@ -53,6 +48,7 @@ class Bench:
     def __init__(self, options, order):
         self.options = options
         self.order = order
+        self.commands = []  # of servers, each kind once
         self.model = options.folder / f"ds2-small-Q4_K_M-{order}.gguf"
         if not self.model.exists():
             subprocess.run([options.build / "bin/hearth-bench-model", "ds2-small:Q4_K_M", self.model,
@@ -70,6 +66,7 @@ class Bench:
         if options.peer:
             order = ["--spm-infill"] if self.order == "suffix-first" else []
             sides.append(LlamaServer(options.peer, self.model, options.threads, context, [*order, *flags], editors))
+        self.commands += [side.command for side in sides if side.command not in self.commands]
         return sides
 
 
@@ -273,8 +270,8 @@ def main():
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--blocks", type=int, default=7, help="of keys of all clients")
     parser.add_argument("--keys-of-block", type=int, default=1, help="of each client")
-    parser.add_argument("--chat-blocks", type=int, default=2)
-    parser.add_argument("--chat-keys", type=int, default=20, help="of a block, alone and beside the chat each")
+    parser.add_argument("--chat-blocks", type=int, default=7)
+    parser.add_argument("--chat-keys", type=int, default=6, help="of a block, alone and beside the chat each")
     parser.add_argument("--pause-s", type=float, default=0.05, help="between the two sides")
     options = parser.parse_args()
     options.peer = os.environ.get("HEARTH_PEER")
@@ -284,6 +281,7 @@ def main():
     benches = [Bench(options, order) for order in options.orders.split(",")]
     for table in options.tables.split(","):
         TABLES[table](benches, options)
+    print("\nStarted as:\n", *(f"    {command}" for bench in benches for command in bench.commands), sep="\n")
 
 
 if __name__ == "__main__":

@@ -77,9 +77,10 @@ class Hearth:
         path = Path(self.folder) / "settings.json"
         path.write_text(json.dumps(settings))
         self.environment = {**os.environ, "HEARTH_RUNTIME_DIR": self.folder, "HEARTH_SETTINGS": str(path)}
+        arguments = [self.program, "serve", "--model", model, "--threads", str(threads)]
+        self.command = f"{' '.join(map(str, arguments))}, settings {json.dumps(settings)}"
         self.started = time.perf_counter()
-        self.process = subprocess.Popen([self.program, "serve", "--model", model, "--threads", str(threads)],
-                                        env=self.environment, stderr=subprocess.DEVNULL)  # fmt: skip
+        self.process = subprocess.Popen(arguments, env=self.environment, stderr=subprocess.DEVNULL)
         atexit.register(self.process.kill)
         await_true("hearth serve", self.is_ready)
 
@@ -167,10 +168,10 @@ class LlamaServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.process = subprocess.Popen(
-            [Path(folder) / "llama-server", "-m", model, "-t", str(threads), "-c", str(context), "-np", str(editors),
-             "--host", "127.0.0.1", "--port", str(self.port), *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        arguments = [Path(folder) / "llama-server", "-m", model, "-t", str(threads), "-c", str(context), "-np", str(editors), *flags]
+        self.command = " ".join(map(str, arguments))
+        self.process = subprocess.Popen([*arguments, "--host", "127.0.0.1", "--port", str(self.port)],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         atexit.register(self.process.kill)
         await_true("llama-server", self.is_ready)
 
@@ -229,6 +230,11 @@ class LlamaEditor:
             if self.connection.sock is not None:
                 self.connection.sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for an answer
         self.connection.close()
+
+
+def in_turns(round_number, sides):
+    """Who is first in one round is second in the next."""
+    return sides if round_number % 2 == 0 else sides[::-1]
 
 
 def peer_version(folder):
