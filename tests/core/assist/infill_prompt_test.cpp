@@ -82,6 +82,23 @@ TEST_CASE("the window moves once in many keys", "[assist][prompt_window]") {
     CHECK(moves <= 3);
 }
 
+TEST_CASE("an edit above the cursor leaves the begin of a full window where it is",
+          "[assist][prompt_window]") {
+    const auto tokenizer = FakeTokenizer::own();
+    const std::string text = numbered_lines(300);
+    const Tokens before = *encode_tail(*tokenizer, text, 1000);
+    REQUIRE(before.size() > 500);
+    const std::string shown = tokenizer->show(before);
+    REQUIRE(text.ends_with(shown));
+    // In each line of the window but its first one, a letter more.
+    for (std::size_t at = shown.find('\n'); at + 1 < shown.size(); at = shown.find('\n', at + 1)) {
+        std::string edited = text;
+        edited.insert(text.size() - shown.size() + at, "x");
+        const Tokens after = *encode_tail(*tokenizer, edited, 1000);
+        REQUIRE(tokenizer->show(after).substr(0, at) == shown.substr(0, at));
+    }
+}
+
 TEST_CASE("a large document is never encoded whole", "[assist][prompt_window]") {
     const auto tokenizer = FakeTokenizer::own();
     const std::string text = numbered_lines(200'000);
