@@ -220,7 +220,8 @@ void EngineLoop::step_alone() {
     const std::uint64_t told = counts_.tokens_generated;
     make_drafts();
     predict();
-    // On the host a step is given up for the next keystroke instead (LongStep), where none runs yet.
+    // On the host a step is given up for the next keystroke instead (LongStep), where none runs
+    // yet.
     const bool is_whole = compiled_.program->step_queue() != nullptr;
     const std::int32_t most =
         is_whole || scheduler_.is_for_keystroke() ? typing_tokens() : Scheduler::kAll;

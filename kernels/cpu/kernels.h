@@ -208,7 +208,7 @@ struct Kernels {
     /// whose activations are rounded anyway; null where `mix` is no slower.
     void (*mix_rounded)(const MixCall& call);
     void (*round_queries)(const RoundQueriesCall& call);
-    /// Indexed by CacheType.
+    /// Indexed by CacheType; null for floats, which are not rounded.
     void (*read_rows[kCacheTypeCount])(const ReadRowsCall& call);
 };
 

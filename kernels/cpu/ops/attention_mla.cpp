@@ -165,9 +165,10 @@ class LatentHeads {
     }
 
   private:
-    /// Where weights are, activations are.
+    /// Where weights are, activations are; a cache of floats is there to be compared with others.
     [[nodiscard]] bool is_rounded(const Step& step) const {
-        return k_up_.rounds() && step.kernels.mix_rounded != nullptr;
+        return k_up_.rounds() && step.kernels.mix_rounded != nullptr &&
+               step.kernels.read_rows[step.kv.type()] != nullptr;
     }
 
     /// out[i * stride + r] = row r, column i.

@@ -108,7 +108,7 @@ extern const Kernels kScalarKernels = {
     mix,
     mix_rounded,
     round_queries,
-    {read_rows<F16Columns>, read_rows<Q80Columns>},
+    {read_rows<F16Columns>, read_rows<Q80Columns>, nullptr},
 };
 
 }  // namespace hearth::cpu
