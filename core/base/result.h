@@ -23,6 +23,7 @@ enum class ErrorCode {
     unavailable,       ///< busy, full or shutting down: try again later
     timed_out,         ///< a deadline passed
     cancelled,         ///< the asker has gone
+    device_lost,       ///< a device failed; this process cannot use it any more
     internal,          ///< a part failed in a way it should not
 };
 
@@ -49,6 +50,8 @@ constexpr const char* to_string(ErrorCode code) {
             return "timed out";
         case ErrorCode::cancelled:
             return "cancelled";
+        case ErrorCode::device_lost:
+            return "device lost";
         case ErrorCode::internal:
             return "internal error";
     }

@@ -125,8 +125,9 @@ class Program {
 
     /// Runs one step: at most the Plan's tokens_max tokens.
     ///
-    /// Errors: out_of_memory or internal where the device fails, cancelled where the watch said so;
-    /// the cache rows of the step are then undefined. Thread: engine.
+    /// Errors: out_of_memory or internal where the device fails, device_lost where it will fail
+    /// from here on, cancelled where the watch said so; the cache rows of the step are then
+    /// undefined. Thread: engine.
     virtual Result<StepOutput> run(const StepBatch& batch, KvStore& kv) = 0;
 
     /// Null where tokens are picked on the host. Owner: the Program, which may be destroyed with

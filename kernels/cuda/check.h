@@ -7,8 +7,11 @@
 
 namespace hearth::cuda {
 
-/// Errors: out_of_memory where the device has none, else internal; the text has the call, the name
-/// of the code and the place.
+/// Whether every later call of this process answers the same: a kernel faulted, or the device did.
+bool is_device_lost(cudaError_t error);
+
+/// Errors: out_of_memory where the device has none, device_lost, else internal; the text has the
+/// call, the name of the code and the place.
 Result<void> check(cudaError_t error, const char* call, const char* file, int line);
 
 }  // namespace hearth::cuda

@@ -133,6 +133,40 @@ TEST_CASE("memory of the machine that ends is an error of the call, and the next
     simt::device.calls_until_bad_alloc = 0;
 }
 
+TEST_CASE("a fault of a kernel loses the device, a refusal does not", "[cuda][backend]") {
+    const OtherDevice restore;
+    const auto model = test::tiny_model({.layer_count = 1});
+    const auto backend = make_cuda_backend({});
+    const auto plan = model->plan(8);
+    const auto weights = (*backend)->upload(model->weights());
+    const auto program = (*backend)->compile(plan, **weights);
+    const auto kv = (*backend)->make_kv_store(plan.kv, 1);
+    REQUIRE(kv);
+    const std::int32_t zero = 0;
+    const compute::SequenceView sequence{{&zero, 1}};
+    const compute::StepBatch step{.tokens = {&zero, 1},
+                                  .positions = {&zero, 1},
+                                  .sequence_of = {&zero, 1},
+                                  .sequences = {&sequence, 1},
+                                  .logit_rows = {&zero, 1}};
+    const compute::PickOrder order;
+    for (const auto error : {cudaErrorIllegalAddress, cudaErrorLaunchFailure}) {
+        simt::device.wait_error = error;
+        const auto output = (*program)->run(step, **kv);
+        REQUIRE_FALSE(output);
+        CHECK(output.error().code == ErrorCode::device_lost);
+        CHECK_THAT(output.error().text,
+                   Catch::StartsWith("the GPU is lost to this process") &&
+                       Catch::Contains("cudaStreamSynchronize"));
+        REQUIRE((*program)->step_queue()->launch(step, {&order, 1}, **kv));
+        CHECK((*program)->step_queue()->collect().error().code == ErrorCode::device_lost);
+    }
+    simt::device.wait_error = cudaErrorInvalidValue;
+    CHECK((*program)->run(step, **kv).error().code == ErrorCode::internal);
+    simt::device.wait_error = cudaSuccess;
+    CHECK((*program)->run(step, **kv));
+}
+
 TEST_CASE("without threads the work is done on the caller's", "[cuda][backend]") {
     // Their stacks are kept by the system library: all are in use before the limit is set.
     std::vector<std::jthread> held;

@@ -142,7 +142,22 @@ enum cudaError_t {
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
     cudaErrorNoKernelImageForDevice = 209,
+    cudaErrorECCUncorrectable = 214,
+    cudaErrorNvlinkUncorrectable = 220,
+    cudaErrorContained = 226,
     cudaErrorNotReady = 600,
+    cudaErrorIllegalAddress = 700,
+    cudaErrorLaunchTimeout = 702,
+    cudaErrorAssert = 710,
+    cudaErrorHardwareStackError = 714,
+    cudaErrorIllegalInstruction = 715,
+    cudaErrorMisalignedAddress = 716,
+    cudaErrorInvalidAddressSpace = 717,
+    cudaErrorInvalidPc = 718,
+    cudaErrorLaunchFailure = 719,
+    cudaErrorTensorMemoryLeak = 721,
+    cudaErrorMpsClientTerminated = 810,
+    cudaErrorExternalDevice = 911,
 };
 inline const char* cudaGetErrorName(cudaError_t error) {
     return error == cudaSuccess ? "cudaSuccess" : "cudaErrorEmulated";
@@ -172,6 +187,7 @@ struct EmulatedDevice {
     std::vector<OtherGpu> others = {};    ///< behind it; nothing runs on them
     int driver_version = CUDART_VERSION;  ///< 0: no driver
     int shared_bytes = 227 * 1024;  ///< that a block may have, where its kernel asked for them
+    cudaError_t wait_error = cudaSuccess;         ///< of waiting for a stream or an event
     cudaError_t capture_error = cudaSuccess;      ///< of the end of a capture
     cudaError_t instantiate_error = cudaSuccess;  ///< of graphs
     cudaError_t copy_2d_error = cudaSuccess;
@@ -343,7 +359,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned /*fl
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     hearth::simt::advance(stream);
-    return cudaSuccess;
+    return hearth::simt::device.wait_error;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     hearth::simt::advance(stream);
@@ -367,7 +383,7 @@ inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event->stream != nullptr) hearth::simt::advance(event->stream, event->is_reached.get());
-    return cudaSuccess;
+    return hearth::simt::device.wait_error;
 }
 /// Each question lets the event's stream do one piece of its work, so that the host sees what is
 /// under way in every state.
