@@ -1,5 +1,6 @@
 // StagedEngine: where an accelerator is there, the processor answers until it has loaded, from the
-// same mapped file. A load that fails leaves the processor in charge.
+// same mapped file. A load that fails leaves the processor in charge, and an accelerator that is
+// lost gives way to it again.
 #pragma once
 
 #include <functional>
@@ -26,7 +27,8 @@ class StagedEngine {
     using OnChange = std::function<void(LogLevel level, const std::string& sentence)>;
 
     /// Both stages where no backend is named, an accelerator is there and the model fits the
-    /// machine's memory; else load_engine.
+    /// machine's memory; else load_engine. Requests that are with an accelerator when it is lost
+    /// fail; behind them the processor serves, also where the accelerator was named.
     ///
     /// Errors: those of load_engine; not those of the second stage.
     static Result<std::unique_ptr<StagedEngine>> make(
@@ -49,23 +51,41 @@ class StagedEngine {
     };
     [[nodiscard]] State state() const;
 
-    /// Frees the first stage once it has answered all its requests; to be called now and then.
+    /// Frees stages that made way once they have answered all their requests; to be called now and
+    /// then.
     void release_idle() { switch_->release_idle(); }
 
   private:
+    /// What an engine is loaded from. The registry and the clock are borrowed.
+    struct Source {
+        std::shared_ptr<const model::Model> model;
+        const compute::BackendRegistry& registry;
+        LoadSettings settings;
+        const Clock& clock;
+
+        [[nodiscard]] Result<LoadedEngine> load(const std::string& backend) const;
+    };
+
     explicit StagedEngine(OnChange on_change) : on_change_(std::move(on_change)) {}
     void take(LoadedEngine loaded);
-    void load_accelerator(const std::shared_ptr<const model::Model>& model,
-                          const compute::BackendRegistry& registry,
-                          const LoadSettings& settings,
-                          const Clock& clock) noexcept;
+    /// On its own thread: loads `accelerator`, where one is named, and stands by for its loss.
+    void run(const Source& source, const std::string& accelerator) noexcept;
     /// The first stage goes on, and says why.
     void stay(const std::string& reason);
+    /// Thread: engine.
+    void note_loss(const Error& error) noexcept;
+    /// False: the end came first.
+    bool wait_for_loss();
+    void fall_back(const Source& source);
 
     const OnChange on_change_;
-    std::unique_ptr<engine::EngineSwitch> switch_;  ///< fixed after make
     mutable Mutex mutex_;
+    ConditionVariable changed_;
     State state_ HEARTH_GUARDED_BY(mutex_);
+    bool is_lost_ HEARTH_GUARDED_BY(mutex_) = false;
+    std::string loss_ HEARTH_GUARDED_BY(mutex_);  ///< why
+    bool is_closing_ HEARTH_GUARDED_BY(mutex_) = false;
+    std::unique_ptr<engine::EngineSwitch> switch_;  ///< fixed after make; its requests note a loss
     std::thread loader_;
 };
 

@@ -1,6 +1,7 @@
 #include "core/engine/engine_switch.h"
 
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace hearth::engine {
@@ -39,7 +40,20 @@ void EngineSwitch::release_idle() {
     }
 }
 
+void EngineSwitch::watch(Request& request) const {
+    if (!on_lost_ || !request.sink) return;
+    request.sink = [this, sink = std::move(request.sink)](const Event& event) {
+        const auto* failed = std::get_if<FailedEvent>(&event);
+        if (failed == nullptr || failed->error.code != ErrorCode::device_lost) return sink(event);
+        on_lost_(failed->error);
+        Error error = failed->error;
+        error.text += "; ask again: another device takes over";
+        return sink(FailedEvent{std::move(error)});
+    };
+}
+
 Result<Ticket> EngineSwitch::submit(Request request) {
+    watch(request);
     // Under the lock, so that no engine is let go between its choice and its request.
     const LockGuard lock(mutex_);
     HEARTH_TRY(Ticket ticket, stages_.back().engine->submit(std::move(request)));

@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "core/base/mutex.h"
 #include "core/engine/engine.h"
@@ -14,7 +16,14 @@ namespace hearth::engine {
 /// Thread: any. Destruction ends all engines, the newest first.
 class EngineSwitch final : public Engine {
   public:
-    explicit EngineSwitch(std::shared_ptr<Engine> first) { move_to(std::move(first)); }
+    /// What a request failed of when its device was lost. Called on [engine]: quick, no exceptions.
+    using OnLost = std::function<void(const Error&)>;
+
+    /// `on_lost`: called before the asker hears of it, who is told to ask again.
+    explicit EngineSwitch(std::shared_ptr<Engine> first, OnLost on_lost = {})
+        : on_lost_(std::move(on_lost)) {
+        move_to(std::move(first));
+    }
     ~EngineSwitch() override;
 
     /// From here on `next` takes the requests.
@@ -36,6 +45,9 @@ class EngineSwitch final : public Engine {
         EngineLimits limits;
     };
 
+    void watch(Request& request) const;
+
+    const OnLost on_lost_;
     mutable Mutex mutex_;
     std::deque<Stage> stages_ HEARTH_GUARDED_BY(mutex_);  ///< never shrinks: limits() refers to it
 };

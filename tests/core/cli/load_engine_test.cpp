@@ -1,6 +1,7 @@
 // Which backend a model is loaded on, and with how long a context, on devices of any size.
 #include "core/cli/load_engine.h"
 
+#include <atomic>
 #include <future>
 #include <new>
 #include <string>
@@ -31,6 +32,27 @@ struct FakeDevice {
     bool has_host_memory = true;                ///< false: its upload throws std::bad_alloc
     bool has_threads = true;                    ///< false: its upload throws std::system_error
     std::shared_future<void> loads_after = {};  ///< valid: its upload waits for it
+    std::shared_ptr<std::atomic<bool>> is_lost = std::make_shared<std::atomic<bool>>(false);
+};
+
+/// The reference's program on a device that may be lost.
+class FakeProgram final : public compute::Program {
+  public:
+    FakeProgram(std::unique_ptr<compute::Program> inner, std::shared_ptr<std::atomic<bool>> is_lost)
+        : inner_(std::move(inner)),
+          is_lost_(std::move(is_lost)) {}
+    Result<compute::StepOutput> run(const compute::StepBatch& batch,
+                                    compute::KvStore& kv) override {
+        if (*is_lost_) return fail(ErrorCode::device_lost, "a fault at 0x0");
+        return inner_->run(batch, kv);
+    }
+    [[nodiscard]] std::int64_t bytes_per_token() const override {
+        return inner_->bytes_per_token();
+    }
+
+  private:
+    const std::unique_ptr<compute::Program> inner_;
+    const std::shared_ptr<std::atomic<bool>> is_lost_;
 };
 
 /// The reference backend with a memory that ends where the test says.
@@ -58,7 +80,9 @@ class FakeBackend final : public compute::Backend {
     }
     Result<std::unique_ptr<compute::Program>> compile(const compute::Plan& plan,
                                                       compute::DeviceWeights& weights) override {
-        return inner_->compile(plan, weights);
+        HEARTH_TRY(auto program, inner_->compile(plan, weights));
+        return std::unique_ptr<compute::Program>(
+            std::make_unique<FakeProgram>(std::move(program), device_.is_lost));
     }
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
@@ -328,6 +352,54 @@ TEST_CASE("a backend that is named is the only stage", "[cli][load][staged]") {
     const Fixture fixture({{}, kHost});
     const Staged staged(fixture, {.backend = "cuda", .limits = {}});
     CHECK(staged.engine->state().backend == "cuda (a fake)");
+}
+
+TEST_CASE("an accelerator that is lost costs one answer, then the processor goes on",
+          "[cli][load][staged]") {
+    const FakeDevice device;
+    const Fixture fixture({device, kHost});
+    const bool is_named = GENERATE(false, true);
+    Staged staged(fixture, {.backend = is_named ? "cuda" : "", .limits = {}});
+    if (!is_named) CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cpu (a fake): "));
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cuda (a fake): "));
+    const test::Tokens text = staged.ask().wait().tokens();
+    CHECK(text.size() == 10);
+
+    *device.is_lost = true;
+    const auto error = staged.ask().wait().error();
+    REQUIRE(error);
+    CHECK(error->code == ErrorCode::device_lost);
+    CHECK(error->text == "a fault at 0x0; ask again: another device takes over");
+    const std::string said = *staged.said.pop();
+    CHECK_THAT(said,
+               Catch::StartsWith("cpu (a fake): ") &&
+                   Catch::Contains("cuda (a fake) was lost, restart hearth to use it again: a "
+                                   "fault at 0x0"));
+    CHECK(said.find('\n') == std::string::npos);
+    const StagedEngine::State state = staged.engine->state();
+    CHECK(state.backend == "cpu (a fake)");
+    CHECK_THAT(state.placement, Catch::EndsWith("in the machine's memory"));
+    REQUIRE(state.warnings.size() == 1);
+    CHECK_THAT(state.warnings[0], Catch::StartsWith("cuda (a fake) was lost"));
+    CHECK(staged.ask().wait().tokens() == text);
+    staged.engine->release_idle();
+    CHECK(staged.ask().wait().tokens() == text);
+}
+
+TEST_CASE("a loss that the processor cannot make good is said", "[cli][load][staged]") {
+    const FakeDevice device;
+    FakeDevice host = kHost;
+    host.is_cache_refused = true;
+    const Fixture fixture({device, host});
+    Staged staged(fixture, {.backend = "cuda", .limits = {}});
+    CHECK_THAT(*staged.said.pop(), Catch::StartsWith("cuda (a fake): "));
+    *device.is_lost = true;
+    CHECK(staged.ask().wait().error());
+    CHECK_THAT(*staged.said.pop(),
+               Catch::StartsWith("cuda (a fake) was lost") &&
+                   Catch::EndsWith("; the processor cannot take over: no room for a cache"));
+    CHECK(staged.engine->state().warnings.size() == 1);
+    CHECK(staged.ask().wait().error());
 }
 
 TEST_CASE("the end waits for a load", "[cli][load][staged]") {

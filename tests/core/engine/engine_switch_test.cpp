@@ -2,7 +2,9 @@
 #include "core/engine/engine_switch.h"
 
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -80,6 +82,32 @@ TEST_CASE("a cancel reaches the engine of its ticket", "[engine][switch]") {
     fast.toy.control.open();
     CHECK(early.wait().reason() == FinishReason::cancelled);
     CHECK(late.wait().reason() == FinishReason::tokens_max);
+}
+
+TEST_CASE("who fails of a lost device is told to ask again, and the switch's owner why",
+          "[engine][switch]") {
+    Stage lost;
+    Stage next;
+    std::vector<std::string> losses;
+    EngineSwitch both(lost.engine(), [&](const Error& error) { losses.push_back(error.text); });
+    const auto error_of = [&](Error error) {
+        lost.toy.control.fail_next(std::move(error));
+        Answer answer;
+        submit(both, request_of(prompt_of(5)), answer);
+        return answer.wait().error().value();
+    };
+    CHECK(error_of({ErrorCode::internal, "a refusal", ""}).text == "a refusal");
+    CHECK(losses.empty());
+    const Error error = error_of({ErrorCode::device_lost, "a fault", ""});
+    CHECK(error.code == ErrorCode::device_lost);
+    CHECK(error.text == "a fault; ask again: another device takes over");
+    CHECK(losses == std::vector<std::string>{"a fault"});
+    both.move_to(next.engine());
+    Answer answer;
+    submit(both, request_of(prompt_of(5)), answer);
+    CHECK(answer.wait().tokens() == expected_text(request_of(prompt_of(5))));
+    // A request without a sink is refused as ever.
+    CHECK_FALSE(both.submit(request_of(prompt_of(5))));
 }
 
 TEST_CASE("the end of the switch ends all engines and answers everybody", "[engine][switch]") {
