@@ -43,6 +43,7 @@ for part in bin/hearth-engine bin/hearth-gpu-tests lib/hearth/backends/libhearth
 done
 [ "$failed" = 0 ] || exit 1
 if ! why=$(timeout 60 "$engine" models info "$HEARTH_GPU_MODEL" --device cuda 2>&1 >"$results/device.txt"); then
+    why=${why:-hearth-engine did not answer within 60 s}
     echo "nothing here can run: ${why##*$'\n'}"
     exit 1
 fi
