@@ -11,7 +11,7 @@
 namespace hearth::cuda {
 
 struct CudaOptions {
-    std::optional<int> device;  ///< index; else the one with the most memory
+    std::optional<int> device;  ///< index; else find_device chooses
     bool is_exact = false;      ///< activations stay floats: slower, for comparisons
     bool has_graphs = true;     ///< small steps run as captured graphs
     bool has_overlap =
