@@ -176,6 +176,7 @@ Result<void> print_fit(const model::Model& model,
         .free_bytes = free_bytes,
         .context_tokens = options.context_tokens,
         .step_tokens = model::prompt_tokens_per_step(device) + engine::EngineLimits{}.sequences_max,
+        .draft_tokens = engine::EngineLimits{}.sequences_max,
         .costs = model::device_costs(device, cache)};
     print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");
     print_placement(context.out, model::place(model, request));

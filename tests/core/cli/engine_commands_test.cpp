@@ -471,6 +471,9 @@ TEST_CASE("models info counts what a model takes on a device", "[cli]") {
     auto quantised = words;
     quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
     CHECK_THAT(run(quantised).out, Catch::Contains("cache         3760128 bytes"));
+    // Four layers of 96 + 16 halves: three, and that of the block that guesses.
+    CHECK_THAT(run({"models", "info", "--synthetic", "tiny-mtp:Q8_0", "--memory", "1"}).out,
+               Catch::Contains("cache         3670016 bytes"));
     const Outcome apart = run({"models",
                                "info",
                                "--synthetic",
