@@ -164,6 +164,8 @@ TEST_CASE("the settings name the model and the backend, options go before them",
     quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
     CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in F16"));
     CHECK_THAT(run(quantised, "", settings).out, Catch::Contains(" in Q8_0"));
+    quantised.back() = "f32";
+    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains(" in F32"));
     std::ofstream(settings) << R"({"model": ")" << file.path() << R"(", "kv_cache": "q8_0"})";
     CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in Q8_0"));
     std::ofstream(settings) << R"({"kv_cache": "q4_0"})";
