@@ -152,11 +152,12 @@ double median(std::vector<double> values) {
 
 double distance_apart(const std::shared_ptr<const model::Model>& model,
                       compute::Backend& found,
-                      compute::Backend& expected) {
+                      compute::Backend& expected,
+                      compute::Dtype cache_type) {
     constexpr std::int32_t kSequences = 8;
     constexpr std::size_t kTokens = 5;
     const std::int32_t vocab_size = model->config().vocab_size;
-    const ModelRunner::Limits limits{.sequence_count = kSequences};
+    const ModelRunner::Limits limits{.sequence_count = kSequences, .cache_type = cache_type};
     ModelRunner found_runner(model, found, limits);
     ModelRunner expected_runner(model, expected, limits);
     std::mt19937 random(7);

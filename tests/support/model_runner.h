@@ -80,6 +80,7 @@ double median(std::vector<double> values);
 /// tokens behind it see that.
 double distance_apart(const std::shared_ptr<const model::Model>& model,
                       compute::Backend& found,
-                      compute::Backend& expected);
+                      compute::Backend& expected,
+                      compute::Dtype cache_type = compute::Dtype::f16);
 
 }  // namespace hearth::test
