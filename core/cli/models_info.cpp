@@ -8,6 +8,7 @@
 
 #include "core/cli/engine_commands.h"
 #include "core/cli/model_options.h"
+#include "core/cli/settings.h"
 #include "core/compute/host_memory.h"
 #include "core/engine/engine.h"
 #include "core/model/placement.h"
@@ -172,11 +173,21 @@ Result<void> print_fit(const model::Model& model,
         free_bytes = memory->free_bytes;
     }
     HEARTH_TRY(const compute::Dtype cache, cache_type(options.model, context));
+    HEARTH_TRY(const Settings settings, load_settings(context.settings_path));
+    const engine::EngineLimits limits;  // the daemon's
+    std::int32_t context_tokens = options.context_tokens;
+    if (context_tokens == 0) context_tokens = settings.context_tokens;
+    // Only a device with memory of its own gets as long a one as fits.
+    if (context_tokens == 0 && device != "cuda") context_tokens = limits.context_tokens_max;
+    if (const std::int32_t most = model.config().context_length; most > 0) {
+        context_tokens = std::min(context_tokens, most);
+    }
     const model::PlacementRequest request{
         .free_bytes = free_bytes,
-        .context_tokens = options.context_tokens,
-        .step_tokens = model::prompt_tokens_per_step(device) + engine::EngineLimits{}.sequences_max,
-        .draft_tokens = engine::EngineLimits{}.sequences_max,
+        .context_tokens = context_tokens,
+        .cache_tokens = limits.cache_tokens,
+        .step_tokens = model::prompt_tokens_per_step(device) + limits.sequences_max,
+        .draft_tokens = limits.sequences_max,
         .costs = model::device_costs(device, cache)};
     print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");
     print_placement(context.out, model::place(model, request));

@@ -469,13 +469,14 @@ TEST_CASE("models info counts what a model takes on a device", "[cli]") {
                Catch::Contains("816 elements per token: 1632 bytes in F16, 918 in Q8_0"));
     const std::vector<std::string> words = {
         "models", "info", "--synthetic", "tiny:Q8_0", "--memory", "1", "--device", "cpu"};
-    CHECK_THAT(run(words).out, Catch::Contains("cache         6684672 bytes"));
+    CHECK_THAT(run(words).out, Catch::Contains("cache         53477376 bytes"));
     auto quantised = words;
     quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
-    CHECK_THAT(run(quantised).out, Catch::Contains("cache         3760128 bytes"));
-    // Four layers of 96 + 16 halves: three, and that of the block that guesses.
+    CHECK_THAT(run(quantised).out, Catch::Contains("cache         30081024 bytes"));
+    // Room for 32,768 tokens, as the daemon has it. Four layers of 96 + 16 halves: three, and that
+    // of the block that guesses.
     CHECK_THAT(run({"models", "info", "--synthetic", "tiny-mtp:Q8_0", "--memory", "1"}).out,
-               Catch::Contains("cache         3670016 bytes"));
+               Catch::Contains("cache         29360128 bytes"));
     const Outcome apart = run({"models",
                                "info",
                                "--synthetic",
