@@ -150,6 +150,7 @@ Result<void> Forward::fill_cache(std::span<const std::int32_t> tokens) {
 std::vector<compute::SequenceView> Forward::views_of(std::int32_t count) const {
     if (count == 1) return {{blocks_}};
     std::vector<compute::SequenceView> views;
+    views.reserve(static_cast<std::size_t>(count));
     for (std::int32_t sequence = 0; sequence < count; ++sequence) {
         views.push_back({blocks_of(sequence)});
     }

@@ -126,8 +126,8 @@ std::string settings_path() {
 }
 
 const std::vector<std::string>& cache_type_names() {
-    static const std::vector<std::string> kNames = {"f16", "q8_0"};
-    return kNames;
+    static const std::vector<std::string> names = {"f16", "q8_0"};
+    return names;
 }
 
 compute::Dtype find_cache_type(const std::string& option, const Settings& settings) {

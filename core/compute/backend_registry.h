@@ -38,8 +38,8 @@ class BackendRegistry {
     /// `name` empty: the best candidate, the next best where a factory fails.
     /// Errors: not_found for an unknown name, listing the known ones and where its library would
     /// lie; for that of an accelerator which was left out, why it was.
-    Result<std::unique_ptr<Backend>> make(std::string_view name,
-                                          const BackendOptions& options) const;
+    [[nodiscard]] Result<std::unique_ptr<Backend>> make(std::string_view name,
+                                                        const BackendOptions& options) const;
 
     /// Best first.
     [[nodiscard]] std::vector<std::string> names() const;

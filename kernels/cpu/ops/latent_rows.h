@@ -45,7 +45,7 @@ struct MixState {
           out(memory + std::int64_t{2} * kAttendRows),
           value_dim(columns) {}
     static std::int64_t floats(std::int64_t rows, std::int64_t columns) {
-        return 2 * kAttendRows + rows * columns;
+        return std::int64_t{2} * kAttendRows + rows * columns;
     }
 
     void clear(std::int64_t rows) const;

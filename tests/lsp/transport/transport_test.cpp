@@ -6,7 +6,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <future>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <catch2/catch.hpp>
 
@@ -31,7 +34,8 @@ class Echo {
                                        if (auto* frame = std::get_if<Frame>(&event))
                                            answer(*raw, frame->body);
                                    },
-                                   [this, connection] { closed_.set_value(); }});
+                                   [this] { closed_.set_value(); }});
+                connections_.push_back(std::move(connection));
             });
         thread_ = std::thread([this] { loop_->run(); });
     }
@@ -48,6 +52,7 @@ class Echo {
   private:
     std::string folder_;
     std::unique_ptr<IoLoop> loop_ = IoLoop::make();
+    std::vector<std::shared_ptr<Connection>> connections_;  ///< the loop's; may still be open
     std::unique_ptr<Listener> listener_;
     std::promise<void> closed_;
     std::thread thread_;
