@@ -75,18 +75,31 @@ inline std::vector<double> plain_mix(const MixCase& c, const MixInputs& in, std:
     return out;
 }
 
-/// `rows` rows of queries from row `first` on; (rows, value_dim), divided by their sums.
-inline std::vector<float> run_mix(const Kernels& kernels,
-                                  const MixCase& c,
-                                  const MixInputs& in,
-                                  std::int64_t first,
-                                  std::int64_t rows) {
+/// `rows` rows of `queries` from row `first` on as `mix` wants them, (matrix_rows, stride).
+inline std::vector<float> turned_queries(const MixCase& c,
+                                         const std::vector<float>& queries,
+                                         std::int64_t first,
+                                         std::int64_t rows,
+                                         std::int64_t matrix_rows) {
     const std::int64_t stride = (rows + kMixLanes - 1) / kMixLanes * kMixLanes;
-    std::vector<float> turned(index_of(c.key_dim * stride), 0.0F);
+    std::vector<float> turned(index_of(matrix_rows * stride), 0.0F);
     for (std::int64_t i = 0; i < c.key_dim * rows; ++i) {
         turned[index_of(i % c.key_dim * stride + i / c.key_dim)] =
-            in.queries[index_of(first * c.key_dim + i)];
+            queries[index_of(first * c.key_dim + i)];
     }
+    return turned;
+}
+
+/// Those rows over all tokens, kMixTokens at a time: `add_tokens(from, count, call)` says which.
+/// (rows, value_dim), divided by their sums.
+template <typename AddTokens>
+std::vector<float> mix_in_steps(void (*mix)(const MixCall& call),
+                                const MixCase& c,
+                                const std::vector<float>& turned,
+                                std::int64_t first,
+                                std::int64_t rows,
+                                const AddTokens& add_tokens) {
+    const std::int64_t stride = (rows + kMixLanes - 1) / kMixLanes * kMixLanes;
     std::vector<float> maxima(index_of(stride), std::numeric_limits<float>::lowest());
     std::vector<float> sums(index_of(stride), 0.0F);
     std::vector<float> out(index_of(rows * c.value_dim), 0.0F);
@@ -98,27 +111,44 @@ inline std::vector<float> run_mix(const Kernels& kernels,
             const std::int64_t seen = c.tokens - c.rows + first + r + 1 - from;
             visible.push_back(static_cast<std::int32_t>(std::clamp<std::int64_t>(seen, 0, count)));
         }
-        kernels.mix({turned.data(),
-                     stride,
-                     rows,
-                     visible.data(),
-                     in.keys.data() + from * (c.key_dim + 3),
-                     c.key_dim + 3,
-                     c.key_dim,
-                     in.values.data() + from * (c.value_dim + 5),
-                     c.value_dim + 5,
-                     c.value_dim,
-                     count,
-                     mix_scale(c),
-                     maxima.data(),
-                     sums.data(),
-                     out.data(),
-                     c.value_dim});
+        MixCall call{};
+        call.queries = turned.data();
+        call.query_stride = stride;
+        call.rows = rows;
+        call.visible = visible.data();
+        call.key_dim = c.key_dim;
+        call.value_dim = c.value_dim;
+        call.count = count;
+        call.scale = mix_scale(c);
+        call.maxima = maxima.data();
+        call.sums = sums.data();
+        call.out = out.data();
+        call.out_stride = c.value_dim;
+        add_tokens(from, count, call);
+        mix(call);
     }
     for (std::int64_t i = 0; i < rows * c.value_dim; ++i) {
         out[index_of(i)] /= sums[index_of(i / c.value_dim)];
     }
     return out;
+}
+
+inline std::vector<float> run_mix(const Kernels& kernels,
+                                  const MixCase& c,
+                                  const MixInputs& in,
+                                  std::int64_t first,
+                                  std::int64_t rows) {
+    return mix_in_steps(kernels.mix,
+                        c,
+                        turned_queries(c, in.queries, first, rows, c.key_dim),
+                        first,
+                        rows,
+                        [&](std::int64_t from, std::int64_t, MixCall& call) {
+                            call.keys = in.keys.data() + from * (c.key_dim + 3);
+                            call.key_stride = c.key_dim + 3;
+                            call.values = in.values.data() + from * (c.value_dim + 5);
+                            call.value_stride = c.value_dim + 5;
+                        });
 }
 
 inline bool is_same_mix(const std::vector<float>& a, const float* b) {

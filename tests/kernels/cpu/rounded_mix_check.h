@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <random>
 #include <span>
@@ -69,65 +68,35 @@ inline std::vector<double> plain_rounded_mix(const MixCase& c,
     return out;
 }
 
-/// `rows` rows of queries from row `first` on; (rows, value_dim), divided by their sums.
 inline std::vector<float> run_rounded_mix(const Kernels& kernels,
                                           const MixCase& c,
                                           const RoundedMixInputs& in,
                                           std::int64_t first,
                                           std::int64_t rows) {
-    const std::int64_t stride = (rows + kMixLanes - 1) / kMixLanes * kMixLanes;
-    std::vector<float> queries(index_of(rounded_query_rows(c.key_dim) * stride), 0.0F);
-    for (std::int64_t i = 0; i < c.key_dim * rows; ++i) {
-        queries[index_of(i % c.key_dim * stride + i / c.key_dim)] =
-            in.queries[index_of(first * c.key_dim + i)];
-    }
+    std::vector<float> queries =
+        turned_queries(c, in.queries, first, rows, rounded_query_rows(c.key_dim));
+    const auto stride = static_cast<std::int64_t>(queries.size()) / rounded_query_rows(c.key_dim);
     kernels.round_queries({queries.data(), stride, c.key_dim, c.value_dim});
-    std::vector<float> maxima(index_of(stride), std::numeric_limits<float>::lowest());
-    std::vector<float> sums(index_of(stride), 0.0F);
-    std::vector<float> out(index_of(rows * c.value_dim), 0.0F);
-    const std::int64_t end = c.tokens - c.rows + first + rows;
-    for (std::int64_t from = 0; from < end; from += kMixTokens) {
-        std::vector<std::int32_t> visible;
-        const std::int64_t count = std::min<std::int64_t>(kMixTokens, end - from);
-        for (std::int64_t r = 0; r < rows; ++r) {
-            const std::int64_t seen = c.tokens - c.rows + first + r + 1 - from;
-            visible.push_back(static_cast<std::int32_t>(std::clamp<std::int64_t>(seen, 0, count)));
-        }
-        std::vector<std::byte> tokens(index_of(rounded_rows_bytes(c.key_dim)), std::byte{0xFF});
-        for (std::int64_t i = 0; i < count; i += kAttendTokens) {
-            kernels.read_rows[static_cast<std::size_t>(in.type)](
-                {in.tokens.bytes.data() + (from + i) * in.tokens.row_bytes,
-                 in.tokens.row_bytes,
-                 c.key_dim,
-                 c.value_dim,
-                 std::min<std::int64_t>(kAttendTokens, count - i),
-                 i,
-                 tokens.data()});
-        }
-        kernels.mix_rounded({queries.data(),
-                             stride,
-                             rows,
-                             visible.data(),
-                             nullptr,
-                             0,
-                             c.key_dim,
-                             nullptr,
-                             0,
-                             c.value_dim,
-                             count,
-                             mix_scale(c),
-                             maxima.data(),
-                             sums.data(),
-                             out.data(),
-                             c.value_dim,
-                             {},
-                             0,
-                             tokens.data()});
-    }
-    for (std::int64_t i = 0; i < rows * c.value_dim; ++i) {
-        out[index_of(i)] /= sums[index_of(i / c.value_dim)];
-    }
-    return out;
+    std::vector<std::byte> tokens(index_of(rounded_rows_bytes(c.key_dim)));
+    return mix_in_steps(kernels.mix_rounded,
+                        c,
+                        queries,
+                        first,
+                        rows,
+                        [&](std::int64_t from, std::int64_t count, MixCall& call) {
+                            std::ranges::fill(tokens, std::byte{0xFF});
+                            for (std::int64_t i = 0; i < count; i += kAttendTokens) {
+                                kernels.read_rows[static_cast<std::size_t>(in.type)](
+                                    {in.tokens.bytes.data() + (from + i) * in.tokens.row_bytes,
+                                     in.tokens.row_bytes,
+                                     c.key_dim,
+                                     c.value_dim,
+                                     std::min<std::int64_t>(kAttendTokens, count - i),
+                                     i,
+                                     tokens.data()});
+                            }
+                            call.tokens = tokens.data();
+                        });
 }
 
 inline void check_rounded_mix(const Kernels& kernels,
