@@ -118,17 +118,17 @@ PAIRS   ?= $(SHARDS)/train-explain.jsonl
 KEPT    ?= build/evaluation
 evaluate: test-packages
 	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate hearth_plugins
 	@python3 -B training/evaluation/evaluate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
 	  --shards $(SHARDS) --pairs $(PAIRS) --corpus $(CORPUS)/corpus.pack --cases $(CASES) --windows $(WINDOWS) --results $(RESULTS) \
-	  --kept $(KEPT) $(if $(FULL),--full $(FULL))
+	  --plugins $(BUILD)/lib/hearth/plugins --kept $(KEPT) $(if $(FULL),--full $(FULL))
 
 # The constants of the product, chosen on the cases that `make evaluate` leaves alone; printed, to be written by hand. An hour or two.
 calibrate: test-packages
 	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null
-	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate
+	@cmake --build $(BUILD) -j $(JOBS) --target hearth-evaluate hearth_plugins
 	@python3 -B training/evaluation/calibrate.py --program $(BUILD)/bin/hearth-evaluate --model $(MODEL) \
-	  --lines $(SHARDS)/eval-line.jsonl --kept $(KEPT)
+	  --lines $(SHARDS)/eval-line.jsonl --corpus $(CORPUS)/corpus.pack --plugins $(BUILD)/lib/hearth/plugins --kept $(KEPT)
 
 training-programs: packages
 	@cmake --preset release $(if $(wildcard $(BUILD)/CMakeCache.txt),-DHEARTH_TRAINING=ON,-DHEARTH_TESTS=OFF) >/dev/null

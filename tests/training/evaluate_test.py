@@ -21,16 +21,17 @@ import windows
 # finds the same change at both, and is sure of it at 2, and at 3 where the line is known to be wrong. Text of C takes one bit a byte, of Go three; each third window is known by heart.
 PROGRAM = """#!/usr/bin/env python3
 import sys
-command, parts = sys.argv[1], {"lines": 5, "explain": 2, "fix": 5, "bits": 3}[sys.argv[1]]
+command, parts = sys.argv[1], {"lines": 6, "explain": 2, "fix": 5, "bits": 3}[sys.argv[1]]
 print({"lines": "0.3 0.1 0.8", "explain": "0.4", "fix": "0.3 0.2", "bits": "512"}[command], flush=True)
 while header := sys.stdin.buffer.readline():
     case = [sys.stdin.buffer.read(int(n)) for n in header.split()]
-    assert len(case) == parts
+    assert len(case) >= parts if command == "lines" else len(case) == parts
     path = case[0]
     if command == "lines":
         assert case[3].startswith(b"\\n") and case[2] and case[1] in (b"c", b"go")
         # The model says the path, and so does the choice, where it is asked for; a copy is at fault.
-        said = path + b"\\nb" * (int(case[4]) - 1)
+        # It knows what is right where another file is open, and the plugins are there.
+        said = ("é1.x".encode() if case[6:] and len(sys.argv) == 4 else path) + b"\\nb" * (int(case[4]) - 1)
         words = "model 0.2 -0.9 3 none -0.8 1 unbalanced 0.9 40 2 1 0"
         texts = [said, path, said, b"", said, "é1.x))".encode()]
     elif command == "explain":
@@ -118,6 +119,26 @@ class EvaluateTest(unittest.TestCase):
         self.assertEqual(results["gates"]["copy: unbalanced"], {kind: held for kind in evaluate.KINDS})
         self.assertIn("| copy: unbalanced | line tail | 0 | 0 | 0 | 4 | 0 |", page)
 
+    def test_what_an_editor_has_beside_a_case_is_a_measure_of_its_own(self):
+        results, page = self.run_main("--cases", "2")
+        self.assertNotIn("editor", results["lines"]["whole_line"]["go"])
+        self.assertNotIn("editor", page.split("### Lines")[0])
+        around = "naïve(é1.x\nb\nnaïve("
+        texts = [f"{around}é1.x\n", f"{around}é1.x\nb\n"]  # of the lines, of the block
+        records = [("heldout", "c", "p", f"é{number}.x", text) for number in (1, 2, 3) for text in texts]
+        pack = self.folder / "corpus.pack"
+        pack.write_bytes(b"".join(
+            "\t".join([*head, str(len(text.encode()))]).encode() + b"\n" + text.encode() + b"\n" for *head, text in records
+        ))  # fmt: skip
+        results, page = self.run_main("--cases", "2", "--corpus", str(pack))
+        whole = results["lines"]["whole_line"]
+        self.assertEqual((whole["c"]["product"]["exact"], whole["c"]["editor"]["exact"]), (0.5, 1))
+        self.assertEqual((whole["go"]["product"]["exact"], whole["go"]["editor"]["exact"]), (0.5, 0.5))  # no file of Go
+        self.assertEqual(whole["c"]["seen"]["invoked"]["right"], 2)
+        row = "| c | 50.0 (88) | 100.0 (100) | 50.0 (88) | 100.0 (100) | 2.5 (62) | 4.0 (100) | 2.5 (62) | 4.0 (100) | 100 | 100 | 100 |"
+        self.assertIn(row, page)
+        self.assertIn("| whole line exact in an editor, mean of languages | at least 26 % | 75.0", page)
+
     def test_bits_are_summed_and_training_is_held_beside(self):
         results, page = self.run_main("--windows", "3")
         self.assertEqual(results["bits"]["c"]["bits_per_byte"], 1)
@@ -135,6 +156,9 @@ class EvaluateTest(unittest.TestCase):
         results, page = self.run_main("--full", str(self.folder / "full.gguf"))
         self.assertEqual(results["full_precision_bits_per_byte"], 2)
         self.assertIn("| at most 0.5 % more | +0.00 %: reached | not measured |", page)
+        # It stands as long as model and windows are the same.
+        self.assertEqual(self.run_main()[0]["full_precision_bits_per_byte"], 2)
+        self.assertIsNone(self.run_main("--windows", "3")[0]["full_precision_bits_per_byte"])
 
     def test_explanations_are_held_beside_two_baselines(self):
         results, page = self.run_main("--cases", "2")

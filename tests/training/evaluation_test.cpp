@@ -155,7 +155,7 @@ TEST_CASE("windows that cannot be measured are refused", "[training][evaluation]
 TEST_CASE("the model's line is its greedy text, and the chosen one is no less likely",
           "[training][evaluation]") {
     Bench bench;
-    auto product = Product::make(bench.model, *bench.backend);
+    auto product = Product::make(bench.model, *bench.backend, {});
     REQUIRE(product);
     const LineCase cursor = {
         .path = "a/b.py", .language = "none", .prefix = "def f(x):\n    ", .suffix = "\nf(1)\n"};
@@ -198,7 +198,7 @@ TEST_CASE("the model's line is its greedy text, and the chosen one is no less li
 
 TEST_CASE("the choice and the copies are the product's own", "[training][evaluation]") {
     Bench bench;
-    auto product = Product::make(bench.model, *bench.backend);
+    auto product = Product::make(bench.model, *bench.backend, {});
     REQUIRE(product);
     const auto answer = (*product)->complete_line(
         {.path = "a.c", .language = "c", .prefix = "close(first);\nopen(a);\nclo", .suffix = "\n"});
@@ -220,7 +220,7 @@ TEST_CASE("the choice and the copies are the product's own", "[training][evaluat
 
 TEST_CASE("a cursor that no prompt can hold is refused", "[training][evaluation]") {
     Bench small({.context_length = 64});
-    auto product = Product::make(small.model, *small.backend);
+    auto product = Product::make(small.model, *small.backend, {});
     REQUIRE(product);
     const auto refused = (*product)->complete_line(
         {.path = std::string(400, 'x'), .language = "c", .prefix = "int a = ", .suffix = "\n"});

@@ -26,7 +26,7 @@ struct ProductBench {
     std::unique_ptr<compute::Backend> backend = reference::make_reference_backend();
     std::shared_ptr<const tokenizer::Tokenizer> tokenizer =
         *tokenizer::Tokenizer::from_gguf(model->file());
-    std::unique_ptr<Product> product = *Product::make(model, *backend);
+    std::unique_ptr<Product> product = *Product::make(model, *backend, {});
 
     /// The greedy text after a prompt that is made by hand: special tokens by name, text apart.
     std::string greedy(const std::vector<std::string>& parts, std::size_t bytes_min) {
@@ -82,6 +82,64 @@ TEST_CASE("a block is the model's lines as its gate cuts them", "[training][prod
         CHECK(said.starts_with(three->model));
     }
     CHECK(blocks > 0);
+}
+
+TEST_CASE("open files give copies", "[training][product]") {
+    LineCase cursor = {.path = "a.c",
+                       .language = "c",
+                       .prefix = "    total_of_all += ",
+                       .suffix = "\n",
+                       .project = "p",
+                       .open_files = {{"b.c", "    total_of_all += count_them(all);\n"}}};
+    CHECK(copy_line(cursor).product == "count_them(all);");
+    cursor.open_files.clear();
+    CHECK(copy_line(cursor).product.empty());
+}
+
+TEST_CASE("the model is shown the part of an open file that is like the place of the cursor",
+          "[training][product]") {
+    const SteadyClock clock;
+    const auto none = OpenContext::make(HEARTH_BINARY_DIR "/lib", clock);
+    REQUIRE_FALSE(none);
+    CHECK(none.error().code == ErrorCode::not_found);
+    const auto context = OpenContext::make(HEARTH_BINARY_DIR "/lib/hearth/plugins", clock);
+    REQUIRE(context);
+    LineCase cursor = {.path = "src/a.c",
+                       .language = "none",
+                       .prefix = "int count_them(struct list* all) {\n",
+                       .suffix = "\n}\n"};
+    CHECK((*context)->gather(cursor).empty());
+    cursor.open_files = {{"src/b.c", "int count_them(struct list* all);\n"}, {"src/z.c", "abc\n"}};
+    const auto pieces = (*context)->gather(cursor);
+    REQUIRE(pieces.size() == 1);
+    CHECK(pieces.front().path == "src/b.c");
+    CHECK(pieces.front().text == "int count_them(struct list* all);\n");
+
+    ProductBench bench;
+    const auto product =
+        Product::make(bench.model, *bench.backend, HEARTH_BINARY_DIR "/lib/hearth/plugins");
+    REQUIRE(product);
+    cursor.project = "p";
+    const auto answer = (*product)->complete_line(cursor);
+    REQUIRE(answer);
+    REQUIRE_FALSE(answer->model.empty());
+    const std::string said = bench.greedy({"<|repo_name|>",
+                                           "p",
+                                           "<|file_sep|>",
+                                           "src/b.c\n",
+                                           "int count_them(struct list* all);\n",
+                                           "<|file_sep|>",
+                                           "src/a.c\n",
+                                           "<|fim_suffix|>",
+                                           "\n}\n",
+                                           "<|fim_prefix|>",
+                                           "int count_them(struct list* all) {\n",
+                                           "<|fim_middle|>"},
+                                          answer->model.size());
+    CHECK(said.starts_with(answer->model));
+    const auto alone = bench.product->complete_line(cursor);
+    REQUIRE(alone);
+    CHECK(alone->model != answer->model);
 }
 
 TEST_CASE("what is shown depends on its probability", "[training][product]") {

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Chooses the product's constants by the cases that no report is made of (cases.py, TUNING); prints them, writes nothing.
 
-Of core/assist/suggestion_choice.cpp: asks hearth-evaluate what model and copies say at the cursors of eval-line.jsonl,
-fits on one half of these files and says on the other half what the fit is worth. A model's own lines are fitted only
+Of core/assist/suggestion_choice.cpp: asks hearth-evaluate what model and copies say at the cursors of eval-line.jsonl in an
+editor, fits on one half of these files and says on the other half what the fit is worth. A model's own lines are fitted only
 where it is right often enough to say something. Of core/assist/assist.h: what explanations and fixes would be from each
 threshold on. Without a model the copies alone are fitted. Answers are kept: what was interrupted goes on.
 """
 
 import argparse
 import math
+import os
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from pathlib import Path
 import scores
 from answers import Asker, Conversation
 from cases import TUNING, explain_parts, fix_cases, fix_parts, line_parts, take_cases
+from projects import Projects
 
 KINDS = ("whole_line", "line_tail")
 RIGHT_MIN = 30  # fewer right lines say nothing about a model
@@ -170,9 +172,14 @@ def choose_with_model(options):
     explained = take_cases(options.lines.with_name("eval-explain.jsonl"), lambda _: options.cases, TUNING)
     broken = fix_cases(options.lines.with_name("eval-fix.jsonl"), options.cases, TUNING)
     lines = tuning_lines(options)
-    jobs = (("lines", lines, line_parts), ("explain", explained, explain_parts), ("fix", broken, fix_parts))
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        asked = [pool.submit(asker.ask, f"tuning-{name}", name, list(map(parts, cases))) for name, cases, parts in jobs]
+    beside = list(map(Projects(options.corpus).in_editor, lines))
+    jobs = (
+        ("lines", lines, list(map(line_parts, lines, beside)), [options.plugins]),
+        ("explain", explained, list(map(explain_parts, explained)), []),
+        ("fix", broken, list(map(fix_parts, broken)), []),
+    )
+    with ThreadPoolExecutor(options.jobs) as pool:
+        asked = [pool.submit(asker.ask, f"tuning-{name}", name, parts, more) for name, _, parts, more in jobs]
         answers = [one.result()[1] for one in asked]
     fit_lines(list(zip(lines, answers[0], strict=True)), True)
     print_rows("explain_confidence_min: per cent shown, chrF", explain_rows(explained, answers[1]))
@@ -185,16 +192,22 @@ def main():
     parser.add_argument("--model", type=Path, help="a GGUF file; without one the copies alone are fitted")
     parser.add_argument("--lines", type=Path, default=Path("build/corpus/shards/eval-line.jsonl"),
                         help="beside it eval-explain.jsonl and eval-fix.jsonl")  # fmt: skip
+    parser.add_argument("--corpus", type=Path, help="corpus.pack (beside the folder of --lines): what an editor has beside a case")
+    parser.add_argument("--plugins", type=Path, default=Path("build/release/lib/hearth/plugins"))
     parser.add_argument("--cases", type=int, default=300, help="of each language and kind")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="programs side by side")
     parser.add_argument("--kept", type=Path, default=Path("build/evaluation"), help="folder for answers")
     options = parser.parse_args()
-    if not options.lines.is_file():
-        sys.exit(f"calibrate: {options.lines} is missing; `make shards` makes it")
+    options.corpus = options.corpus or options.lines.parents[1] / "corpus.pack"
+    for needed in (options.lines, options.corpus):
+        if not needed.is_file():
+            sys.exit(f"calibrate: {needed} is missing; `make shards` makes it")
     if options.model:
         choose_with_model(options)
         return
     lines = tuning_lines(options)
-    with Conversation(options.program, ["copies"], list(map(line_parts, lines))) as talk:
+    beside = map(Projects(options.corpus).in_editor, lines)
+    with Conversation(options.program, ["copies"], list(map(line_parts, lines, beside))) as talk:
         fit_lines(list(zip(lines, talk, strict=True)), False)
 
 

@@ -6,31 +6,24 @@ namespace hearth::evaluation {
 
 namespace {
 constexpr std::size_t kPartBytesMax = 1U << 20;
+constexpr std::size_t kPartsMax = 256;
 }  // namespace
 
-Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t count) {
+Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t parts_min) {
     std::string header;
     if (!std::getline(stream, header)) return std::optional<CaseParts>();
     std::istringstream numbers(header);
-    CaseParts parts(count);
-    for (std::string& part : parts) {
-        std::size_t bytes = 0;
-        if (numbers >> bytes && bytes <= kPartBytesMax) {
-            part.resize(bytes);
-            stream.read(part.data(), static_cast<std::streamsize>(bytes));
-        }
-        if (numbers && bytes <= kPartBytesMax && stream) continue;
-        return fail(ErrorCode::corrupt,
-                    "the case '" + header + "' on the input is cut or too large",
-                    "evaluation");
+    CaseParts parts;
+    std::size_t bytes = 0;
+    while (stream && parts.size() < kPartsMax && numbers >> bytes && bytes <= kPartBytesMax) {
+        stream.read(parts.emplace_back(bytes, '\0').data(), static_cast<std::streamsize>(bytes));
     }
-    if (std::string more; numbers >> more) {
-        return fail(ErrorCode::corrupt,
-                    "the case '" + header + "' on the input has more than " +
-                        std::to_string(count) + " parts",
-                    "evaluation");
-    }
-    return std::optional(std::move(parts));
+    if (stream && numbers.eof() && parts.size() >= parts_min)
+        return std::optional(std::move(parts));
+    return fail(ErrorCode::corrupt,
+                "the case '" + header + "' on the input is cut, too large, or has fewer than " +
+                    std::to_string(parts_min) + " parts",
+                "evaluation");
 }
 
 void write_answer(std::ostream& stream,

@@ -16,10 +16,10 @@ namespace hearth::evaluation {
 
 using CaseParts = std::vector<std::string>;
 
-/// The next case, of `count` parts; nothing at the end of the input.
+/// The next case, of at least `parts_min` parts; nothing at the end of the input.
 ///
-/// Errors: corrupt (a case that is cut, or has other counts).
-Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t count);
+/// Errors: corrupt (a case that is cut, too large or has fewer parts).
+Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t parts_min);
 
 void write_answer(std::ostream& stream,
                   std::string words,

@@ -39,10 +39,11 @@ def fix_cases(path, count, split):
 # The parts of a case as hearth-evaluate wants them.
 
 
-def line_parts(case):
-    """An answer may have as many lines as the target."""
+def line_parts(case, beside=None):
+    """An answer may have as many lines as the target. `beside`: what an editor has beside the case (Projects.in_editor)."""
     lines_max = 1 + case["target"].count("\n")
-    return [case["path"], case["language"], case["prefix"], case["suffix"], lines_max]
+    project, prefix, suffix, files = beside or ("", case["prefix"], case["suffix"], [])
+    return [case["path"], case["language"], prefix, suffix, lines_max, project, *(part for file in files for part in file)]
 
 
 def explain_parts(case):

@@ -20,6 +20,7 @@ import scores
 import windows
 from answers import Asker, sha256
 from cases import REPORT, explain_parts, fix_cases, fix_parts, line_parts, take_cases
+from projects import Projects
 
 KINDS = ("whole_line", "line_tail", "argument_list", "block")
 REPAIRS = {"balancer": lambda case: baselines.balanced(case["bad_line"]),
@@ -28,18 +29,26 @@ REPAIRS = {"balancer": lambda case: baselines.balanced(case["bad_line"]),
 
 
 def line_entry(cases, answers, copies, shown_from):
-    """Of the cases of one kind."""
+    """Of the cases of one kind; `answers` are pairs: with the case alone, and in an editor, None where no editor's was asked."""
     targets = [case["target"] for case in cases]
-    model, product = ([answer[who] for answer in answers] for who in ("model", "product"))
-    likely = [answer["log_probability"] if answer["tokens"] else -1e9 for answer in answers]
-    return {
+    alone, in_editor = zip(*answers, strict=True)
+
+    def score(who, answers):
+        said = [answer[who] for answer in answers]
+        likely = [answer["probability"] if who == "product" else answer["log_probability"] if answer["tokens"] else -1e9
+                  for answer in answers]  # fmt: skip
+        return scores.score(targets, said) | {"surer_half": scores.surer_half(targets, said, likely)}
+
+    entry = {
         "cases": len(cases),
-        "model": scores.score(targets, model) | {"surer_half": scores.surer_half(targets, model, likely)},
+        "model": score("model", alone),
         "copy": scores.score(targets, copies),
-        "product": scores.score(targets, product)
-        | {"surer_half": scores.surer_half(targets, product, [answer["probability"] for answer in answers])},
-        "seen": scores.sight(cases, answers, shown_from),
+        "product": score("product", alone),
+        "seen": scores.sight(cases, alone if None in in_editor else in_editor, shown_from),
     }
+    if None not in in_editor:
+        entry |= {"editor_model": score("model", in_editor), "editor": score("product", in_editor)}
+    return entry
 
 
 def explain_entry(cases, answers, nearest):
@@ -107,18 +116,23 @@ def by_language(cases, answers, entry_of):
     return {name: entry_of(*groups[name]) for name in sorted(groups, key=lambda name: (name == "all", name))}
 
 
-def measure_lines(asker, options, kind):
-    """Also: the cases and their answers."""
+def measure_lines(asker, options, projects, kind):
+    """Also: the cases and their answers, in an editor where the projects are at hand."""
     path = options.shards / "eval-line.jsonl"
     cases = take_cases(path, lambda own: options.cases if own == kind else 0, REPORT)
     constants, answers = asker.ask(f"lines-{kind}", "lines", list(map(line_parts, cases)))
+    in_editor = [None] * len(cases)
+    if projects:
+        parts = list(map(line_parts, cases, map(projects.in_editor, cases)))
+        _, in_editor = asker.ask(f"editor-{kind}", "lines", parts, [options.plugins])
     shown_from = dict(zip(scores.SITUATIONS, constants, strict=True))
 
     def entry_of(own, said):
         return line_entry(own, said, [baselines.copy_case(case) for case in own], shown_from)
 
-    return {"shown_from": shown_from, "entries": by_language(cases, answers, entry_of),
-            "cases": cases, "answers": answers}  # fmt: skip
+    pairs = list(zip(answers, in_editor, strict=True))
+    return {"shown_from": shown_from, "entries": by_language(cases, pairs, entry_of),
+            "cases": cases, "answers": in_editor if projects else answers}  # fmt: skip
 
 
 def measure_explain(asker, options):
@@ -163,9 +177,12 @@ def measure_bits(asker, options):
 
 
 def full_bits(asker, options):
-    """The same windows through the model file in full precision."""
+    """The same windows through the model file in full precision; without one what the results say of the same model file."""
     if asker is None:
-        return None
+        noted = options.results / "evaluation.json"
+        known = json.loads(noted.read_text()) if noted.exists() else {}
+        is_same = known and (known["model"]["sha256"], known["windows_max"]) == (sha256(options.model), options.windows)
+        return known["full_precision_bits_per_byte"] if is_same else None
     places = windows.Windows(asker, options.shards)
     return bits_entries(places.heldout(options.windows))["all"]["bits_per_byte"]
 
@@ -173,11 +190,12 @@ def full_bits(asker, options):
 def evaluate(options):
     asker = Asker(options.program, options.model, options.kept)
     full_asker = options.full and Asker(options.program, options.full, options.kept)
+    projects = Projects(options.corpus) if options.corpus.is_file() else None
     pool = ThreadPoolExecutor(options.jobs)
     try:
         # Several programs, a thread each, that never wait for each other.
         bits = pool.submit(measure_bits, asker, options)
-        lines = {kind: pool.submit(measure_lines, asker, options, kind) for kind in KINDS}
+        lines = {kind: pool.submit(measure_lines, asker, options, projects, kind) for kind in KINDS}
         explain = pool.submit(measure_explain, asker, options)
         fix = pool.submit(measure_fix, asker, options)
         full = pool.submit(full_bits, full_asker, options)
@@ -229,7 +247,8 @@ def parse_options():
     parser.add_argument("--full", type=Path, help="the same model in full precision")
     parser.add_argument("--shards", type=Path, default=Path("build/corpus/shards"))
     parser.add_argument("--pairs", type=Path, help="documented functions of training files (SHARDS/train-explain.jsonl)")
-    parser.add_argument("--corpus", type=Path, help="corpus.pack (beside SHARDS); skipped where it is absent")
+    parser.add_argument("--corpus", type=Path, help="corpus.pack (beside SHARDS); without it no case is seen in an editor")
+    parser.add_argument("--plugins", type=Path, default=Path("build/release/lib/hearth/plugins"))
     parser.add_argument("--results", type=Path, default=Path("models"))
     parser.add_argument("--kept", type=Path, default=Path("build/evaluation"), help="folder for answers")
     parser.add_argument("--cases", type=int, default=50, help="of each language and kind")

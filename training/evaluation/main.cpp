@@ -21,13 +21,17 @@ namespace hearth::evaluation {
 namespace {
 
 constexpr const char* kUsage =
-    "hearth-evaluate lines MODEL | explain MODEL | fix MODEL | bits MODEL SHARDS | copies\n"
+    "hearth-evaluate lines MODEL [PLUGINS] | explain MODEL | fix MODEL | bits MODEL SHARDS |\n"
+    "                copies\n"
     "Reads cases from the input: the byte counts of the parts as a line, then the parts. Writes a\n"
     "line of constants, then for each case a line of words, and the texts whose byte counts are\n"
     "its last words.\n"
-    "lines     path, language, prefix, suffix, most lines. Constants: the probabilities from "
-    "which\n"
-    "          a line is shown while one types, when asked for, and before the model is asked.\n"
+    "lines     path, language, prefix, suffix, most lines, the project's name, and path and text\n"
+    "          of each other file that is open, which plugins of the folder PLUGINS show the "
+    "model.\n"
+    "          Constants: the probabilities from which a line is shown while one types, when "
+    "asked\n"
+    "          for, and before the model is asked.\n"
     "          SOURCE PROBABILITY of the choice, LOG_PROBABILITY TOKENS of the model's first\n"
     "          greedy line, FAULT LOG_PROBABILITY of the likeliest that was found, COPIES, for "
     "each\n"
@@ -46,12 +50,13 @@ constexpr const char* kUsage =
     "          on that is code behind its path line and has no hole.\n"
     "          TOKENS BYTES BITS RECALLED SHARD_BYTES; the path, empty where it is not plain\n";
 constexpr std::size_t kWindowTokens = 512;
+constexpr std::size_t kLinePartsMin = 6;  // pairs follow
 
-/// Answers each case of the input as `answer` says.
+/// Answers each case of the input, of so many parts at least, as `answer` says.
 template <typename Answer>
-Result<void> answer_cases(std::size_t part_count, const Answer& answer) {
+Result<void> answer_cases(std::size_t parts_min, const Answer& answer) {
     for (;;) {
-        HEARTH_TRY(const auto parts, read_case(std::cin, part_count));
+        HEARTH_TRY(const auto parts, read_case(std::cin, parts_min));
         if (!parts) return {};
         HEARTH_CHECK(answer(*parts));
     }
@@ -83,18 +88,27 @@ void write_line_answer(const LineAnswer& answer) {
     write_answer(std::cout, words.str(), texts);
 }
 
+LineCase to_line_case(const CaseParts& parts) {
+    LineCase cursor{.path = parts[0],
+                    .language = parts[1],
+                    .prefix = parts[2],
+                    .suffix = parts[3],
+                    .project = parts[5]};
+    for (std::size_t i = kLinePartsMin; i + 1 < parts.size(); i += 2) {
+        cursor.open_files.push_back({.path = parts[i], .text = parts[i + 1]});
+    }
+    return cursor;
+}
+
 Result<void> answer_lines(const std::function<Result<LineAnswer>(const LineCase&)>& complete) {
     const assist::AssistLimits limits;
     std::cout << limits.automatic_probability_min << ' ' << limits.invoked_probability_min << ' '
               << assist::kCertainCopy << std::endl;
-    return answer_cases(5, [&](const CaseParts& parts) -> Result<void> {
+    return answer_cases(kLinePartsMin, [&](const CaseParts& parts) -> Result<void> {
         HEARTH_TRY(const std::size_t lines_max, parse_count(parts[4]));
-        HEARTH_TRY(const LineAnswer answer,
-                   complete({.path = parts[0],
-                             .language = parts[1],
-                             .prefix = parts[2],
-                             .suffix = parts[3],
-                             .lines_max = static_cast<std::uint32_t>(lines_max)}));
+        LineCase cursor = to_line_case(parts);
+        cursor.lines_max = static_cast<std::uint32_t>(lines_max);
+        HEARTH_TRY(const LineAnswer answer, complete(cursor));
         write_line_answer(answer);
         return {};
     });
@@ -180,8 +194,8 @@ Result<void> run(std::string_view command, int count, char** values) {
         return answer_lines([](const LineCase& cursor) { return Result(copy_line(cursor)); });
     }
     const bool is_bits = command == "bits" && count == 4;
-    const bool is_product =
-        (command == "lines" || command == "explain" || command == "fix") && count == 3;
+    const bool is_lines = command == "lines" && (count == 3 || count == 4);
+    const bool is_product = is_lines || ((command == "explain" || command == "fix") && count == 3);
     if (!is_bits && !is_product) {
         return fail(ErrorCode::invalid_argument, "see hearth-evaluate --help", "evaluation");
     }
@@ -194,7 +208,7 @@ Result<void> run(std::string_view command, int count, char** values) {
         HEARTH_TRY(const auto evaluation, Evaluation::make(model, *backend));
         return answer_bits(*evaluation, values[3]);
     }
-    HEARTH_TRY(const auto product, Product::make(model, *backend));
+    HEARTH_TRY(const auto product, Product::make(model, *backend, count == 4 ? values[3] : ""));
     if (command == "explain") return answer_explain(*product);
     if (command == "fix") return answer_fix(*product);
     return answer_lines([&](const LineCase& cursor) { return product->complete_line(cursor); });

@@ -50,15 +50,20 @@ const CompletionGate& add_product_gates(GateFan& fan, CompletionGateOptions opti
 
 LineAnswer copy_line(const LineCase& cursor) {
     LineAnswer answer;
+    std::vector<std::string_view> others;
+    for (const OpenFile& file : cursor.open_files) {
+        others.push_back(file.text);
+    }
     answer.copies = assist::find_copy_offers(
-        {.before = cursor.prefix, .after = cursor.suffix, .others = {}}, cursor.language, {});
+        {.before = cursor.prefix, .after = cursor.suffix, .others = others}, cursor.language, {});
     answer.decision.choice = assist::choose({}, answer.copies, 0.0);
     answer.product = answer.decision.choice.text;
     return answer;
 }
 
 Result<std::unique_ptr<Product>> Product::make(std::shared_ptr<const model::Model> model,
-                                               compute::Backend& backend) {
+                                               compute::Backend& backend,
+                                               const std::string& plugins) {
     std::unique_ptr<Product> self(new Product);
     HEARTH_TRY(self->tokenizer_, tokenizer::Tokenizer::from_gguf(model->file()));
     self->format_ = std::make_unique<assist::PromptFormat>(*self->tokenizer_);
@@ -74,6 +79,9 @@ Result<std::unique_ptr<Product>> Product::make(std::shared_ptr<const model::Mode
         model->config().context_length, limits.prompt_tokens_max + limits.completion_tokens_max);
     HEARTH_TRY(self->engine_,
                engine::Engine::make(std::move(model), backend, engine_limits, self->clock_));
+    if (!plugins.empty()) {
+        HEARTH_TRY(self->open_context_, OpenContext::make(plugins, self->clock_));
+    }
     return self;
 }
 
@@ -165,20 +173,22 @@ Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first
     return found;
 }
 
-Result<Product::Line> Product::make_line(const LineCase& cursor) const {
+Result<Product::Line> Product::make_line(const LineCase& cursor) {
     const assist::AssistLimits limits;
     const std::int32_t room = engine_->limits().context_tokens_max;
     Line line;
     line.tokens_max = std::clamp(room / 4, 1, limits.completion_tokens_max);
+    std::vector<assist::ContextPiece> context;
+    if (open_context_) context = open_context_->gather(cursor);
     HEARTH_TRY(
         line.prompt,
         assist::make_infill_prompt(*tokenizer_,
                                    *format_,
-                                   {.repository = {},
+                                   {.repository = cursor.project,
                                     .path = cursor.path,
                                     .before = cursor.prefix,
                                     .after = cursor.suffix,
-                                    .context = {}},
+                                    .context = context},
                                    std::min(limits.prompt_tokens_max, room - line.tokens_max)));
     line.gate = {.before = cursor.prefix,
                  .after = cursor.suffix,

@@ -1,6 +1,6 @@
 // What the product shows at a cursor, says of a function and makes of a line, and why: the same
-// prompts, engine, gates and choice as behind an editor, without plugins, deadlines and other
-// documents, so that the result does not depend on the load of the machine.
+// prompts, engine, gates and choice as behind an editor, without deadlines, so that the result does
+// not depend on the load of the machine.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,21 @@
 #include "core/engine/engine.h"
 #include "core/model/model.h"
 #include "core/tokenizer/tokenizer.h"
+#include "training/evaluation/open_context.h"
 
 namespace hearth::evaluation {
+
+/// A file that is open beside the one with the cursor.
+struct OpenFile {
+    std::string path, text;
+};
 
 /// A cursor in a file.
 struct LineCase {
     std::string path, language, prefix, suffix;
     std::uint32_t lines_max = 1;
+    std::string project = {};               ///< its name
+    std::vector<OpenFile> open_files = {};  ///< of it and of this language, latest used first
 };
 
 struct LineAnswer {
@@ -71,10 +79,13 @@ class Product {
   public:
     /// `backend` outlives it.
     ///
-    /// Errors: unsupported (no fill-in-the-middle tokens), those of Tokenizer::from_gguf and of
-    /// Engine::make.
+    ///   plugins   folder of those that show the model the open files; empty: nobody does
+    ///
+    /// Errors: unsupported (no fill-in-the-middle tokens), those of Tokenizer::from_gguf, of
+    /// Engine::make and of OpenContext::make.
     static Result<std::unique_ptr<Product>> make(std::shared_ptr<const model::Model> model,
-                                                 compute::Backend& backend);
+                                                 compute::Backend& backend,
+                                                 const std::string& plugins);
 
     /// Errors: too_large (a context that holds no prompt), those of the tokenizer and the engine.
     Result<LineAnswer> complete_line(const LineCase& cursor);
@@ -104,7 +115,7 @@ class Product {
     Result<Answer> go_on(const Line& line,
                          std::span<const engine::TokenEvent> known,
                          std::unique_ptr<assist::TextGate> gate);
-    [[nodiscard]] Result<Line> make_line(const LineCase& cursor) const;
+    Result<Line> make_line(const LineCase& cursor);
     Result<void> search(Line& line, std::vector<engine::TokenEvent> first, LineAnswer& answer);
     /// The same search as in core/assist, without a limit of time.
     Result<assist::FoundLine> find(const Line& line, assist::SaidLine first);
@@ -119,6 +130,7 @@ class Product {
     std::shared_ptr<const tokenizer::Tokenizer> tokenizer_;
     std::unique_ptr<assist::PromptFormat> format_;
     std::unique_ptr<engine::Engine> engine_;
+    std::unique_ptr<OpenContext> open_context_;  ///< null: none is shown
 };
 
 }  // namespace hearth::evaluation

@@ -34,11 +34,13 @@ def lines_table(entries):
     def cells(entry):
         exact = [f"{tenths(one['exact'])} ({percent(one['similarity'])})" for one in map(entry.get, sides)]
         kept = [f"{one['accepted']:.1f} ({percent(one['accepted_share'])})" for one in map(entry.get, sides)]
-        return [*exact, *kept, *(percent(entry[who]["surer_half"]) for who in ("model", "product"))]
+        return [*exact, *kept, *(percent(entry[who]["surer_half"]) for who in sides if who != "copy")]
 
-    sides = ("model", "copy", "product")
-    heads = ["language", "exact: model", "copy", "product", "letters: model", "copy", "product",
-             "surer half: model", "product"]  # fmt: skip
+    sides = [who for who in ("model", "copy", "product", "editor") if who in entries["all"]]
+    heads = ["language"]
+    for what in ("exact", "letters", "surer half"):
+        own = [who for who in sides if what != "surer half" or who != "copy"]
+        heads += [f"{what}: {own[0]}", *own[1:]]
     return table(heads, rows_of(entries, cells))
 
 
@@ -49,7 +51,8 @@ def lines_text(results):
         answer are right, and their share of the hidden text in brackets. *Surer half*: per cent exact in the half of the
         answers that are likeliest by their own word. *Copy* is no model: it copies what follows the longest match in up to
         16 kB of the same file, of which the model sees what fits its context. *Product* is the likeliest of the lines that the
-        product's search finds and of the copies, however unlikely. An argument list ends at its bracket. A block has two to five lines; an answer may have
+        product's search finds and of the copies, however unlikely. *Editor* is the product where all of the file and up to
+        eight others of its project and language are open, first those that the file names, nearest folders first. An argument list ends at its bracket. A block has two to five lines; an answer may have
         as many as the hidden text.""")
     for name, entries in results["lines"].items():
         text += f"\n**{LINE_NAMES[name]}**\n\n" + lines_table(entries)
@@ -74,7 +77,7 @@ def seen_text(results):
     heads = ["language", *(f"typing: {kind}" if not i else kind for i, kind in enumerate(kinds)),
              *(f"asked: {kind}" if not i else kind for i, kind in enumerate(kinds)), "copy at once"]  # fmt: skip
     text = paragraph(f"""
-        Per cent of the cases in which something is suggested, and in brackets per cent of these that are exactly the hidden
+        {'In an editor, as above: per' if 'editor' in lines['whole_line']['all'] else 'Per'} cent of the cases in which something is suggested, and in brackets per cent of these that are exactly the hidden
         text (of a block: its first lines). While one types a line needs a probability of {least['automatic']:g}, where one asks for it
         {least['invoked']:g}; a copy of {least['certain_copy']:g} is shown before the model is asked.""")
     return (
@@ -192,15 +195,22 @@ def bars(results):
     """(what, what is wanted, model, product): a side is its value as text and whether it reaches the bar, or nothing."""
     languages = lambda entries: [entry for name, entry in entries.items() if name != "all"]
     rows = []
-    for kind, least in (("whole_line", 0.26), ("line_tail", 0.43)):
+    for kind, least, where, whose in (
+        ("whole_line", 0.26, "", ("model", "product")),
+        ("line_tail", 0.43, "", ("model", "product")),
+        ("whole_line", 0.26, " in an editor", ("editor_model", "editor")),
+        ("line_tail", 0.43, " in an editor", ("editor_model", "editor")),
+    ):
+        if whose[0] not in results["lines"][kind]["all"]:
+            continue
         sides = []
-        for who in ("model", "product"):
+        for who in whose:
             own = [(entry[who]["exact"], entry["cases"]) for entry in languages(results["lines"][kind])]
             value = sum(share for share, _ in own) / max(1, len(own))
             errors = [share_error(*one) for one in own]
             error = None if None in errors else math.sqrt(sum(each**2 for each in errors)) / max(1, len(own))
             sides.append((with_error(value, error) + " %", value >= least))
-        rows.append((f"{LINE_NAMES[kind].lower()} exact, mean of languages", f"at least {percent(least)} %", *sides))
+        rows.append((f"{LINE_NAMES[kind].lower()} exact{where}, mean of languages", f"at least {percent(least)} %", *sides))
     full, own = results["full_precision_bits_per_byte"], results["bits"]["all"]["bits_per_byte"]
     worse = full and own / full - 1
     rows.append(("bits per byte beside full precision", "at most 0.5 % more",
