@@ -8,6 +8,8 @@
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers
 //   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight sums
 //       of products, each times its 6- or 8-bit scale
+//   dot_rows<Block>(call, x, out)   of a 256-type, one token against the first rows of the call, as
+//       many as it takes side by side: returns how many
 #pragma once
 
 #include <immintrin.h>
@@ -251,10 +253,8 @@ inline __m128i sums_of_both(__m256i a, __m256i b) {
 }
 
 /// Q4_K and Q5_K: lane 0 of a total gathers d * scale * quant, lane 2 the minima.
-template <typename Ints, typename Type>
+template <typename Ints, typename Block>
 struct TileK {
-    using Block = Type;
-
     template <int kCount>
     static void add_block(const Block& block,
                           const Q8kGroup* const* tokens,
@@ -305,16 +305,22 @@ struct TileK<Ints, BlockQ6K> {
     static float finish(__m128 total) { return _mm_cvtss_f32(total); }
 };
 
-template <typename Type>
+template <typename Ints, typename Block>
 struct Tile256 {
+    using Type = TileK<Ints, Block>;
+
     template <int kCount>
     static void run(const DotCall& call, std::int64_t first) {
         const Q8kGroup* tokens[kCount];
         for (int t = 0; t < kCount; ++t) {
             tokens[t] = static_cast<const Q8kGroup*>(call.activations[first + t]);
         }
-        for (std::int64_t r = 0; r < call.rows; ++r) {
-            const auto* row = reinterpret_cast<const typename Type::Block*>(row_of(call, r));
+        std::int64_t r = 0;
+        if constexpr (kCount == 1) {
+            r = Ints::template dot_rows<Block>(call, tokens[0], call.out + first * call.out_stride);
+        }
+        for (; r < call.rows; ++r) {
+            const auto* row = reinterpret_cast<const Block*>(row_of(call, r));
             __m128 totals[kCount];
             for (int t = 0; t < kCount; ++t) {
                 totals[t] = _mm_setzero_ps();

@@ -8,6 +8,7 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/four_rows.h"
 #include "kernels/cpu/simd/lanes_avx512.h"
 #include "kernels/cpu/simd/lanes_vnni.h"
 #include "kernels/cpu/simd/vec_avx512.h"
@@ -16,19 +17,7 @@
 namespace hearth::cpu {
 namespace {
 
-inline __m512i load_64(const void* p) {
-    return _mm512_loadu_si512(p);
-}
-inline __m512i in_both_halves(__m256i a) {
-    return _mm512_broadcast_i64x4(a);
-}
-/// `low` in the eight bytes of each lane of the lower half, `top` in those of the upper half.
-inline __m512i by_half(long long low, long long top) {
-    return _mm512_set_epi64(top, top, top, top, low, low, low, low);
-}
-
 constexpr long long kBytes = 0x0101010101010101;  ///< times n: n in every byte
-constexpr long long kWords = 0x0001000100010001;  ///< times n: n in every 16 bits
 
 /// 64 weights of Q4_K or Q5_K in order: 32 low nibbles, then 32 high ones.
 template <int kPair>
@@ -167,6 +156,11 @@ struct Ints {
         dot_q6_half<0, kCount>(block, wide_scales, tokens, b, wide);
         dot_q6_half<1, kCount>(block, wide_scales, tokens, b, wide);
         add_halves<kCount>(wide, sums);
+    }
+
+    template <typename Block>
+    static std::int64_t dot_rows(const DotCall& call, const Q8kGroup* x, float* out) {
+        return dot_four_rows<Block>(call, x, out);
     }
 };
 

@@ -438,7 +438,7 @@ void dot_32(const DotCall& call) {
 }
 template <typename Ints, typename Block>
 void dot_256(const DotCall& call) {
-    dot_with_panels<PanelK<Block>, Tile256<TileK<Ints, Block>>>(call);
+    dot_with_panels<PanelK<Block>, Tile256<Ints, Block>>(call);
 }
 
 }  // namespace

@@ -140,6 +140,11 @@ struct Ints {
         dot_q6_half<0, kCount>(block, scales, tokens, b, sums);
         dot_q6_half<1, kCount>(block, scales, tokens, b, sums);
     }
+
+    template <typename Block>
+    static std::int64_t dot_rows(const DotCall&, const Q8kGroup*, float*) {
+        return 0;
+    }
 };
 
 }  // namespace

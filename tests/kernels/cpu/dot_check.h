@@ -245,6 +245,37 @@ inline void check_batch_invariance(const Kernels& kernels, compute::Dtype dtype)
     }
 }
 
+/// A row's product is the same alone and beside any number of others; no more is written.
+inline void check_row_invariance(const Kernels& kernels, compute::Dtype dtype) {
+    std::mt19937 random(71U + static_cast<unsigned>(dtype));
+    constexpr std::int64_t kRows = 17;
+    for (const std::int64_t dim : dims_of(dtype)) {
+        const DotCase all = make_case(kernels, dtype, kRows, dim, 1, random);
+        const auto dot_of_rows = [&](std::int64_t first, std::int64_t rows) {
+            DotCase part = all;
+            part.rows = rows;
+            part.weights.erase(part.weights.begin(),
+                               part.weights.begin() + first * all.row_bytes());
+            part.weights.resize(static_cast<std::size_t>(rows * all.row_bytes()));
+            std::vector<float> out = run_dot(kernels, part, rows + 3);
+            REQUIRE(
+                std::all_of(out.begin() + rows, out.end(), [](float x) { return x == kPoison; }));
+            out.resize(static_cast<std::size_t>(rows));
+            return out;
+        };
+        std::vector<float> alone;
+        for (std::int64_t r = 0; r < kRows; ++r) {
+            alone.push_back(dot_of_rows(r, 1).front());
+        }
+        for (std::int64_t rows = 1; rows <= kRows; ++rows) {
+            INFO(kernels.name << " " << compute::traits(dtype).name << " rows " << rows << " dim "
+                              << dim);
+            const std::vector<float> found = dot_of_rows(0, rows);
+            REQUIRE(std::memcmp(found.data(), alone.data(), found.size() * sizeof(float)) == 0);
+        }
+    }
+}
+
 /// The same quants and scales as the portable kernel, whose own error is at most half a step; and
 /// sums that fit them.
 inline void check_quantise(const Kernels& kernels) {

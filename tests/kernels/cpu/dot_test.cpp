@@ -43,6 +43,14 @@ TEST_CASE("a dot product is the same alone and in any tile", "[cpu][dot]") {
     }
 }
 
+TEST_CASE("a dot product is the same whatever rows lie beside its own", "[cpu][dot]") {
+    for (const Kernels* kernels : test::runnable_kernels()) {
+        for (const Dtype dtype : test::kWeightDtypes) {
+            test::check_row_invariance(*kernels, dtype);
+        }
+    }
+}
+
 TEST_CASE("activations are rounded alike by every instruction set", "[cpu][quantise]") {
     for (const Kernels* kernels : test::runnable_kernels()) {
         test::check_quantise(*kernels);

@@ -37,6 +37,7 @@ TEST_CASE("emulated dot products agree with dequantised weights", "[cpu][dot][em
             test::check_dot(*kernels, dtype);
             test::check_extremes(*kernels, dtype);
             test::check_batch_invariance(*kernels, dtype);
+            test::check_row_invariance(*kernels, dtype);
         }
     }
 }
