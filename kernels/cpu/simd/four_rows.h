@@ -281,14 +281,16 @@ class FourRows<BlockQ6K> {
     __m128 totals_ = _mm_setzero_ps();
 };
 
-/// One token with as many rows as make fours: returns how many.
+/// One token with as many rows as make fours: returns how many. Four streams are more than a
+/// machine reads ahead by itself, so the bytes to come are asked for, in the order in which they
+/// lie; past the last row too, where the next call's rows are.
 template <typename Block>
 inline std::int64_t dot_four_rows(const DotCall& call, const Q8kGroup* x, float* out) {
-    // Four streams are more than is read ahead without being asked.
-    const std::int64_t bytes_at_once = kRowsAtOnce * call.row_bytes;
-    constexpr std::int64_t kAheadBytesMin = 16384;
-    const std::int64_t ahead_bytes =
-        bytes_at_once > kAheadBytesMin ? bytes_at_once : kAheadBytesMin;
+    constexpr std::int64_t kAheadBytesMin = 8192;
+    constexpr std::int64_t kBlocksBytes = kRowsAtOnce * sizeof(Block);
+    constexpr std::int64_t kLineBytes = 64;
+    const std::int64_t rows_bytes = kRowsAtOnce * call.row_bytes;
+    const std::int64_t ahead_bytes = rows_bytes > kAheadBytesMin ? rows_bytes : kAheadBytesMin;
     std::int64_t r = 0;
     for (; r + kRowsAtOnce <= call.rows; r += kRowsAtOnce) {
         const Block* rows[kRowsAtOnce];
@@ -298,10 +300,10 @@ inline std::int64_t dot_four_rows(const DotCall& call, const Q8kGroup* x, float*
         const char* ahead = row_of(call, r) + ahead_bytes;
         FourRows<Block> sums;
         for (std::int64_t b = 0; b < call.dim / kQ8kElements; ++b) {
-            for (std::size_t at = 0; at < kRowsAtOnce * sizeof(Block); at += 64) {
+            for (std::int64_t at = 0; at < kBlocksBytes; at += kLineBytes) {
                 __builtin_prefetch(ahead + at, 0, 2);
             }
-            ahead += kRowsAtOnce * sizeof(Block);
+            ahead += kBlocksBytes;
             sums.add_block(rows, x[b]);
             for (const Block*& row : rows) {
                 ++row;
