@@ -64,14 +64,12 @@ inline __m256i fifth_bits(const std::uint8_t* bits) {
     return _mm256_and_si256(is_set, _mm256_set1_epi8(0x10));
 }
 
-/// The halves of `count` blocks, then zeros.
+/// The halves of `count` blocks, then zeros. Built in registers: a load would wait for the stores
+/// of its parts.
 template <typename HalfOf>
 inline __m256 to_floats(int count, HalfOf half_of) {
-    HalfBits halves[8] = {};
-    for (int b = 0; b < count; ++b) {
-        halves[b] = half_of(b);
-    }
-    return _mm256_cvtph_ps(load_16(halves));
+    const auto at = [&](int b) { return static_cast<short>(b < count ? half_of(b) : 0); };
+    return _mm256_cvtph_ps(_mm_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
 }
 
 /// The factors d of `count` blocks, then zeros.
@@ -81,12 +79,13 @@ inline __m256 factors_of(const Block* blocks, int count) {
 }
 inline __m256 factors_of(const BlockMxfp4* blocks, int count) {
     // compute::half_scale_of_e8m0, whose code must not be compiled here.
-    std::uint32_t bits[8] = {};
-    for (int b = 0; b < count; ++b) {
+    const auto at = [&](int b) {
+        if (b >= count) return 0;
         const std::uint32_t exponent = blocks[b].exponent;
-        bits[b] = exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23;
-    }
-    return _mm256_castsi256_ps(load_32(bits));
+        return static_cast<int>(exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23);
+    };
+    return _mm256_castsi256_ps(
+        _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
 }
 
 // One type of 32-blocks. A weight is d * (quant - offset), and of types with a minimum that is
