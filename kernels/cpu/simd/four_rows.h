@@ -281,29 +281,23 @@ class FourRows<BlockQ6K> {
     __m128 totals_ = _mm_setzero_ps();
 };
 
-/// One token with as many rows as make fours: returns how many. Four streams are more than a
-/// machine reads ahead by itself, so the bytes to come are asked for, in the order in which they
-/// lie; past the last row too, where the next call's rows are.
+/// One token with as many rows as make fours: returns how many.
 template <typename Block>
 inline std::int64_t dot_four_rows(const DotCall& call, const Q8kGroup* x, float* out) {
-    constexpr std::int64_t kAheadBytesMin = 8192;
     constexpr std::int64_t kBlocksBytes = kRowsAtOnce * sizeof(Block);
-    constexpr std::int64_t kLineBytes = 64;
+    // What is asked for in the order in which it lies is not yet in use.
     const std::int64_t rows_bytes = kRowsAtOnce * call.row_bytes;
-    const std::int64_t ahead_bytes = rows_bytes > kAheadBytesMin ? rows_bytes : kAheadBytesMin;
+    const std::int64_t ahead_bytes = rows_bytes > kAheadBytes ? rows_bytes : kAheadBytes;
     std::int64_t r = 0;
     for (; r + kRowsAtOnce <= call.rows; r += kRowsAtOnce) {
         const Block* rows[kRowsAtOnce];
         for (int i = 0; i < kRowsAtOnce; ++i) {
             rows[i] = reinterpret_cast<const Block*>(row_of(call, r + i));
         }
-        const char* ahead = row_of(call, r) + ahead_bytes;
+        const char* in_order = row_of(call, r);
         FourRows<Block> sums;
         for (std::int64_t b = 0; b < call.dim / kQ8kElements; ++b) {
-            for (std::int64_t at = 0; at < kBlocksBytes; at += kLineBytes) {
-                __builtin_prefetch(ahead + at, 0, 2);
-            }
-            ahead += kBlocksBytes;
+            ask_ahead(in_order + b * kBlocksBytes, kBlocksBytes, ahead_bytes);
             sums.add_block(rows, x[b]);
             for (const Block*& row : rows) {
                 ++row;
