@@ -8,7 +8,8 @@
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers
 //   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight sums
 //       of products, each times its 6- or 8-bit scale
-//   dot_rows<Block>(call, x, out)   of a 256-type, one token against the first rows of the call, as
+//   dot_rows(blocks, call, x, out)   of a 256-type, one token against the first rows of the call,
+//   as
 //       many as it takes side by side: returns how many
 #pragma once
 
@@ -331,7 +332,10 @@ struct Tile256 {
         }
         std::int64_t r = 0;
         if constexpr (kCount == 1) {
-            r = Ints::template dot_rows<Block>(call, tokens[0], call.out + first * call.out_stride);
+            r = Ints::dot_rows(static_cast<const Block*>(call.weights),
+                               call,
+                               tokens[0],
+                               call.out + first * call.out_stride);
         }
         for (; r < call.rows; ++r) {
             const auto* row = reinterpret_cast<const Block*>(row_of(call, r));

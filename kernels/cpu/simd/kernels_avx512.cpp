@@ -8,7 +8,7 @@
 
 #include "core/compute/blocks.h"
 #include "kernels/cpu/simd/dot_quantised.h"
-#include "kernels/cpu/simd/four_rows.h"
+#include "kernels/cpu/simd/four_rows_avx512.h"
 #include "kernels/cpu/simd/lanes_avx512.h"
 #include "kernels/cpu/simd/lanes_vnni.h"
 #include "kernels/cpu/simd/vec_avx512.h"
@@ -159,8 +159,8 @@ struct Ints {
     }
 
     template <typename Block>
-    static std::int64_t dot_rows(const DotCall& call, const Q8kGroup* x, float* out) {
-        return dot_four_rows<Block>(call, x, out);
+    static std::int64_t dot_rows(const Block*, const DotCall& call, const Q8kGroup* x, float* out) {
+        return dot_four_rows<FourRows<Block>, Block>(call, x, out);
     }
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/four_rows_256.h"
 
 namespace hearth::cpu {
 namespace {
@@ -118,14 +119,23 @@ struct Ints {
                           const Q8kGroup* const* tokens,
                           std::int64_t b,
                           __m256i* sums) {
+        const __m256i both = _mm256_permute2x128_si256(scales, scales, 0x00);
+        sum_runs<kCount>(block, both, tokens, b, sums);
+    }
+    /// The same with the eight scales in each half.
+    template <int kCount, typename Block>
+    static void sum_runs(const Block& block,
+                         __m256i scales,
+                         const Q8kGroup* const* tokens,
+                         std::int64_t b,
+                         __m256i* sums) {
         for (int t = 0; t < kCount; ++t) {
             sums[t] = _mm256_setzero_si256();
         }
-        const __m256i both = _mm256_permute2x128_si256(scales, scales, 0x00);
-        dot_pair<0, kCount>(block, both, tokens, b, sums);
-        dot_pair<1, kCount>(block, both, tokens, b, sums);
-        dot_pair<2, kCount>(block, both, tokens, b, sums);
-        dot_pair<3, kCount>(block, both, tokens, b, sums);
+        dot_pair<0, kCount>(block, scales, tokens, b, sums);
+        dot_pair<1, kCount>(block, scales, tokens, b, sums);
+        dot_pair<2, kCount>(block, scales, tokens, b, sums);
+        dot_pair<3, kCount>(block, scales, tokens, b, sums);
     }
     template <int kCount>
     static void sum_block(const BlockQ6K& block,
@@ -142,7 +152,10 @@ struct Ints {
     }
 
     template <typename Block>
-    static std::int64_t dot_rows(const DotCall&, const Q8kGroup*, float*) {
+    static std::int64_t dot_rows(const Block*, const DotCall& call, const Q8kGroup* x, float* out) {
+        return dot_four_rows<FourRows<Ints, Block>, Block>(call, x, out);
+    }
+    static std::int64_t dot_rows(const BlockQ6K*, const DotCall&, const Q8kGroup*, float*) {
         return 0;
     }
 };
