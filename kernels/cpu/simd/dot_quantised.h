@@ -8,9 +8,8 @@
 //   dot_signed(w, x), dot_unsigned(w, x)   eight sums of four products of 8-bit numbers
 //   sum_block<kCount>(block, scales, tokens, b, sums)   for a block of 256: per token eight sums
 //       of products, each times its 6- or 8-bit scale
-//   dot_rows(blocks, call, x, out)   of a 256-type, one token against the first rows of the call,
-//   as
-//       many as it takes side by side: returns how many
+//   dot_rows<kCount>(blocks, call, tokens, out)   of a 256-type, the tokens against the first rows
+//       of the call, as many as it takes side by side: returns how many
 #pragma once
 
 #include <immintrin.h>
@@ -330,13 +329,10 @@ struct Tile256 {
         for (int t = 0; t < kCount; ++t) {
             tokens[t] = static_cast<const Q8kGroup*>(call.activations[first + t]);
         }
-        std::int64_t r = 0;
-        if constexpr (kCount == 1) {
-            r = Ints::dot_rows(static_cast<const Block*>(call.weights),
-                               call,
-                               tokens[0],
-                               call.out + first * call.out_stride);
-        }
+        std::int64_t r = Ints::template dot_rows<kCount>(static_cast<const Block*>(call.weights),
+                                                         call,
+                                                         tokens,
+                                                         call.out + first * call.out_stride);
         for (; r < call.rows; ++r) {
             const auto* row = reinterpret_cast<const Block*>(row_of(call, r));
             __m128 totals[kCount];

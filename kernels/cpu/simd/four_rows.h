@@ -1,4 +1,4 @@
-// One token against the rows of a 256-type four at a time, as they lie: what is small is unpacked
+// Few tokens against the rows of a 256-type four at a time, as they lie: what is small is unpacked
 // for four rows at once. The integers are exact and the floats add as in dot_quantised.h, so that a
 // row's bits are those that it has alone. Included by kernels_avx*.cpp alone; internal linkage.
 #pragma once
@@ -14,11 +14,14 @@ namespace {
 
 constexpr int kRowsAtOnce = 4;
 
-/// As many rows of the call as make fours: returns how many. Rows has
-///   add_block(rows, x)   adds the products of a block of each row
-///   finish()             the four sums
-template <typename Rows, typename Block>
-inline std::int64_t dot_four_rows(const DotCall& call, const Q8kGroup* x, float* out) {
+/// As many rows of the call as make fours, for a tile of tokens: returns how many. A function of
+/// its own, for the sake of its registers. Rows has
+///   add_block(rows, tokens, b)   adds the products of block b of each row
+///   finish(t)                    the four sums of a token
+template <typename Rows, typename Block, int kCount>
+[[gnu::noinline]] std::int64_t dot_four_rows(const DotCall& call,
+                                             const Q8kGroup* const (&tokens)[kCount],
+                                             float* out) {
     constexpr std::int64_t kBlocksBytes = kRowsAtOnce * sizeof(Block);
     // What is asked for in the order in which it lies is not yet in use.
     const std::int64_t rows_bytes = kRowsAtOnce * call.row_bytes;
@@ -33,12 +36,11 @@ inline std::int64_t dot_four_rows(const DotCall& call, const Q8kGroup* x, float*
         Rows sums;
         for (std::int64_t b = 0; b < call.dim / kQ8kElements; ++b) {
             ask_ahead(in_order + b * kBlocksBytes, kBlocksBytes, ahead_bytes);
-            sums.add_block(rows, x[b]);
-            for (const Block*& row : rows) {
-                ++row;
-            }
+            sums.add_block(rows, tokens, b);
         }
-        _mm_storeu_ps(out + r, sums.finish());
+        for (int t = 0; t < kCount; ++t) {
+            _mm_storeu_ps(out + t * call.out_stride + r, sums.finish(t));
+        }
     }
     return r;
 }

@@ -1,4 +1,4 @@
-// One token against four rows of Q4_K, Q5_K or Q6_K in 512-bit registers: two rows share the
+// Few tokens against four rows of Q4_K, Q5_K or Q6_K in 512-bit registers: two rows share the
 // multiply-adds by their scales. Included by kernels_avx512.cpp alone; internal linkage.
 #pragma once
 
@@ -83,19 +83,20 @@ inline Quarters unpack_quants(const BlockQ6K& block) {
     return w;
 }
 
-/// 16-bit sums of four products: of each 64 bits of a and b by turns, so that a lane of 128 bits is
-/// half a's, half b's. They fit: 63 * 128 * 4 is less than 2^15.
-template <typename Block>
-inline Quarters dot_fours(const Block& a,
-                          const Block& b,
-                          const Quarters& x,
-                          const Quarters& start) {
-    const Quarters of_a = unpack_quants(a);
-    const Quarters of_b = unpack_quants(b);
-    Quarters sums;
+/// Sums of a's and of b's products times their scales, each in every other 64 bits, as `scales`
+/// are. The 16-bit sums of four products fit: 63 * 128 * 4 is less than 2^15.
+template <typename Scales>
+inline __m512i dot_two(const Quarters& a,
+                       const Quarters& b,
+                       const Scales& scales,
+                       const Quarters& x,
+                       const Quarters& start) {
+    __m512i sums = _mm512_setzero_si512();
     for (int q = 0; q < 4; ++q) {
-        sums.at[q] = _mm512_packs_epi32(_mm512_dpbusd_epi32(start.at[q], of_a.at[q], x.at[q]),
-                                        _mm512_dpbusd_epi32(start.at[q], of_b.at[q], x.at[q]));
+        const __m512i fours =
+            _mm512_packs_epi32(_mm512_dpbusd_epi32(start.at[q], a.at[q], x.at[q]),
+                               _mm512_dpbusd_epi32(start.at[q], b.at[q], x.at[q]));
+        sums = _mm512_dpwssd_epi32(sums, fours, scales(q));
     }
     return sums;
 }
@@ -112,45 +113,59 @@ inline __m512i lanes_of_rows(const __m512i* pairs) {
 }
 
 /// Q4_K and Q5_K.
-template <typename Block>
+template <typename Block, int kCount>
 class FourRows {
   public:
-    void add_block(const Block* const* rows, const Q8kGroup& x) {
-        const __m512i headers = load_headers(rows);
+    [[gnu::always_inline]] void add_block(const Block* const* rows,
+                                          const Q8kGroup* const* tokens,
+                                          std::int64_t b) {
+        const __m512i headers = load_headers(rows, b);
         const __m512i packed = unpack_scales(headers);
-        const Quarters columns = {
-            load_runs(x, 0, 2), load_runs(x, 1, 3), load_runs(x, 4, 6), load_runs(x, 5, 7)};
         const __m512i zero = _mm512_setzero_si512();
-        __m512i sums[2];
+        Quarters x_of[kCount];
+        for (int t = 0; t < kCount; ++t) {
+            x_of[t] = load_runs(tokens[t][b]);
+        }
+        __m512i sums[kCount][2];
         for (int pair = 0; pair < 2; ++pair) {
-            const __m512i scales = scales_of_pair(packed, pair);
-            const Quarters fours =
-                dot_fours(*rows[2 * pair], *rows[2 * pair + 1], columns, {zero, zero, zero, zero});
-            sums[pair] = zero;
-            for (int q = 0; q < 4; ++q) {
-                const __m512i picked = _mm512_shuffle_epi8(scales, scales_of_quarter(q));
-                sums[pair] = _mm512_dpwssd_epi32(sums[pair], fours.at[q], picked);
+            const Quarters first = unpack_quants(rows[2 * pair][b]);
+            const Quarters second = unpack_quants(rows[2 * pair + 1][b]);
+            const __m512i two_rows = scales_of_pair(packed, pair);
+            const auto scales = [&](int q) {
+                return _mm512_shuffle_epi8(two_rows, scales_of_quarter(q));
+            };
+            for (int t = 0; t < kCount; ++t) {
+                sums[t][pair] = dot_two(first, second, scales, x_of[t], {zero, zero, zero, zero});
             }
         }
-        const __m256i sum = add_quarters(lanes_of_rows(sums), dot_minima(packed, x));
-        const __m256 factors = _mm256_mul_ps(load_factors(headers), _mm256_set1_ps(x.scale));
-        totals_ = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), factors, totals_);
+        const __m256 factors = load_factors(headers);
+        const __m512i minima = turn_minima(packed);
+        for (int t = 0; t < kCount; ++t) {
+            const Q8kGroup& x = tokens[t][b];
+            const __m256i sum = add_quarters(lanes_of_rows(sums[t]), dot_minima(minima, x));
+            totals_[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum),
+                                         _mm256_mul_ps(factors, _mm256_set1_ps(x.scale)),
+                                         totals_[t]);
+        }
     }
-    [[nodiscard]] __m128 finish() const {
-        return _mm_sub_ps(_mm256_castps256_ps128(totals_), _mm256_extractf128_ps(totals_, 1));
+    [[nodiscard]] __m128 finish(int t) const {
+        return _mm_sub_ps(_mm256_castps256_ps128(totals_[t]), _mm256_extractf128_ps(totals_[t], 1));
     }
 
   private:
     /// In each quarter a row's d, dmin and packed scales.
-    static __m512i load_headers(const Block* const* rows) {
+    static __m512i load_headers(const Block* const* rows, std::int64_t b) {
         const auto two = [](const Block* low, const Block* top) {
             return _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(low)), load_16(top), 1);
         };
-        return join_halves(two(rows[0], rows[1]), two(rows[2], rows[3]));
+        return join_halves(two(rows[0] + b, rows[1] + b), two(rows[2] + b, rows[3] + b));
     }
-    static __m512i load_runs(const Q8kGroup& x, int low, int top) {
-        return join_halves(load_32(x.quants + kQ8Elements * low),
-                           load_32(x.quants + kQ8Elements * top));
+    static Quarters load_runs(const Q8kGroup& x) {
+        const auto two = [&](int low, int top) {
+            return join_halves(load_32(x.quants + kQ8Elements * low),
+                               load_32(x.quants + kQ8Elements * top));
+        };
+        return {two(0, 2), two(1, 3), two(4, 6), two(5, 7)};
     }
 
     /// In each quarter a row's scales 0 to 3, minima 0 to 3, scales 4 to 7, minima 4 to 7: bytes.
@@ -189,14 +204,17 @@ class FourRows {
                                 at(run));
     }
 
-    /// Minima times sums of x, in the lanes of lanes_of_rows.
-    static __m512i dot_minima(__m512i packed, const Q8kGroup& x) {
+    /// Words: minima 0 and 1 of each row, 2 and 3 of each row, ...
+    static __m512i turn_minima(__m512i packed) {
         const __m512i words =
             _mm512_shuffle_epi8(packed,
                                 in_all_quarters(_mm_setr_epi8(
                                     4, -1, 5, -1, 6, -1, 7, -1, 12, -1, 13, -1, 14, -1, 15, -1)));
-        const __m512i minima = _mm512_permutexvar_epi32(
+        return _mm512_permutexvar_epi32(
             _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), words);
+    }
+    /// Minima times sums of x, in the lanes of lanes_of_rows.
+    static __m512i dot_minima(__m512i minima, const Q8kGroup& x) {
         const __m512i sums_of_x = _mm512_permutexvar_epi32(
             _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3),
             _mm512_castsi128_si512(load_16(x.sums_32)));
@@ -218,46 +236,56 @@ class FourRows {
         return _mm256_cvtph_ps(_mm512_castsi512_si128(_mm512_permutexvar_epi16(at, headers)));
     }
 
-    __m256 totals_ = _mm256_setzero_ps();  ///< d * scale * quant of each row, then the minima
+    __m256 totals_[kCount] = {};  ///< d * scale * quant of each row, then the minima
 };
 
-template <>
-class FourRows<BlockQ6K> {
+template <int kCount>
+class FourRows<BlockQ6K, kCount> {
   public:
-    void add_block(const BlockQ6K* const* rows, const Q8kGroup& x) {
-        // The quants are 0 to 63 with an offset of 32, which is taken off the sums of four.
-        Quarters columns;
-        Quarters start;
-        for (int q = 0; q < 4; ++q) {
-            columns.at[q] = load_64(x.quants + 64 * q);
-            start.at[q] = _mm512_sub_epi32(
-                _mm512_setzero_si512(),
-                _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(32), columns.at[q]));
-        }
-        __m512i sums[2];
-        for (int pair = 0; pair < 2; ++pair) {
-            const BlockQ6K& a = *rows[2 * pair];
-            const BlockQ6K& b = *rows[2 * pair + 1];
-            const __m512i scales = _mm512_cvtepi8_epi16(_mm256_inserti128_si256(
-                _mm256_castsi128_si256(load_16(a.scales)), load_16(b.scales), 1));
-            const Quarters fours = dot_fours(a, b, columns, start);
-            sums[pair] = _mm512_setzero_si512();
+    [[gnu::always_inline]] void add_block(const BlockQ6K* const* rows,
+                                          const Q8kGroup* const* tokens,
+                                          std::int64_t b) {
+        // The quants are 0 to 63 with an offset of 32, which is taken off each four.
+        Quarters x_of[kCount];
+        Quarters start[kCount];
+        for (int t = 0; t < kCount; ++t) {
             for (int q = 0; q < 4; ++q) {
-                const __m512i picked = _mm512_permutexvar_epi16(scales_of_quarter(q), scales);
-                sums[pair] = _mm512_dpwssd_epi32(sums[pair], fours.at[q], picked);
+                const __m512i zero = _mm512_setzero_si512();
+                const __m512i x = load_64(tokens[t][b].quants + 64 * q);
+                x_of[t].at[q] = x;
+                start[t].at[q] =
+                    _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(32), x));
             }
         }
-        const __m512i lanes = lanes_of_rows(sums);
-        const __m256i halves =
-            _mm256_add_epi32(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64(lanes, 1));
-        const __m128i sum =
-            _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-        const auto d = [&](int row) { return static_cast<short>(rows[row]->d); };
-        const __m128 factors = _mm_mul_ps(
-            _mm_cvtph_ps(_mm_setr_epi16(d(0), d(1), d(2), d(3), 0, 0, 0, 0)), _mm_set1_ps(x.scale));
-        totals_ = _mm_fmadd_ps(_mm_cvtepi32_ps(sum), factors, totals_);
+        __m512i sums[kCount][2];
+        for (int pair = 0; pair < 2; ++pair) {
+            const BlockQ6K& a = rows[2 * pair][b];
+            const BlockQ6K& next = rows[2 * pair + 1][b];
+            const Quarters first = unpack_quants(a);
+            const Quarters second = unpack_quants(next);
+            const __m512i words = _mm512_cvtepi8_epi16(_mm256_inserti128_si256(
+                _mm256_castsi128_si256(load_16(a.scales)), load_16(next.scales), 1));
+            const auto scales = [&](int q) {
+                return _mm512_permutexvar_epi16(scales_of_quarter(q), words);
+            };
+            for (int t = 0; t < kCount; ++t) {
+                sums[t][pair] = dot_two(first, second, scales, x_of[t], start[t]);
+            }
+        }
+        const auto d = [&](int row) { return static_cast<short>(rows[row][b].d); };
+        const __m128 factors = _mm_cvtph_ps(_mm_setr_epi16(d(0), d(1), d(2), d(3), 0, 0, 0, 0));
+        for (int t = 0; t < kCount; ++t) {
+            const __m512i lanes = lanes_of_rows(sums[t]);
+            const __m256i halves = _mm256_add_epi32(_mm512_castsi512_si256(lanes),
+                                                    _mm512_extracti64x4_epi64(lanes, 1));
+            const __m128i sum =
+                _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+            totals_[t] = _mm_fmadd_ps(_mm_cvtepi32_ps(sum),
+                                      _mm_mul_ps(factors, _mm_set1_ps(tokens[t][b].scale)),
+                                      totals_[t]);
+        }
     }
-    [[nodiscard]] __m128 finish() const { return totals_; }
+    [[nodiscard]] __m128 finish(int t) const { return totals_[t]; }
 
   private:
     /// Words 4 * quarter to 4 * quarter + 3 of the 16 of each row, by turns of 64 bits.
@@ -274,7 +302,7 @@ class FourRows<BlockQ6K> {
                                 at(first));
     }
 
-    __m128 totals_ = _mm_setzero_ps();
+    __m128 totals_[kCount] = {};
 };
 
 }  // namespace

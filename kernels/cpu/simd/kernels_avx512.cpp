@@ -158,9 +158,12 @@ struct Ints {
         add_halves<kCount>(wide, sums);
     }
 
-    template <typename Block>
-    static std::int64_t dot_rows(const Block*, const DotCall& call, const Q8kGroup* x, float* out) {
-        return dot_four_rows<FourRows<Block>, Block>(call, x, out);
+    template <int kCount, typename Block>
+    static std::int64_t dot_rows(const Block*,
+                                 const DotCall& call,
+                                 const Q8kGroup* const (&tokens)[kCount],
+                                 float* out) {
+        return dot_four_rows<FourRows<Block, kCount>, Block>(call, tokens, out);
     }
 };
 

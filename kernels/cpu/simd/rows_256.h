@@ -122,13 +122,13 @@ struct Ints {
         const __m256i both = _mm256_permute2x128_si256(scales, scales, 0x00);
         sum_runs<kCount>(block, both, tokens, b, sums);
     }
-    /// The same with the eight scales in each half.
+    /// The same with the eight scales in each half. In line, or all registers are saved around it.
     template <int kCount, typename Block>
-    static void sum_runs(const Block& block,
-                         __m256i scales,
-                         const Q8kGroup* const* tokens,
-                         std::int64_t b,
-                         __m256i* sums) {
+    [[gnu::always_inline]] static void sum_runs(const Block& block,
+                                                __m256i scales,
+                                                const Q8kGroup* const* tokens,
+                                                std::int64_t b,
+                                                __m256i* sums) {
         for (int t = 0; t < kCount; ++t) {
             sums[t] = _mm256_setzero_si256();
         }
@@ -151,11 +151,18 @@ struct Ints {
         dot_q6_half<1, kCount>(block, scales, tokens, b, sums);
     }
 
-    template <typename Block>
-    static std::int64_t dot_rows(const Block*, const DotCall& call, const Q8kGroup* x, float* out) {
-        return dot_four_rows<FourRows<Ints, Block>, Block>(call, x, out);
+    template <int kCount, typename Block>
+    static std::int64_t dot_rows(const Block*,
+                                 const DotCall& call,
+                                 const Q8kGroup* const (&tokens)[kCount],
+                                 float* out) {
+        return dot_four_rows<FourRows<Ints, Block, kCount>, Block>(call, tokens, out);
     }
-    static std::int64_t dot_rows(const BlockQ6K*, const DotCall&, const Q8kGroup*, float*) {
+    template <int kCount>
+    static std::int64_t dot_rows(const BlockQ6K*,
+                                 const DotCall&,
+                                 const Q8kGroup* const (&)[kCount],
+                                 float*) {
         return 0;
     }
 };

@@ -245,33 +245,36 @@ inline void check_batch_invariance(const Kernels& kernels, compute::Dtype dtype)
     }
 }
 
-/// A row's product is the same alone and beside any number of others; no more is written.
+/// A row's products are the same alone and beside any number of others; no more is written.
 inline void check_row_invariance(const Kernels& kernels, compute::Dtype dtype) {
     std::mt19937 random(71U + static_cast<unsigned>(dtype));
     constexpr std::int64_t kRows = 17;
-    for (const std::int64_t dim : dims_of(dtype)) {
-        const DotCase all = make_case(kernels, dtype, kRows, dim, 1, random);
+    constexpr std::int64_t kStride = kRows + 3;
+    const auto check = [&](const DotCase& all) {
         const auto dot_of_rows = [&](std::int64_t first, std::int64_t rows) {
             DotCase part = all;
             part.rows = rows;
             part.weights.erase(part.weights.begin(),
                                part.weights.begin() + first * all.row_bytes());
             part.weights.resize(static_cast<std::size_t>(rows * all.row_bytes()));
-            std::vector<float> out = run_dot(kernels, part, rows + 3);
-            REQUIRE(
-                std::all_of(out.begin() + rows, out.end(), [](float x) { return x == kPoison; }));
-            out.resize(static_cast<std::size_t>(rows));
-            return out;
+            return run_dot(kernels, part, kStride);
         };
-        std::vector<float> alone;
-        for (std::int64_t r = 0; r < kRows; ++r) {
-            alone.push_back(dot_of_rows(r, 1).front());
-        }
+        std::vector<float> alone(static_cast<std::size_t>(kStride * all.tokens), kPoison);
         for (std::int64_t rows = 1; rows <= kRows; ++rows) {
+            const std::vector<float> one = dot_of_rows(rows - 1, 1);
+            for (std::int64_t t = 0; t < all.tokens; ++t) {
+                const auto at = static_cast<std::size_t>(t * kStride);
+                alone[at + static_cast<std::size_t>(rows - 1)] = one[at];
+            }
             INFO(kernels.name << " " << compute::traits(dtype).name << " rows " << rows << " dim "
-                              << dim);
+                              << all.dim << " tokens " << all.tokens);
             const std::vector<float> found = dot_of_rows(0, rows);
             REQUIRE(std::memcmp(found.data(), alone.data(), found.size() * sizeof(float)) == 0);
+        }
+    };
+    for (const std::int64_t dim : dims_of(dtype)) {
+        for (const std::int64_t tokens : {1, 2, 3, 4}) {
+            check(make_case(kernels, dtype, kRows, dim, tokens, random));
         }
     }
 }
