@@ -154,11 +154,19 @@ class EvaluateTest(unittest.TestCase):
     def test_full_precision_is_a_bar_of_its_own(self):
         (self.folder / "full.gguf").write_bytes(b"GGUF full")
         results, page = self.run_main("--full", str(self.folder / "full.gguf"))
-        self.assertEqual(results["full_precision_bits_per_byte"], 2)
+        self.assertEqual(results["full_precision"], {"bits_per_byte": 2, "own_bits_per_byte": 2})
         self.assertIn("| at most 0.5 % more | +0.00 %: reached | not measured |", page)
-        # It stands as long as model and windows are the same.
-        self.assertEqual(self.run_main()[0]["full_precision_bits_per_byte"], 2)
-        self.assertIsNone(self.run_main("--windows", "3")[0]["full_precision_bits_per_byte"])
+        # It stands as long as the model's file is the same.
+        again, page = self.run_main("--windows", "3")
+        self.assertEqual(again["full_precision"], results["full_precision"])
+        self.assertNotIn("of an earlier evaluation", page)
+        again["full_precision"]["own_bits_per_byte"] = 2.01
+        (self.folder / "evaluation.json").write_text(json.dumps(again))
+        self.assertIn("of an earlier evaluation", " ".join(self.run_main()[1].split()))
+        (self.folder / "m.gguf").write_bytes(b"GGUF another")
+        results, page = self.run_main()
+        self.assertIsNone(results["full_precision"])
+        self.assertIn("| at most 0.5 % more | not measured | not measured |", page)
 
     def test_explanations_are_held_beside_two_baselines(self):
         results, page = self.run_main("--cases", "2")

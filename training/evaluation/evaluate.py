@@ -177,14 +177,21 @@ def measure_bits(asker, options):
 
 
 def full_bits(asker, options):
-    """The same windows through the model file in full precision; without one what the results say of the same model file."""
+    """The same windows through the model file in full precision."""
     if asker is None:
-        noted = options.results / "evaluation.json"
-        known = json.loads(noted.read_text()) if noted.exists() else {}
-        is_same = known and (known["model"]["sha256"], known["windows_max"]) == (sha256(options.model), options.windows)
-        return known["full_precision_bits_per_byte"] if is_same else None
+        return None
     places = windows.Windows(asker, options.shards)
     return bits_entries(places.heldout(options.windows))["all"]["bits_per_byte"]
+
+
+def full_precision(full, own, model_hash, results):
+    """Bits per byte in full precision and of the model's file, over the same windows. Without a file in full precision (`full`
+    None) what is noted in the folder `results` of the same model file; none where nothing is."""
+    if full is not None:
+        return {"bits_per_byte": full, "own_bits_per_byte": own}
+    noted = results / "evaluation.json"
+    known = json.loads(noted.read_text()) if noted.exists() else {}
+    return known.get("full_precision") if known and known["model"]["sha256"] == model_hash else None
 
 
 def evaluate(options):
@@ -211,19 +218,16 @@ def evaluate(options):
         pool.shutdown()
     cases = [case for kind in KINDS for case in lines[kind].pop("cases")]
     said = [answer for kind in KINDS for answer in lines[kind].pop("answers")]
+    model_hash, own_bits = sha256(options.model), measured["bits"]["entries"]["all"]["bits_per_byte"]
     return {
-        "model": {
-            "file": options.model.name,
-            "bytes": options.model.stat().st_size,
-            "sha256": sha256(options.model),
-        },
+        "model": {"file": options.model.name, "bytes": options.model.stat().st_size, "sha256": model_hash},
         "cases_sha256": {
             name: sha256(options.shards / f"eval-{name}.jsonl") for name in ("line", "explain", "fix")
         },
         "cases_max": options.cases,
         "windows_max": options.windows,
         "bits": measured["bits"]["entries"],
-        "full_precision_bits_per_byte": measured["full"],
+        "full_precision": full_precision(measured["full"], own_bits, model_hash, options.results),
         "memory": measured["bits"]["memory"],
         "shown_from": lines[KINDS[0]]["shown_from"],
         "lines": {kind: lines[kind]["entries"] for kind in KINDS},

@@ -211,8 +211,8 @@ def bars(results):
             error = None if None in errors else math.sqrt(sum(each**2 for each in errors)) / max(1, len(own))
             sides.append((with_error(value, error) + " %", value >= least))
         rows.append((f"{LINE_NAMES[kind].lower()} exact{where}, mean of languages", f"at least {percent(least)} %", *sides))
-    full, own = results["full_precision_bits_per_byte"], results["bits"]["all"]["bits_per_byte"]
-    worse = full and own / full - 1
+    full = results["full_precision"]
+    worse = full and full["own_bits_per_byte"] / full["bits_per_byte"] - 1
     rows.append(("bits per byte beside full precision", "at most 0.5 % more",
                  full and (f"{100 * worse:+.2f} %", worse <= 0.005), None))  # fmt: skip
     total = results["explain"]["entries"]["all"]
@@ -250,12 +250,18 @@ def short_text(results):
     return f"Fewer than the {asked} cases of a language that were asked for were to be had of {'; '.join(short)}." if short else ""
 
 
+def earlier_text(results):
+    full = results["full_precision"]
+    is_earlier = full and full["own_bits_per_byte"] != results["bits"]["all"]["bits_per_byte"]
+    return "Full precision and this file were compared over the windows of an earlier evaluation." if is_earlier else ""
+
+
 def bars_text(results):
     cell = lambda side: f"{side[0]}: {'reached' if side[1] else 'not reached'}" if side else "not measured"
     rows = [[what, wanted, cell(model), cell(product)] for what, wanted, model, product in bars(results)]
     text = paragraph(f"""
         ± is the standard error, as if cases were independent; two of them are a 95 % interval. The cases are of the half of the
-        held-out files by which no constant of the product is chosen. {short_text(results)}""")
+        held-out files by which no constant of the product is chosen. {short_text(results)} {earlier_text(results)}""")
     return "### Bars\n\n" + table(["bar", "wanted", "model", "product"], rows) + "\n" + text
 
 
