@@ -6,23 +6,24 @@ namespace hearth::evaluation {
 
 namespace {
 constexpr std::size_t kPartBytesMax = 1U << 20;
-constexpr std::size_t kPartsMax = 256;
 }  // namespace
 
-Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t parts_min) {
+Result<std::optional<CaseParts>> read_case(std::istream& stream, PartCount count) {
     std::string header;
     if (!std::getline(stream, header)) return std::optional<CaseParts>();
     std::istringstream numbers(header);
     CaseParts parts;
     std::size_t bytes = 0;
-    while (stream && parts.size() < kPartsMax && numbers >> bytes && bytes <= kPartBytesMax) {
+    while (stream && parts.size() <= count.max && numbers >> bytes && bytes <= kPartBytesMax) {
         stream.read(parts.emplace_back(bytes, '\0').data(), static_cast<std::streamsize>(bytes));
     }
-    if (stream && numbers.eof() && parts.size() >= parts_min)
+    const bool is_whole = stream && numbers.eof();
+    if (is_whole && parts.size() >= count.min && parts.size() <= count.max) {
         return std::optional(std::move(parts));
+    }
     return fail(ErrorCode::corrupt,
-                "the case '" + header + "' on the input is cut, too large, or has fewer than " +
-                    std::to_string(parts_min) + " parts",
+                "the case '" + header + "' on the input is cut, too large, or has not " +
+                    std::to_string(count.min) + " to " + std::to_string(count.max) + " parts",
                 "evaluation");
 }
 

@@ -16,10 +16,15 @@ namespace hearth::evaluation {
 
 using CaseParts = std::vector<std::string>;
 
-/// The next case, of at least `parts_min` parts; nothing at the end of the input.
+/// How many parts a case has.
+struct PartCount {
+    std::size_t min, max;
+};
+
+/// The next case; nothing at the end of the input.
 ///
-/// Errors: corrupt (a case that is cut, too large or has fewer parts).
-Result<std::optional<CaseParts>> read_case(std::istream& stream, std::size_t parts_min);
+/// Errors: corrupt (a case that is cut or too large, or has fewer or more parts).
+Result<std::optional<CaseParts>> read_case(std::istream& stream, PartCount count);
 
 void write_answer(std::ostream& stream,
                   std::string words,

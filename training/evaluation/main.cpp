@@ -50,13 +50,14 @@ constexpr const char* kUsage =
     "          on that is code behind its path line and has no hole.\n"
     "          TOKENS BYTES BITS RECALLED SHARD_BYTES; the path, empty where it is not plain\n";
 constexpr std::size_t kWindowTokens = 512;
-constexpr std::size_t kLinePartsMin = 6;  // pairs follow
+constexpr std::size_t kLinePartsMin = 6;  // a path and a text for each open file follow
+constexpr std::size_t kOpenFilesMax = 64;
 
-/// Answers each case of the input, of so many parts at least, as `answer` says.
+/// Answers each case of the input, as `answer` says.
 template <typename Answer>
-Result<void> answer_cases(std::size_t parts_min, const Answer& answer) {
+Result<void> answer_cases(PartCount count, const Answer& answer) {
     for (;;) {
-        HEARTH_TRY(const auto parts, read_case(std::cin, parts_min));
+        HEARTH_TRY(const auto parts, read_case(std::cin, count));
         if (!parts) return {};
         HEARTH_CHECK(answer(*parts));
     }
@@ -88,13 +89,18 @@ void write_line_answer(const LineAnswer& answer) {
     write_answer(std::cout, words.str(), texts);
 }
 
-LineCase to_line_case(const CaseParts& parts) {
+Result<LineCase> to_line_case(const CaseParts& parts) {
+    HEARTH_TRY(const std::size_t lines_max, parse_count(parts[4]));
     LineCase cursor{.path = parts[0],
                     .language = parts[1],
                     .prefix = parts[2],
                     .suffix = parts[3],
+                    .lines_max = static_cast<std::uint32_t>(lines_max),
                     .project = parts[5]};
-    for (std::size_t i = kLinePartsMin; i + 1 < parts.size(); i += 2) {
+    if ((parts.size() - kLinePartsMin) % 2 != 0) {
+        return fail(ErrorCode::corrupt, "an open file of a case has no text", "evaluation");
+    }
+    for (std::size_t i = kLinePartsMin; i < parts.size(); i += 2) {
         cursor.open_files.push_back({.path = parts[i], .text = parts[i + 1]});
     }
     return cursor;
@@ -104,19 +110,18 @@ Result<void> answer_lines(const std::function<Result<LineAnswer>(const LineCase&
     const assist::AssistLimits limits;
     std::cout << limits.automatic_probability_min << ' ' << limits.invoked_probability_min << ' '
               << assist::kCertainCopy << std::endl;
-    return answer_cases(kLinePartsMin, [&](const CaseParts& parts) -> Result<void> {
-        HEARTH_TRY(const std::size_t lines_max, parse_count(parts[4]));
-        LineCase cursor = to_line_case(parts);
-        cursor.lines_max = static_cast<std::uint32_t>(lines_max);
-        HEARTH_TRY(const LineAnswer answer, complete(cursor));
-        write_line_answer(answer);
-        return {};
-    });
+    return answer_cases({kLinePartsMin, kLinePartsMin + 2 * kOpenFilesMax},
+                        [&](const CaseParts& parts) -> Result<void> {
+                            HEARTH_TRY(const LineCase cursor, to_line_case(parts));
+                            HEARTH_TRY(const LineAnswer answer, complete(cursor));
+                            write_line_answer(answer);
+                            return {};
+                        });
 }
 
 Result<void> answer_explain(Product& product) {
     std::cout << assist::AssistLimits{}.explain_confidence_min << std::endl;
-    return answer_cases(2, [&](const CaseParts& parts) -> Result<void> {
+    return answer_cases({2, 2}, [&](const CaseParts& parts) -> Result<void> {
         HEARTH_TRY(const ExplainAnswer answer,
                    product.explain({.path = parts[0], .code = parts[1]}));
         write_answer(std::cout, std::to_string(answer.confidence), {answer.answer, answer.shown});
@@ -128,7 +133,7 @@ Result<void> answer_fix(Product& product) {
     const assist::AssistLimits limits;
     std::cout << limits.fix_probability_min << ' ' << limits.diagnosed_fix_probability_min
               << std::endl;
-    return answer_cases(5, [&](const CaseParts& parts) -> Result<void> {
+    return answer_cases({5, 5}, [&](const CaseParts& parts) -> Result<void> {
         HEARTH_TRY(const FixAnswer answer,
                    product.fix({.path = parts[0],
                                 .language = parts[1],
@@ -176,7 +181,7 @@ Result<void> answer_bits(Evaluation& evaluation, const std::string& folder) {
     std::cout << kWindowTokens << std::endl;
     const auto vocab_size = static_cast<std::size_t>(evaluation.tokenizer().vocab_size());
     std::map<std::string, Shard> shards;
-    return answer_cases(3, [&](const CaseParts& parts) -> Result<void> {
+    return answer_cases({3, 3}, [&](const CaseParts& parts) -> Result<void> {
         const std::string& name = parts[0];
         if (!shards.contains(name)) {
             HEARTH_TRY(auto tokens, trainer::TokenShards::load(folder, name, vocab_size));
