@@ -168,6 +168,27 @@ class BuildTest(unittest.TestCase):
         for name in made:
             self.assertTrue(lzma.decompress((out / f"{name}.pack.xz").read_bytes()).startswith(b"train\t"))
 
+    def test_files_that_were_not_trained_on_travel_first(self):
+        pack = self.root / "corpus.pack"
+        trained = [(line["package"], line["path"]) for line in self.manifest if line["split"] == "train"]
+        python = [file for file in trained if file[1].endswith(".py")]
+        seen = self.root / "seen.jsonl"
+        seen.write_text("".join(json.dumps(line) + "\n" for line in self.manifest if line["path"] != python[-1][1]))
+        seen_files = pack_parts.seen_files(seen)
+        self.assertEqual(set(trained) - seen_files, {python[-1]})
+
+        def chosen_files(language_bytes):
+            chosen = pack_parts.choose(pack, seen_files, language_bytes)
+            heads = [record.split(b"\n", 1)[0].decode().split("\t") for _, record in pack_parts.records(pack)]
+            return [(heads[place][2], heads[place][3]) for place in sorted(chosen)]
+
+        self.assertEqual([file for file in chosen_files(1) if file[1].endswith(".py")], [python[-1]])
+        self.assertEqual(sorted(chosen_files(1_000_000)), sorted(trained))
+        parts = self.root / "parts"
+        made = pack_parts.write_parts(pack, parts, 1_000_000, pack_parts.choose(pack, seen_files, 1))
+        texts = b"".join(lzma.decompress((parts / f"{name}.pack.xz").read_bytes()) for name in made)
+        self.assertIn(python[-1][1].encode(), texts)
+        self.assertNotIn(python[0][1].encode(), texts)
 
     def test_a_sample_for_the_tokenizer_has_some_of_each_language(self):
         out = self.root / "sample.pack"
@@ -254,6 +275,16 @@ class SourcesTest(unittest.TestCase):
             "http://deb.example/debian-security/ stable-security main\n"
             "deb-src [signed-by=/usr/share/keyrings/own.gpg] http://deb.example/debian/ stable main\n",
         )
+
+    def test_several_package_lists_are_one(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lists = [Path(folder) / "first.txt", Path(folder) / "second.txt"]
+            lists[0].write_text("a train\n")
+            lists[1].write_text("b heldout src\n")
+            options = [word for path in lists for word in ("--packages", str(path))]
+            with mock.patch.object(build_corpus, "build") as build, mock.patch.object(sys, "argv", ["", folder, *options]):
+                build_corpus.main()
+        self.assertEqual([entry.name for entry in build.call_args.args[1]], ["a", "b"])
 
     def test_a_broken_package_list_is_named_by_line(self):
         with tempfile.TemporaryDirectory() as folder:

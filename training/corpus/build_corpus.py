@@ -229,13 +229,14 @@ def main():
     here = Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", nargs="?", type=Path, default=here.parents[1] / "build" / "corpus")
-    parser.add_argument("--packages", type=Path, default=here / "packages.txt")
+    parser.add_argument("--packages", type=Path, action="append", help="a list, or several (default: packages.txt)")
     parser.add_argument("--size", type=float, default=1.0, help="factor on the size per language")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="packages read at a time")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     try:
-        build(arguments.folder, sources.read_package_list(arguments.packages), arguments.size, arguments.jobs)
+        lists = map(sources.read_package_list, arguments.packages or [here / "packages.txt"])
+        build(arguments.folder, [entry for entries in lists for entry in entries], arguments.size, arguments.jobs)
     except (RuntimeError, ValueError) as error:  # no archive answers; a line of packages.txt is broken
         sys.exit(f"build_corpus: {error}")
 
