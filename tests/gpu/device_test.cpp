@@ -212,7 +212,7 @@ TEST_CASE("a model file gives the reference's logits", "[gpu][parity]") {
                  "on random tokens",
                  tokens,
                  {{"exact", model, exact_options, 1e-3, 0.99, 0.002},
-                  {"rounded", model, options, 1e-2, 0.95},
+                  {"rounded", model, options, 1e-2, 0.90},
                   {"in F16", in_f16, options, 1e-3, 0.95},
                   {"in BF16", in_bf16, options, 1e-2, 0.95}});
     const ModelRunner::Limits limits{.tokens_max = 256, .sequence_tokens_max = 256};

