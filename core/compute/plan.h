@@ -184,6 +184,11 @@ struct KvLayout {
     /// f16; q8_0: blocks of 32 from the row's start, each with a scale of its own, the last one
     /// filled up with zeros; or f32. Not every Backend has all (see Backend::has_cache_type).
     Dtype dtype = Dtype::f16;
+    /// Columns of a key row that are its value too, where all weights that queries meet on their
+    /// way to the keys are quantised, so that queries are rounded anyway; else 0. A Backend may
+    /// then keep rows of f16 as integers of 12 bits and a sign, with a scale for these columns and
+    /// one for the others.
+    std::int64_t rounded_latent_dim = 0;
     friend bool operator==(const KvLayout&, const KvLayout&) = default;
 };
 

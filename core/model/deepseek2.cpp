@@ -64,9 +64,20 @@ class Deepseek2 final : public LoadedModel {
         plan.tokens_max = tokens_max;
         plan.positions_max = config().context_length;
         plan.vocab_size = config().vocab_size;
-        plan.kv = {
-            .layer_count = layer_count, .key_dim = n_.latent_dim + n_.rope_dim, .value_dim = 0};
+        plan.kv = {.layer_count = layer_count,
+                   .key_dim = n_.latent_dim + n_.rope_dim,
+                   .value_dim = 0,
+                   .rounded_latent_dim = rounds_queries() ? n_.latent_dim : 0};
         return plan;
+    }
+
+    [[nodiscard]] bool rounds_queries() const {
+        const auto rounds = [&](const Deepseek2Layer& layer) {
+            return compute::traits(weights()[static_cast<std::size_t>(layer.k_up)].dtype)
+                .is_quantised;
+        };
+        return std::ranges::all_of(ids_.layers, rounds) &&
+               (!prediction_.ids || rounds(prediction_.ids->layer));
     }
 
     [[nodiscard]] Values add_values(Plan& plan) const {

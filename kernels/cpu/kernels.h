@@ -149,13 +149,29 @@ struct MixCall {
     /// What will be read next, `ahead_bytes` each, is asked for while the products are computed.
     const std::byte* ahead[2] = {};
     std::int64_t ahead_bytes = 0;
-    /// Instead of keys and values, for mix_rounded, whose queries are as round_queries left them.
-    const void* tokens = nullptr;
+    /// Instead of keys and values, for mix_rounded, whose queries are as round_queries left them:
+    /// rounded blocks, each of kAttendTokens rows.
+    const std::byte* blocks[2] = {};
 };
+static_assert(sizeof(MixCall{}.blocks) / sizeof(void*) == kMixTokens / kAttendTokens);
 
-/// What read_rows writes for kMixTokens rows.
-constexpr std::int64_t rounded_rows_bytes(std::int64_t key_dim) {
-    return (kMixTokens + 1) * (key_dim + 40) * std::int64_t{sizeof(float)};
+/// A row of a latent model's cache has two parts, what is mixed and what is rotated, since one may
+/// be much larger than the other. Rounded, each is integers of 16 bits and a scale, and zeros up to
+/// a multiple of so many columns.
+inline constexpr int kMixParts = 2;
+inline constexpr std::int64_t kRoundedColumns = 32;
+constexpr std::int64_t to_rounded_columns(std::int64_t dim) {
+    return (dim + kRoundedColumns - 1) / kRoundedColumns * kRoundedColumns;
+}
+/// Integers from one rounded row to the next.
+constexpr std::int64_t rounded_row_stride(std::int64_t key_dim, std::int64_t value_dim) {
+    return to_rounded_columns(value_dim) + to_rounded_columns(key_dim - value_dim);
+}
+/// kAttendTokens rows, and behind them (kMixParts, kAttendTokens) scales: whole cache lines.
+constexpr std::int64_t rounded_block_bytes(std::int64_t key_dim, std::int64_t value_dim) {
+    return kAttendTokens *
+           (rounded_row_stride(key_dim, value_dim) * std::int64_t{sizeof(std::int16_t)} +
+            kMixParts * std::int64_t{sizeof(float)});
 }
 /// Rows of floats that round_queries needs for (key_dim) rows of queries.
 constexpr std::int64_t rounded_query_rows(std::int64_t key_dim) {
@@ -170,15 +186,25 @@ struct RoundQueriesCall {
     std::int64_t value_dim;
 };
 
-/// Cached rows of a latent model, rounded: keys are whole rows, values their first columns.
-struct ReadRowsCall {
+/// A row of a latent model, to halves and then rounded: the key is all of it, the value its first
+/// columns.
+struct StoreRoundedCall {
+    const float* row;
+    std::int64_t key_dim;
+    std::int64_t value_dim;
+    std::int64_t slot;  ///< which row of the block
+    std::byte* block;   ///< rounded_block_bytes
+};
+
+/// Rows of Q8_0, rounded.
+struct RoundRowsCall {
     const void* rows;  ///< (count), `row_bytes` apart
     std::int64_t row_bytes;
     std::int64_t key_dim;
     std::int64_t value_dim;
-    std::int64_t count;
-    std::int64_t first;  ///< which of the kMixTokens the first is: even
-    void* out;           ///< rounded_rows_bytes(key_dim)
+    std::int64_t count;  ///< at most kAttendTokens
+    std::byte* block;    ///< rounded_block_bytes
+    float* row;          ///< scratch of key_dim
 };
 
 struct Kernels {
@@ -208,8 +234,8 @@ struct Kernels {
     /// whose activations are rounded anyway; null where `mix` is no slower.
     void (*mix_rounded)(const MixCall& call);
     void (*round_queries)(const RoundQueriesCall& call);
-    /// Indexed by CacheType; null for floats, which are not rounded.
-    void (*read_rows[kCacheTypeCount])(const ReadRowsCall& call);
+    void (*store_rounded)(const StoreRoundedCall& call);
+    void (*round_rows)(const RoundRowsCall& call);
 };
 
 extern const Kernels kScalarKernels;

@@ -7,23 +7,38 @@
 
 namespace hearth::cpu {
 
+static_assert(compute::kBlockTokens == kAttendTokens);
+
+CpuKvStore::CpuKvStore(const compute::KvLayout& layout, std::int32_t block_count, bool is_rounded)
+    : layout_(layout),
+      block_count_(block_count),
+      is_rounded_(is_rounded),
+      key_row_bytes_(compute::cache_row_bytes(layout.dtype, layout.key_dim)),
+      value_row_bytes_(compute::cache_row_bytes(layout.dtype, layout.value_dim)),
+      key_block_bytes_(is_rounded ? rounded_block_bytes(layout.key_dim, layout.rounded_latent_dim)
+                                  : compute::kBlockTokens * key_row_bytes_) {}
+
 Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayout& layout,
-                                                           std::int32_t block_count) {
+                                                           std::int32_t block_count,
+                                                           const Kernels& kernels) {
     if (layout.layer_count < 0 || layout.key_dim < 0 || layout.value_dim < 0 || block_count < 1) {
         return fail(ErrorCode::invalid_argument,
                     "a cache of " + std::to_string(block_count) + " blocks and " +
                         std::to_string(layout.layer_count) + " layers cannot be made",
                     "cpu");
     }
-    std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count));
+    const bool is_rounded = layout.dtype == compute::Dtype::f16 && layout.rounded_latent_dim > 0 &&
+                            kernels.mix_rounded != nullptr;
+    std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count, is_rounded));
     std::int64_t bytes = 0;
     const bool is_too_large =
         __builtin_mul_overflow(store->block_bytes(), std::int64_t{block_count}, &bytes) ||
         __builtin_mul_overflow(bytes, std::int64_t{layout.layer_count}, &bytes);
     // calloc takes zero pages: memory is spent as blocks are written.
+    constexpr std::size_t kLine = 64;
+    std::size_t room = static_cast<std::size_t>(bytes) + kLine;
     if (!is_too_large) {
-        store->memory_.reset(
-            static_cast<std::byte*>(std::calloc(static_cast<std::size_t>(bytes) + 1, 1)));
+        store->memory_.reset(static_cast<std::byte*>(std::calloc(room, 1)));
     }
     if (store->memory_ == nullptr) {
         return fail(ErrorCode::out_of_memory,
@@ -32,6 +47,8 @@ Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayo
                         " layers; use a smaller context or fewer sequences",
                     "cpu");
     }
+    void* first = store->memory_.get();
+    store->first_ = static_cast<std::byte*>(std::align(kLine, room - kLine, first, room));
     return std::unique_ptr<compute::KvStore>(std::move(store));
 }
 

@@ -106,6 +106,18 @@ void store_keys(
         row, dim, step.kv.keys(layer, slot.block) + slot.row * step.kv.key_row_bytes());
 }
 
+void store_latent(const Step& step,
+                  std::int64_t token,
+                  std::int32_t layer,
+                  const float* row,
+                  std::int64_t key_dim,
+                  std::int64_t value_dim) {
+    if (!step.kv.is_rounded()) return store_keys(step, token, layer, row, key_dim);
+    const CacheSlot slot = cache_slot(step, token);
+    step.kernels.store_rounded(
+        {row, key_dim, value_dim, slot.row, step.kv.keys(layer, slot.block)});
+}
+
 void store_values(
     const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim) {
     const CacheSlot slot = cache_slot(step, token);

@@ -52,6 +52,12 @@ void attend_sequence(const Step& step,
 /// Rounds a token's row of `dim` keys or values into the layer's cache.
 void store_keys(
     const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim);
+void store_latent(const Step& step,
+                  std::int64_t token,
+                  std::int32_t layer,
+                  const float* row,
+                  std::int64_t key_dim,
+                  std::int64_t value_dim);
 void store_values(
     const Step& step, std::int64_t token, std::int32_t layer, const float* row, std::int64_t dim);
 

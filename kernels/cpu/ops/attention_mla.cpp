@@ -21,19 +21,20 @@ class StoreLatentOp final : public TokenOp {
     StoreLatentOp(const compute::AttentionMla& op, const Place& cache)
         : latent_(place_of(op.latent)),
           layer_(op.layer),
-          dim_(op.latent.dim) {
+          key_dim_(op.latent.dim),
+          value_dim_(op.latent_dim) {
         reads(latent_);
         writes(cache);
     }
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        store_keys(step, token, layer_, step.row<float>(latent_, token), dim_);
+        store_latent(step, token, layer_, step.row<float>(latent_, token), key_dim_, value_dim_);
     }
 
   private:
     Place latent_;
     std::int32_t layer_;
-    std::int64_t dim_;
+    std::int64_t key_dim_, value_dim_;
 };
 
 struct Rows {
@@ -167,8 +168,8 @@ class LatentHeads {
   private:
     /// Where weights are, activations are; a cache of floats is there to be compared with others.
     [[nodiscard]] bool is_rounded(const Step& step) const {
-        return k_up_.rounds() && step.kernels.mix_rounded != nullptr &&
-               step.kernels.read_rows[step.kv.type()] != nullptr;
+        return step.kv.is_rounded() || (k_up_.rounds() && step.kernels.mix_rounded != nullptr &&
+                                        step.kv.layout().dtype == compute::Dtype::q8_0);
     }
 
     /// out[i * stride + r] = row r, column i.
@@ -202,7 +203,8 @@ class AttendMlaOp final : public ParallelOp {
     }
     [[nodiscard]] std::int64_t scratch_bytes() const override {
         return Scratch::bytes<float>(kAttendRows * rounded_query_rows(heads_.key_dim())) +
-               Scratch::bytes<std::int32_t>(kAttendRows) + MixScratch::bytes(heads_.key_dim()) +
+               Scratch::bytes<std::int32_t>(kAttendRows) +
+               MixScratch::bytes(heads_.key_dim(), heads_.value_dim()) +
                2 * Scratch::bytes<float>(state_floats()) +
                std::max(heads_.absorb_bytes(), heads_.project_bytes());
     }
@@ -231,7 +233,7 @@ class AttendMlaOp final : public ParallelOp {
         progress.await_rounded();
         const MixState state = work_->state(part.index);
         state.clear(queries.rows);
-        const MixScratch memory(scratch, heads_.key_dim());
+        const MixScratch memory(scratch, heads_.key_dim(), heads_.value_dim());
         mix_stretch(step, queries, heads_.columns(step), part.stretch, memory, state);
         if (progress.count_part() == part.count) merge(step, part, scratch);
     }
@@ -268,7 +270,7 @@ class AttendMlaOp final : public ParallelOp {
         for (std::int64_t row = 0; row < queries.rows; ++row) {
             positions[row] = step.position(tile.first + row % tile.count);
         }
-        const MixScratch memory(scratch, heads_.key_dim());
+        const MixScratch memory(scratch, heads_.key_dim(), heads_.value_dim());
         const MixState state(scratch.take<float>(state_floats()), heads_.value_dim());
         const MixState part(scratch.take<float>(state_floats()), heads_.value_dim());
         mix_sequence(step, queries, heads_.columns(step), memory, state, part);

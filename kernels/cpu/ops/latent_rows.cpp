@@ -7,33 +7,33 @@
 namespace hearth::cpu {
 namespace {
 
-/// The cached rows of positions [from, from + count).
+/// The cached rows of positions [from, from + count): as floats, or as the rounded blocks of
+/// `call`.
 void read(const Step& step,
           std::int64_t token,
           const LatentColumns& columns,
           std::int32_t from,
           std::int32_t count,
-          std::byte* out) {
+          const MixScratch& scratch,
+          MixCall& call) {
     const std::span<const std::int32_t> blocks = step.block_table(token);
     for (std::int32_t i = 0; i < count; i += compute::kBlockTokens) {
         const auto block = static_cast<std::size_t>((from + i) / compute::kBlockTokens);
         const std::byte* rows = step.kv.keys(columns.layer, blocks[block]);
         const std::int32_t row_count = std::min(compute::kBlockTokens, count - i);
-        if (columns.is_rounded) {
-            step.kernels.read_rows[step.kv.type()]({rows,
-                                                    step.kv.key_row_bytes(),
-                                                    columns.key_dim,
-                                                    columns.value_dim,
-                                                    row_count,
-                                                    i,
-                                                    out});
+        const std::int64_t row_bytes = step.kv.key_row_bytes();
+        const std::int64_t key_dim = columns.key_dim;
+        const std::int32_t index = i / compute::kBlockTokens;
+        if (step.kv.is_rounded()) {
+            call.blocks[index] = rows;
+        } else if (columns.is_rounded) {
+            std::byte* const to = scratch.blocks + index * scratch.block_bytes;
+            step.kernels.round_rows(
+                {rows, row_bytes, key_dim, columns.value_dim, row_count, to, scratch.floats});
+            call.blocks[index] = to;
         } else {
-            step.kernels.decode_rows[step.kv.type()](
-                rows,
-                step.kv.key_row_bytes(),
-                columns.key_dim,
-                row_count,
-                reinterpret_cast<float*>(out) + i * columns.key_dim);
+            float* const to = scratch.floats + i * key_dim;
+            step.kernels.decode_rows[step.kv.type()](rows, row_bytes, key_dim, row_count, to);
         }
     }
 }
@@ -47,7 +47,7 @@ void look_ahead(
     for (std::size_t i = 0; i < kBlocks; ++i) {
         call.ahead[i] = step.kv.keys(layer, step.block_table(token)[first + i]);
     }
-    call.ahead_bytes = compute::kBlockTokens * step.kv.key_row_bytes();
+    call.ahead_bytes = step.kv.key_block_bytes();
 }
 
 std::int32_t last_position(const LatentQueries& queries) {
@@ -101,19 +101,17 @@ void mix_stretch(const Step& step,
     const std::int32_t end = std::min(begin + kStretchTokens, last_position(queries) + 1);
     for (std::int32_t from = begin; from < end; from += kMixTokens) {
         const std::int32_t count = std::min(kMixTokens, end - from);
-        read(step, queries.first_token, columns, from, count, scratch.tokens);
         for (std::int64_t r = 0; r < queries.rows; ++r) {
             scratch.visible[r] = std::clamp(queries.positions[r] + 1 - from, 0, count);
         }
-        const auto* floats = reinterpret_cast<const float*>(scratch.tokens);
         MixCall call{queries.turned,
                      queries.stride,
                      queries.rows,
                      scratch.visible,
-                     floats,
+                     scratch.floats,
                      columns.key_dim,
                      columns.key_dim,
-                     floats,
+                     scratch.floats,
                      columns.key_dim,
                      columns.value_dim,
                      count,
@@ -127,7 +125,7 @@ void mix_stretch(const Step& step,
         if (next + kMixTokens <= end) {
             look_ahead(step, queries.first_token, columns.layer, next, call);
         }
-        call.tokens = scratch.tokens;
+        read(step, queries.first_token, columns, from, count, scratch, call);
         (columns.is_rounded ? step.kernels.mix_rounded : step.kernels.mix)(call);
     }
 }

@@ -62,15 +62,21 @@ struct MixState {
 
 /// Memory for one call of the functions below.
 struct MixScratch {
-    MixScratch(Scratch& scratch, std::int64_t key_dim)
-        : tokens(scratch.take<std::byte>(rounded_rows_bytes(key_dim))),
+    MixScratch(Scratch& scratch, std::int64_t key_dim, std::int64_t value_dim)
+        : floats(scratch.take<float>(kMixTokens * key_dim)),
+          block_bytes(rounded_block_bytes(key_dim, value_dim)),
+          blocks(scratch.take<std::byte>(kMixTokens / kAttendTokens * block_bytes)),
           visible(scratch.take<std::int32_t>(kAttendRows)) {}
-    static std::int64_t bytes(std::int64_t key_dim) {
-        return Scratch::bytes<std::byte>(rounded_rows_bytes(key_dim)) +
+    static std::int64_t bytes(std::int64_t key_dim, std::int64_t value_dim) {
+        return Scratch::bytes<float>(kMixTokens * key_dim) +
+               Scratch::bytes<std::byte>(kMixTokens / kAttendTokens *
+                                         rounded_block_bytes(key_dim, value_dim)) +
                Scratch::bytes<std::int32_t>(kAttendRows);
     }
 
-    std::byte* tokens;      ///< as floats (kMixTokens, key_dim), or rounded
+    float* floats;  ///< (kMixTokens, key_dim)
+    std::int64_t block_bytes;
+    std::byte* blocks;      ///< rounded
     std::int32_t* visible;  ///< (kAttendRows)
 };
 

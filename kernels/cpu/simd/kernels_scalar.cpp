@@ -108,7 +108,8 @@ extern const Kernels kScalarKernels = {
     mix,
     mix_rounded,
     round_queries,
-    {read_rows<F16Columns>, read_rows<Q80Columns>, nullptr},
+    store_rounded,
+    round_rows,
 };
 
 }  // namespace hearth::cpu

@@ -1,9 +1,9 @@
-// What `mix_rounded` multiplies: queries and cached rows as integers of 12 bits and a sign. A row
-// has two parts with a scale each, what is mixed and what is rotated, since one may be much larger
-// than the other. Each row is rounded alone. Included by vector_rounded_mix.h behind
+// What `mix_rounded` multiplies: queries and cached rows as integers of 12 bits and a sign, each
+// rounded alone, each part with a scale of its own. Included by vector_rounded_mix.h behind
 // vector_attention.h; internal linkage.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/cpu/simd/vector_attention.h"
@@ -21,12 +21,8 @@ static_assert(4095LL * 16383 * kMixTokens < 1LL << 31);
 /// Of a row of zeros, so that it can be divided by.
 constexpr float kTinyMaximum = 1e-30F;
 
-constexpr int kMixParts = 2;
 constexpr std::int64_t part_dim(std::int64_t key_dim, std::int64_t value_dim, int part) {
     return part == 0 ? value_dim : key_dim - value_dim;
-}
-constexpr std::int64_t to_lanes(std::int64_t columns) {
-    return (columns + kMixLanes - 1) / kMixLanes * kMixLanes;
 }
 
 /// Rounded queries in the memory of floats: the pairs of the first part, those of the second, and
@@ -50,23 +46,33 @@ struct RoundedQueries {
     std::int64_t stride, first_pairs, all_pairs;
 };
 
-/// kMixTokens cached rows.
-struct RoundedRows {
-    RoundedRows(void* memory, std::int64_t key_dim, std::int64_t value_dim)
-        : value_stride(to_lanes(value_dim)),
-          key_stride(value_stride + to_lanes(key_dim - value_dim)),
-          keys(static_cast<std::int16_t*>(memory)),
-          values(keys + kMixTokens * key_stride) {
-        scales[0] = reinterpret_cast<float*>(values + kMixTokens * value_stride);
-        scales[1] = scales[0] + kMixTokens;
-        row = scales[1] + kMixTokens;
+/// The blocks of a call.
+class RoundedRows {
+  public:
+    explicit RoundedRows(const MixCall& call)
+        : value_stride(to_rounded_columns(call.value_dim)),
+          stride_(rounded_row_stride(call.key_dim, call.value_dim)),
+          blocks_(call.blocks) {}
+
+    /// Of a token: the second part begins at value_stride.
+    [[nodiscard]] const std::int16_t* row(std::int64_t token) const {
+        return rows_of(token) + token % kAttendTokens * stride_;
+    }
+    [[nodiscard]] float scale(int part, std::int64_t token) const {
+        const void* const scales = rows_of(token) + kAttendTokens * stride_;
+        return static_cast<const float*>(scales)[part * kAttendTokens + token % kAttendTokens];
     }
 
-    std::int64_t value_stride, key_stride;
-    std::int16_t* keys;        ///< (kMixTokens, key_stride): the second part begins at value_stride
-    std::int16_t* values;      ///< (kMixTokens / 2, value_stride, 2): two tokens side by side
-    float* scales[kMixParts];  ///< (kMixTokens)
-    float* row;                ///< one as floats, while it is read
+    const std::int64_t value_stride;
+
+  private:
+    [[nodiscard]] const std::int16_t* rows_of(std::int64_t token) const {
+        return static_cast<const std::int16_t*>(
+            static_cast<const void*>(blocks_[token / kAttendTokens]));
+    }
+
+    std::int64_t stride_;
+    const std::byte* const* blocks_;
 };
 
 /// The part of a lane's rows from `from` on, of which there are `dim`; leaves the pairs at `to`.
@@ -104,50 +110,63 @@ void round_queries(const RoundQueriesCall& call) {
     }
 }
 
-/// `dim` floats, rounded, and zeros up to the next lanes; their scale.
+/// Floats as they are, and as halves.
+struct AsFloats {
+    static Vec of(Vec x) { return x; }
+};
+struct AsHalves {
+    static Vec of(Vec x) {
+        std::uint16_t halves[Vec::kWidth];
+        store_half(halves, x);
+        return load_half(halves);
+    }
+};
+
+/// `dim` floats, rounded, and zeros up to whole columns; their scale.
+template <typename As>
 inline float round_row(const float* x, std::int64_t dim, std::int16_t* out) {
     Vec largest_lanes = broadcast(kTinyMaximum);
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        largest_lanes = max(largest_lanes, abs(load(x + i)));
+        largest_lanes = max(largest_lanes, abs(As::of(load(x + i))));
     }
-    if (i < dim) largest_lanes = max(largest_lanes, abs(load_part(x + i, dim - i)));
+    if (i < dim) largest_lanes = max(largest_lanes, abs(As::of(load_part(x + i, dim - i))));
     const float largest = max_of(largest_lanes);
     const Vec factor = broadcast(kRoundedMax / largest);
     for (i = 0; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        store_int16(out + i, to_ints(mul(load(x + i), factor)));
+        store_int16(out + i, to_ints(mul(As::of(load(x + i)), factor)));
     }
     if (i < dim) {
-        store_int16(out + i, to_ints(mul(load_part(x + i, dim - i), factor)));
+        store_int16(out + i, to_ints(mul(As::of(load_part(x + i, dim - i)), factor)));
         i += Vec::kWidth;
     }
-    for (; i < to_lanes(dim); i += Vec::kWidth) {
+    for (; i < to_rounded_columns(dim); i += Vec::kWidth) {
         store_int16(out + i, zero_ints<IntVec>());
     }
     return largest / kRoundedMax;
 }
 
-template <typename Columns>
-void read_rows(const ReadRowsCall& call) {
-    const RoundedRows to(call.out, call.key_dim, call.value_dim);
+template <typename As>
+inline void round_into_block(const StoreRoundedCall& call) {
+    const std::int64_t stride = rounded_row_stride(call.key_dim, call.value_dim);
+    auto* const rows = static_cast<std::int16_t*>(static_cast<void*>(call.block));
+    auto* const scales = static_cast<float*>(static_cast<void*>(rows + kAttendTokens * stride));
+    std::int16_t* const row = rows + call.slot * stride;
+    scales[call.slot] = round_row<As>(call.row, call.value_dim, row);
+    scales[kAttendTokens + call.slot] = round_row<As>(call.row + call.value_dim,
+                                                      call.key_dim - call.value_dim,
+                                                      row + to_rounded_columns(call.value_dim));
+}
+
+void store_rounded(const StoreRoundedCall& call) {
+    round_into_block<AsHalves>(call);
+}
+
+void round_rows(const RoundRowsCall& call) {
     for (std::int64_t j = 0; j < call.count; ++j) {
-        const std::int64_t token = call.first + j;
-        std::int16_t* const keys = to.keys + token * to.key_stride;
-        decode_columns<Columns>(
-            cache_row(call.rows, call.row_bytes, j), call.row_bytes, 0, call.key_dim, 1, to.row);
-        to.scales[0][token] = round_row(to.row, call.value_dim, keys);
-        to.scales[1][token] = round_row(
-            to.row + call.value_dim, call.key_dim - call.value_dim, keys + to.value_stride);
-    }
-    for (std::int64_t j = 0; j < call.count; j += 2) {
-        const std::int16_t* const keys = to.keys + (call.first + j) * to.key_stride;
-        std::int16_t* const values = to.values + (call.first + j) * to.value_stride;
-        const bool is_pair = j + 1 < call.count;
-        for (std::int64_t i = 0; i < to.value_stride; i += Vec::kWidth) {
-            const IntVec second =
-                is_pair ? load_int16(keys + to.key_stride + i) : zero_ints<IntVec>();
-            store_ints(values + 2 * i, pack_two(load_int16(keys + i), second));
-        }
+        decode_columns<Q80Columns>(
+            cache_row(call.rows, call.row_bytes, j), call.row_bytes, 0, call.key_dim, 1, call.row);
+        round_into_block<AsFloats>({call.row, call.key_dim, call.value_dim, j, call.block});
     }
 }
 

@@ -98,9 +98,19 @@ template <typename Lanes>
 inline Lanes load_ints_of(const void* p) {
     return {_mm256_loadu_si256(static_cast<const __m256i*>(p))};
 }
-/// Eight integers of 16 bits, for pack_two.
-inline IntVec load_int16(const std::int16_t* p) {
-    return {_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+/// Sixteen columns of two rows of 16 bits, those of a column in one lane; the lanes are put in the
+/// columns' order by to_column_order.
+inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
+    const __m256i a = load_ints_of<IntVec>(first).v;
+    const __m256i b = load_ints_of<IntVec>(second).v;
+    out[0] = {_mm256_unpacklo_epi16(a, b)};
+    out[1] = {_mm256_unpackhi_epi16(a, b)};
+    asm("" : "+x"(out[0].v), "+x"(out[1].v));
+}
+inline void to_column_order(Vec* two) {
+    const __m256 a = two[0].v;
+    two[0] = {_mm256_permute2f128_ps(a, two[1].v, 0x20)};
+    two[1] = {_mm256_permute2f128_ps(a, two[1].v, 0x31)};
 }
 template <typename Lanes>
 inline Lanes broadcast_two(const void* p) {

@@ -93,9 +93,20 @@ inline Lanes load_ints_of(const void* p) {
     __builtin_memcpy(&lanes, p, sizeof lanes);
     return lanes;
 }
-/// Sixteen integers of 16 bits, for pack_two.
-inline IntVec load_int16(const std::int16_t* p) {
-    return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+/// Thirty-two columns of two rows of 16 bits, those of a column in one lane; the lanes are put in
+/// the columns' order by to_column_order.
+inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
+    const __m512i a = _mm512_loadu_si512(first);
+    const __m512i b = _mm512_loadu_si512(second);
+    out[0] = {_mm512_unpacklo_epi16(a, b)};
+    out[1] = {_mm512_unpackhi_epi16(a, b)};
+}
+inline void to_column_order(Vec* two) {
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    const __m512 a = two[0].v;
+    two[0] = {_mm512_permutex2var_ps(a, low, two[1].v)};
+    two[1] = {_mm512_permutex2var_ps(a, high, two[1].v)};
 }
 template <typename Lanes>
 inline Lanes broadcast_two(const void* p) {

@@ -95,9 +95,6 @@ inline Lanes load_ints_of(const void* p) {
     std::memcpy(&x.v, p, sizeof x.v);
     return x;
 }
-inline IntVec load_int16(const std::int16_t* p) {
-    return {*p};
-}
 template <typename Lanes>
 inline Lanes broadcast_two(const void* p) {
     return load_ints_of<Lanes>(p);
@@ -114,6 +111,12 @@ inline IntVec pack_two(IntVec first, IntVec second) {
                                   static_cast<std::int16_t>(second.v)};
     return load_ints_of<IntVec>(both);
 }
+/// Two columns of two rows of 16 bits, those of a column in one lane.
+inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
+    out[0] = pack_two({first[0]}, {second[0]});
+    out[1] = pack_two({first[1]}, {second[1]});
+}
+inline void to_column_order(Vec* /*two*/) {}
 /// sum + both products of 16 bits.
 inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {
     std::int16_t pairs[2][2];

@@ -23,7 +23,7 @@ struct Piece {
     std::int64_t key, pairs;  ///< the first column, and how many pairs there are
     const float* queries;     ///< the first pair
     const float* query_scales;
-    const float* key_scales;
+    int part;
     bool is_first;
 };
 
@@ -49,7 +49,7 @@ template <typename Lanes, int kVecs, int kTokens>
     Lanes sums[kTokens][kVecs];
     const std::int16_t* keys[kTokens];
     for (int t = 0; t < kTokens; ++t) {
-        keys[t] = tokens.keys + (first + t) * tokens.key_stride + piece.key;
+        keys[t] = tokens.row(first + t) + piece.key;
         for (int v = 0; v < kVecs; ++v) {
             sums[t][v] = zero_ints<Lanes>();
         }
@@ -76,7 +76,7 @@ template <typename Lanes, int kVecs, int kTokens>
         for (int t = 0; t < kTokens; ++t) {
             add_scores(sums[t][v],
                        piece.query_scales + at,
-                       piece.key_scales[first + t],
+                       tokens.scale(piece.part, first + t),
                        piece.is_first,
                        out[first + t] + at);
         }
@@ -124,7 +124,7 @@ inline void score_rounded_rows(const MixCall& call,
                               ((left < kPieceColumns ? left : kPieceColumns) + 1) / 2,
                               queries.pairs(part) + column / 2 * call.query_stride,
                               queries.scales(part),
-                              tokens.scales[part],
+                              part,
                               part == 0 && column == 0};
             score_piece<Lanes, kVecs>(call, tokens, piece, row, ahead, out);
         }
@@ -143,7 +143,7 @@ struct RoundedWeights {
         Vec scaled[kMixTokens];
         Vec largest = broadcast(kTinyMaximum);
         for (std::int64_t j = 0; j < call.count; ++j) {
-            scaled[j] = mul(load(weights[j] + row), broadcast(tokens.scales[0][j]));
+            scaled[j] = mul(load(weights[j] + row), broadcast(tokens.scale(0, j)));
             largest = max(largest, scaled[j]);
         }
         const Vec factor = div(broadcast(kWeightMax), largest);
@@ -156,31 +156,42 @@ struct RoundedWeights {
     }
 };
 
-/// out = out * factor + sum over the tokens of weight * value, for kRows rows and kVecs Vecs of
-/// columns.
-template <int kRows, int kVecs>
+/// Tokens of mixing between two requests for what comes ahead.
+constexpr std::int64_t kAheadTokens = 8;
+
+/// Sixteen sums and what they are made of in registers, or eight.
+constexpr bool kHasManyRegisters = Vec::kWidth == 16;
+
+/// out = out * factor + sum over the tokens of weight * value, for kRows rows and kPairs times two
+/// Vecs of columns. Two tokens' columns are put side by side in registers, for all rows at once.
+template <int kRows, int kPairs>
 [[gnu::noinline]] void mix_rounded_tile(const MixCall& call,
                                         const RoundedRows& tokens,
                                         std::int64_t row,
                                         std::int64_t column,
                                         const RoundedWeights& weights,
-                                        const float* factors) {
-    IntVec sums[kRows][kVecs];
+                                        const float* factors,
+                                        Ahead& ahead) {
+    IntVec sums[kRows][2 * kPairs];
     for (int r = 0; r < kRows; ++r) {
-        for (int v = 0; v < kVecs; ++v) {
+        for (int v = 0; v < 2 * kPairs; ++v) {
             sums[r][v] = zero_ints<IntVec>();
         }
     }
-    const std::int16_t* values = tokens.values + 2 * column;
-    for (std::int64_t j = 0; j < call.count; j += 2, values += 2 * tokens.value_stride) {
-        IntVec value[kVecs];
-        for (int v = 0; v < kVecs; ++v) {
-            value[v] = in_register(load_ints_of<IntVec>(values + 2 * v * Vec::kWidth));
+    for (std::int64_t j = 0; j < call.count; j += 2) {
+        if (j % kAheadTokens == 0) ahead.ask();
+        // Behind the last token that token again: its weight there is 0.
+        const std::int16_t* const first = tokens.row(j) + column;
+        const std::int16_t* const second = tokens.row(j + 1 < call.count ? j + 1 : j) + column;
+        IntVec values[2 * kPairs];
+        for (int p = 0; p < kPairs; ++p) {
+            load_side_by_side(
+                first + 2 * p * Vec::kWidth, second + 2 * p * Vec::kWidth, values + 2 * p);
         }
         for (int r = 0; r < kRows; ++r) {
             const IntVec weight = broadcast_two<IntVec>(weights.pairs[j / 2] + row + r);
-            for (int v = 0; v < kVecs; ++v) {
-                sums[r][v] = add_products(sums[r][v], value[v], weight);
+            for (int v = 0; v < 2 * kPairs; ++v) {
+                sums[r][v] = add_products(sums[r][v], values[v], weight);
             }
         }
     }
@@ -188,14 +199,19 @@ template <int kRows, int kVecs>
         const Vec factor = broadcast(factors[row + r]);
         const Vec scale = broadcast(weights.scales[row + r]);
         float* out = call.out + (row + r) * call.out_stride + column;
-        for (int v = 0; v < kVecs; ++v, out += Vec::kWidth) {
-            const std::int64_t left = call.value_dim - column - v * Vec::kWidth;
-            const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
-            const Vec sum = fma(to_floats(sums[r][v]), scale, mul(before, factor));
-            if (left < Vec::kWidth) {
-                store_part(out, sum, left);
-            } else {
-                store(out, sum);
+        for (int p = 0; p < kPairs; ++p) {
+            Vec mixed[2] = {to_floats(sums[r][2 * p]), to_floats(sums[r][2 * p + 1])};
+            to_column_order(mixed);
+            for (int v = 0; v < 2; ++v, out += Vec::kWidth) {
+                const std::int64_t left = call.value_dim - column - (2 * p + v) * Vec::kWidth;
+                if (left <= 0) break;
+                const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
+                const Vec sum = fma(mixed[v], scale, mul(before, factor));
+                if (left < Vec::kWidth) {
+                    store_part(out, sum, left);
+                } else {
+                    store(out, sum);
+                }
             }
         }
     }
@@ -206,24 +222,28 @@ inline void mix_rounded_rows(const MixCall& call,
                              const RoundedRows& tokens,
                              std::int64_t row,
                              const RoundedWeights& weights,
-                             const float* factors) {
+                             const float* factors,
+                             Ahead& ahead) {
+    constexpr int kPairs = kHasManyRegisters && kRows < 8 ? 2 : 1;
+    constexpr std::int64_t kPairColumns = 2 * Vec::kWidth;
     std::int64_t at = 0;
-    std::int64_t vecs = (call.value_dim + Vec::kWidth - 1) / Vec::kWidth;
-    for (; vecs > 4 || vecs == 3; vecs -= 3, at += 3 * Vec::kWidth) {
-        mix_rounded_tile<kRows, 3>(call, tokens, row, at, weights, factors);
+    for (; at + kPairs * kPairColumns <= tokens.value_stride; at += kPairs * kPairColumns) {
+        mix_rounded_tile<kRows, kPairs>(call, tokens, row, at, weights, factors, ahead);
     }
-    for (; vecs >= 2; vecs -= 2, at += 2 * Vec::kWidth) {
-        mix_rounded_tile<kRows, 2>(call, tokens, row, at, weights, factors);
+    for (; at < tokens.value_stride; at += kPairColumns) {
+        mix_rounded_tile<kRows, 1>(call, tokens, row, at, weights, factors, ahead);
     }
-    if (vecs == 1) mix_rounded_tile<kRows, 1>(call, tokens, row, at, weights, factors);
 }
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
 void mix_rounded(const MixCall& call) {
-    const RoundedRows tokens(const_cast<void*>(call.tokens), call.key_dim, call.value_dim);
+    const RoundedRows tokens(call);
     MixWeights weights;
     float factors[kAttendRows];
-    Ahead ahead(call, ahead_parts(call));
+    const std::int64_t mix_parts = tokens.value_stride / kRoundedColumns *
+                                   ((call.count + kAheadTokens - 1) / kAheadTokens) *
+                                   ((call.rows + 7) / 8);
+    Ahead ahead(call, ahead_parts(call) + mix_parts);
     std::int64_t row = 0;
     for (; row + Vec::kWidth < call.rows; row += 2 * Vec::kWidth) {
         score_rounded_rows<IntVec, 2>(call, tokens, row, ahead, weights);
@@ -239,11 +259,17 @@ void mix_rounded(const MixCall& call) {
         soften(call, row, weights, factors);
         rounded.round(call, tokens, row, weights);
     }
-    for (row = 0; row + 4 <= call.rows; row += 4) {
-        mix_rounded_rows<4>(call, tokens, row, rounded, factors);
+    row = 0;
+    if constexpr (kHasManyRegisters) {
+        for (; row + 8 <= call.rows; row += 8) {
+            mix_rounded_rows<8>(call, tokens, row, rounded, factors, ahead);
+        }
+    }
+    for (; row + 4 <= call.rows; row += 4) {
+        mix_rounded_rows<4>(call, tokens, row, rounded, factors, ahead);
     }
     for (; row < call.rows; ++row) {
-        mix_rounded_rows<1>(call, tokens, row, rounded, factors);
+        mix_rounded_rows<1>(call, tokens, row, rounded, factors, ahead);
     }
 }
 

@@ -38,7 +38,8 @@ constexpr Kernels make_kernels(const char* name) {
         mix,
         mix_rounded,
         round_queries,
-        {read_rows<F16Columns>, read_rows<Q80Columns>, nullptr},
+        store_rounded,
+        round_rows,
     };
 }
 

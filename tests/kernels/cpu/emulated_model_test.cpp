@@ -43,7 +43,7 @@ class EmulatedBackend final : public compute::Backend {
     }
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
-        return CpuKvStore::make(layout, block_count);
+        return CpuKvStore::make(layout, block_count, kernels_);
     }
 
   private:

@@ -77,26 +77,41 @@ inline std::vector<float> run_rounded_mix(const Kernels& kernels,
         turned_queries(c, in.queries, first, rows, rounded_query_rows(c.key_dim));
     const auto stride = static_cast<std::int64_t>(queries.size()) / rounded_query_rows(c.key_dim);
     kernels.round_queries({queries.data(), stride, c.key_dim, c.value_dim});
-    std::vector<std::byte> tokens(index_of(rounded_rows_bytes(c.key_dim)));
-    return mix_in_steps(kernels.mix_rounded,
-                        c,
-                        queries,
-                        first,
-                        rows,
-                        [&](std::int64_t from, std::int64_t count, MixCall& call) {
-                            std::ranges::fill(tokens, std::byte{0xFF});
-                            for (std::int64_t i = 0; i < count; i += kAttendTokens) {
-                                kernels.read_rows[static_cast<std::size_t>(in.type)](
-                                    {in.tokens.bytes.data() + (from + i) * in.tokens.row_bytes,
-                                     in.tokens.row_bytes,
-                                     c.key_dim,
-                                     c.value_dim,
-                                     std::min<std::int64_t>(kAttendTokens, count - i),
-                                     i,
-                                     tokens.data()});
-                            }
-                            call.tokens = tokens.data();
-                        });
+    const std::int64_t block_bytes = rounded_block_bytes(c.key_dim, c.value_dim);
+    std::vector<std::byte> blocks(index_of(2 * block_bytes));
+    std::vector<float> row(index_of(c.key_dim));
+    return mix_in_steps(
+        kernels.mix_rounded,
+        c,
+        queries,
+        first,
+        rows,
+        [&](std::int64_t from, std::int64_t count, MixCall& call) {
+            std::ranges::fill(blocks, std::byte{0xFF});
+            for (std::int64_t i = 0; i < count; i += kAttendTokens) {
+                std::byte* const block = blocks.data() + i / kAttendTokens * block_bytes;
+                const std::int64_t block_rows = std::min<std::int64_t>(kAttendTokens, count - i);
+                call.blocks[i / kAttendTokens] = block;
+                if (in.type == CacheType::q8_0) {
+                    kernels.round_rows({in.tokens.bytes.data() + (from + i) * in.tokens.row_bytes,
+                                        in.tokens.row_bytes,
+                                        c.key_dim,
+                                        c.value_dim,
+                                        block_rows,
+                                        block,
+                                        row.data()});
+                    continue;
+                }
+                for (std::int64_t slot = 0; slot < block_rows; ++slot) {
+                    const std::int64_t token = from + i + slot;
+                    kernels.store_rounded({in.tokens.values.data() + token * c.key_dim,
+                                           c.key_dim,
+                                           c.value_dim,
+                                           slot,
+                                           block});
+                }
+            }
+        });
 }
 
 inline void check_rounded_mix(const Kernels& kernels,
@@ -145,8 +160,6 @@ inline void check_uneven_rounded_mix(const Kernels& kernels) {
             row[index_of(i)] *= token % 7 == 3 ? 0.0F : i < c.value_dim ? 1.0F : 512.0F;
             in.tokens.values[index_of(token * c.key_dim + i)] = row[index_of(i)];
         }
-        kScalarKernels.store_row[0](
-            row.data(), c.key_dim, in.tokens.bytes.data() + token * in.tokens.row_bytes);
     }
     for (std::int64_t r = 0; r < c.rows; ++r) {
         for (std::int64_t i = c.value_dim; i < c.key_dim; ++i) {
