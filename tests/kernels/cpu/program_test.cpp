@@ -325,10 +325,14 @@ TEST_CASE("a cache in Q8_0 costs the logits less than activations in int8 do",
 
 TEST_CASE("a copied block continues like its original", "[cpu][kv_store]") {
     const Dtype cache_type = GENERATE(Dtype::f16, Dtype::q8_0, Dtype::f32);
+    const bool is_latent = GENERATE(false, true);
     const auto backend = backend_of(1);
-    const auto model = test::tiny_model({.architecture = "qwen3moe"});
+    const auto model =
+        test::tiny_model(is_latent ? test::TinyModelOptions{.dtype = Dtype::q8_0, .hidden_dim = 128}
+                                   : test::TinyModelOptions{.architecture = "qwen3moe"});
     compute::Plan plan = model->plan(16);
     plan.kv.dtype = cache_type;
+    CHECK((plan.kv.rounded_latent_dim > 0) == is_latent);
     auto weights = backend->upload(model->weights());
     REQUIRE(weights);
     auto program = backend->compile(plan, **weights);
@@ -354,12 +358,13 @@ TEST_CASE("a copied block continues like its original", "[cpu][kv_store]") {
     const auto original = step({8}, 3, 0);
     CHECK(is_same(step({8}, 3, 2), original));
     CHECK((*kv)->block_count() == 3);
+    CHECK((*program)->bytes_per_token() == weight_bytes_per_token(plan, model->weights()));
+    if (is_latent) return;
     // Rows of 32: as halves, as one block of 34 bytes, or as floats.
     const std::int64_t row_bytes = cache_type == Dtype::f16   ? 64
                                    : cache_type == Dtype::f32 ? 128
                                                               : 34;
     CHECK((*kv)->size_bytes() == 3 * compute::kBlockTokens * plan.kv.layer_count * 2 * row_bytes);
-    CHECK((*program)->bytes_per_token() == weight_bytes_per_token(plan, model->weights()));
 }
 
 }  // namespace
