@@ -10,7 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/support/emulated_tiles.h"
-#include "training/trainer/math_amx_driver.h"
+#include "training/trainer/math_amx_unit.h"
 #include "training/trainer/math_select.h"
 
 using namespace hearth;
@@ -18,16 +18,26 @@ using namespace hearth::trainer;
 
 namespace hearth::trainer {
 
-const Math<float>& emulated_avx512_math();  // math_avx512_emulated.cpp
+// math_avx512_emulated.cpp
+const Math<float>& emulated_avx512_math();
+void emulated_bfloat_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
 
 }  // namespace hearth::trainer
 
 namespace {
 
-Math<float> emulated_amx_math() {
-    Math<float> math = portable_math();
-    math.gemm = AmxDriver<test::EmulatedTiles>::run;
-    return math;
+/// Tables whose products are of bfloat16: emulated, and those that this processor runs.
+std::vector<Math<float>> bfloat_tables() {
+    std::vector<Math<float>> tables(2, portable_math());
+    tables[0].name = "amx emulated";
+    tables[0].gemm = BfloatDriver<AmxUnit<test::EmulatedTiles>>::run;
+    tables[1].name = "avx512bf16 emulated";
+    tables[1].gemm = emulated_bfloat_gemm;
+    Log log;
+    for (const char* name : {"amx", "avx512bf16"}) {
+        if (const auto math = select_math(name, log)) tables.push_back(**math);
+    }
+    return tables;
 }
 
 std::vector<float> random_values(std::size_t count, unsigned seed) {
@@ -96,14 +106,16 @@ TEST_CASE("the AVX-512 tile gives the portable products", "[trainer][math]") {
     CHECK(agrees_with_portable(emulated_avx512_math(), 1e-5F));
 }
 
-TEST_CASE("the AMX driver gives the portable products up to bfloat16", "[trainer][math]") {
-    CHECK(agrees_with_portable(emulated_amx_math(), 1e-2F));
-    CHECK_FALSE(agrees_with_portable(emulated_amx_math(), 1e-5F));
+TEST_CASE("products of bfloat16 are the portable ones up to its rounding", "[trainer][math]") {
+    for (const Math<float>& math : bfloat_tables()) {
+        INFO(math.name);
+        CHECK(agrees_with_portable(math, 1e-2F));
+        CHECK_FALSE(agrees_with_portable(math, 1e-5F));
+    }
 }
 
-TEST_CASE("the AMX driver is exact where bfloat16 is", "[trainer][math]") {
+TEST_CASE("products of bfloat16 are exact where its numbers are", "[trainer][math]") {
     // Small whole numbers are exact in bfloat16 and their sums in float, in any order.
-    const Math<float> amx = emulated_amx_math();
     const auto workspace = std::make_unique<GemmWorkspace>();
     for (const auto& [m, n, k] :
          {std::array<std::size_t, 3>{33, 70, 65}, {1, 1, 1}, {97, 31, 700}}) {
@@ -114,12 +126,21 @@ TEST_CASE("the AMX driver is exact where bfloat16 is", "[trainer][math]") {
         for (std::size_t i = 0; i < b.size(); ++i) {
             b[i] = static_cast<float>(i * 5 % 13) - 6;
         }
-        const auto product = [&](const Math<float>& math, std::vector<float>& c) {
-            math.gemm(a_times_b<float>(m, n, k, a.data(), k, b.data(), n, c.data(), n), *workspace);
-        };
-        product(portable_math(), expected);
-        product(amx, found);
-        CHECK(found == expected);
+        const std::array products = {
+            a_times_b<float>(m, n, k, a.data(), k, b.data(), n, nullptr, n),
+            a_times_b_transposed<float>(m, n, k, a.data(), k, b.data(), k, nullptr, n),
+            a_transposed_times_b<float>(m, n, k, a.data(), m, b.data(), n, nullptr, n)};
+        for (Gemm<float> product : products) {
+            product.c = expected.data();
+            portable_math().gemm(product, *workspace);
+            for (const Math<float>& math : bfloat_tables()) {
+                INFO(math.name);
+                std::ranges::fill(found, -1.0F);
+                product.c = found.data();
+                math.gemm(product, *workspace);
+                CHECK(found == expected);
+            }
+        }
     }
 }
 
@@ -211,6 +232,9 @@ TEST_CASE("every instruction set gives the portable row operations", "[trainer][
         both([&](const Math<float>& m, std::vector<float>& out) {
             m.add_scaled(n, 1.5F, x.data(), out.data());
             out[0] += m.dot(n, x.data(), y.data());
+        });
+        both([&](const Math<float>& m, std::vector<float>& out) {
+            m.combine(n, -0.7F, 1.5F, x.data(), out.data());
         });
         both([&](const Math<float>& m, std::vector<float>& out) {
             AdamStep<float> step;

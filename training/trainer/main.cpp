@@ -30,7 +30,7 @@ constexpr const char* kUsage =
   --head-frequent N     most common tokens that every step scores (1024)
   --head-sampled N      others, drawn at random (1024); 0 scores the whole vocabulary
   --bytes-per-token B   lets the log say bits per byte
-  --math NAME           instruction set: amx, avx512, avx2, portable (default: the best present)
+  --math NAME           instruction set: amx, avx512bf16, avx512, avx2, portable (default: the best present)
   --seed S              of the first weights (1)
   --from FILE.gguf      start from the weights of a model file, with fresh moments
   exit status: 3 where it was stopped (SIGTERM): then checkpoint.bin is not decayed, to be resumed

@@ -64,6 +64,14 @@ void add_scaled(Index count, Real factor, const Real* x, Real* y) {
 }
 
 template <typename Real>
+void combine(Index count, Real keep, Real factor, const Real* x, Real* y) {
+#pragma omp simd
+    for (Index i = 0; i < count; ++i) {
+        y[i] = keep * y[i] + factor * x[i];
+    }
+}
+
+template <typename Real>
 void rms_norm(Index rows,
               Index n,
               const Real* x,
@@ -368,6 +376,7 @@ constexpr Math<typename Tile::Element> make_math(const char* name) {
             cross_entropy<Real>,
             rotate<Real>,
             add_scaled<Real>,
+            combine<Real>,
             dot<Real>,
             adam<Real>};
 }

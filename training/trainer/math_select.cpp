@@ -18,10 +18,11 @@ struct Candidate {
     float tolerance;  // relative to the largest value of the product
 };
 
-Math<float> make_amx_math() {
+/// AVX-512 but for its products.
+Math<float> with_products(const char* name, decltype(Math<float>::gemm) gemm) {
     Math<float> math = avx512_math();
-    math.name = "amx";
-    math.gemm = amx_gemm;
+    math.name = name;
+    math.gemm = gemm;
     return math;
 }
 
@@ -31,9 +32,12 @@ std::vector<Candidate> candidates() {
     const bool has_avx512 =
         has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    static const Math<float> amx = make_amx_math();
+    const bool has_bfloat = has_avx512 && __builtin_cpu_supports("avx512bf16");
+    static const Math<float> amx = with_products("amx", amx_gemm);
+    static const Math<float> bfloat = with_products("avx512bf16", avx512_bfloat_gemm);
     // bfloat16 keeps 8 bits of each factor.
     return {{amx, cpu::is_supported(cpu::Isa::amx), 1e-2F},
+            {bfloat, has_bfloat, 1e-2F},
             {avx512_math(), has_avx512, 1e-5F},
             {avx2_math(), has_avx2, 1e-5F},
             {portable_math(), true, 1e-5F}};

@@ -92,6 +92,8 @@ struct Math {
         std::size_t pairs, const Real* cosine, const Real* sine, Real direction, Real* x);
     /// y += factor * x.
     void (*add_scaled)(std::size_t count, Real factor, const Real* x, Real* y);
+    /// y = keep * y + factor * x.
+    void (*combine)(std::size_t count, Real keep, Real factor, const Real* x, Real* y);
     Real (*dot)(std::size_t count, const Real* x, const Real* y);
     void (*adam)(std::size_t count,
                  const AdamStep<Real>&,
@@ -106,9 +108,10 @@ const Math<double>& portable_math_double();
 const Math<float>& avx2_math();    // needs AVX2 and FMA
 const Math<float>& avx512_math();  // needs AVX-512 F, BW, DQ, VL
 
-/// The products of AMX, with factors rounded to bfloat16. Needs AMX tiles and bfloat16 and, once
-/// for the whole process, the kernel's permission; select_math sees to both.
+/// Products with factors rounded to bfloat16. The first needs AMX tiles and bfloat16 and, once for
+/// the whole process, the kernel's permission, the second AVX-512 BF16; select_math sees to that.
 void amx_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
+void avx512_bfloat_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
 
 /// C (m, n) = A (m, k) times the transpose of B (n, k); dense rows unless strides are given.
 template <typename Real>

@@ -40,19 +40,14 @@ void update_matrix(const Math<float>& math,
                    float* weight) {
     const std::size_t rows = piece.parameter->rows;
     const std::size_t columns = piece.parameter->columns;
-    std::vector<float> update(piece.count);
-    for (std::size_t i = 0; i < piece.count; ++i) {
-        const float g = gradient[i] * step.gradient_scale;
-        momentum[i] = kMomentum * momentum[i] + g;
-        update[i] = g + kMomentum * momentum[i];
-    }
+    math.combine(piece.count, kMomentum, step.gradient_scale, gradient, momentum);
+    std::vector<float> update(gradient, gradient + piece.count);
+    math.combine(piece.count, step.gradient_scale, kMomentum, momentum, update.data());
     orthogonalise(math, workspace, rows, columns, update);
     const float scale =
         step.matrix_rate * kUpdateRms * std::sqrt(static_cast<float>(std::max(rows, columns)));
     const float keep = 1.0F - step.matrix_rate * step.weight_decay;
-    for (std::size_t i = 0; i < piece.count; ++i) {
-        weight[i] = keep * weight[i] - scale * update[i];
-    }
+    math.combine(piece.count, keep, -scale, update.data(), weight);
 }
 
 AdamStep<float> make_adam_step(const OptimizerStep& step, ParameterKind kind) {
@@ -101,13 +96,9 @@ void orthogonalise(const Math<float>& math,
         math.gemm(a_times_b_transposed(m, m, n, x.data(), n, x.data(), n, gram.data(), m),
                   workspace);
         math.gemm(a_times_b(m, m, m, gram.data(), m, gram.data(), m, square.data(), m), workspace);
-        for (std::size_t i = 0; i < m * m; ++i) {
-            square[i] = -4.7750F * gram[i] + 2.0315F * square[i];
-        }
+        math.combine(m * m, 2.0315F, -4.7750F, gram.data(), square.data());
         math.gemm(a_times_b(m, n, m, square.data(), m, x.data(), n, product.data(), n), workspace);
-        for (std::size_t i = 0; i < m * n; ++i) {
-            x[i] = 3.4445F * x[i] + product[i];
-        }
+        math.combine(m * n, 3.4445F, 1.0F, product.data(), x.data());
     }
     if (!is_tall) return;
     for (std::size_t i = 0; i < rows; ++i) {

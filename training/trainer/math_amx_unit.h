@@ -1,0 +1,71 @@
+// Blocks of a bfloat16 product on tiles of 16 rows of 64 bytes. `Tiles` is the tile unit: the
+// processor's own, or an emulation in a test.
+#pragma once
+
+#include "kernels/cpu/simd/tile_unit.h"
+#include "training/trainer/math_bfloat_driver.h"
+
+namespace hearth::trainer {
+namespace {
+
+/// 32 x 32 of C: four tiles of sums, two of A, two of B.
+template <typename Tiles>
+struct AmxUnit {
+    static constexpr Index kRows = 32;
+    static constexpr Index kTileRows = 16;
+
+    static void configure() { Tiles::configure(cpu::TileConfig()); }
+    static void release() { Tiles::release(); }
+
+    static void multiply(Index width,
+                         const std::uint16_t* strip,
+                         const std::uint32_t* panel,
+                         float* c,
+                         Index c_row,
+                         Index rows,
+                         Index columns,
+                         bool accumulate) {
+        alignas(64) float block[kRows * kBfloatColumns];
+        const Index strip_row = width * sizeof(std::uint16_t);
+        const Index panel_row = kBfloatColumns * sizeof(std::uint32_t);
+        Tiles::template zero<0>();
+        Tiles::template zero<1>();
+        Tiles::template zero<2>();
+        Tiles::template zero<3>();
+        for (Index p = 0; p < width; p += kBfloatDepth) {
+            const std::uint32_t* pairs = panel + p / 2 * kBfloatColumns;
+            Tiles::template load<4>(strip + p, strip_row);
+            Tiles::template load<6>(pairs, panel_row);
+            Tiles::template load<7>(pairs + kTileRows, panel_row);
+            Tiles::template multiply_bfloat<0, 4, 6>();
+            Tiles::template multiply_bfloat<1, 4, 7>();
+            Tiles::template load<5>(strip + kTileRows * width + p, strip_row);
+            Tiles::template multiply_bfloat<2, 5, 6>();
+            Tiles::template multiply_bfloat<3, 5, 7>();
+        }
+        const Index block_row = kBfloatColumns * sizeof(float);
+        Tiles::template store<0>(block, block_row);
+        Tiles::template store<1>(block + kTileRows, block_row);
+        Tiles::template store<2>(block + kTileRows * kBfloatColumns, block_row);
+        Tiles::template store<3>(block + kTileRows * kBfloatColumns + kTileRows, block_row);
+        for (Index i = 0; i < rows; ++i) {
+            write_row(block + i * kBfloatColumns, columns, c + i * c_row, accumulate);
+        }
+    }
+
+    static void write_row(const float* block, Index columns, float* c, bool accumulate) {
+        const float keep = accumulate ? 1.0F : 0.0F;
+        for (Index j = 0; !accumulate && j < columns; ++j) {
+            c[j] = 0;
+        }
+#pragma omp simd
+        for (Index j = 0; j < columns; ++j) {
+            // The tiles were stored there, which the analyzer does not see.
+            // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
+            c[j] = keep * c[j] + block[j];
+        }
+    }
+};
+
+}  // namespace
+}  // namespace hearth::trainer
