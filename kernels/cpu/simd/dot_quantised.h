@@ -93,8 +93,11 @@ inline __m256 factors_of(const BlockMxfp4* blocks, int count) {
 constexpr std::int64_t kAheadBytes = 8192;
 
 /// Asks for the `bytes` that lie kAheadBytes, or more, behind `now`: the next rows of this call or
-/// of another.
-inline void ask_ahead(const void* now, std::int64_t bytes, std::int64_t ahead = kAheadBytes) {
+/// of another. Always inlined, as whatever does nothing else has to be: to g++ a call that only
+/// asks has no effect, and is left out.
+[[gnu::always_inline]] inline void ask_ahead(const void* now,
+                                             std::int64_t bytes,
+                                             std::int64_t ahead = kAheadBytes) {
     constexpr std::int64_t kLineBytes = 64;
     const char* first = static_cast<const char*>(now) + ahead;
     for (std::int64_t at = 0; at < bytes; at += kLineBytes) {
