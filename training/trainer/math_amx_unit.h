@@ -61,7 +61,7 @@ struct AmxUnit {
 #pragma omp simd
         for (Index j = 0; j < columns; ++j) {
             // The tiles were stored there, which the analyzer does not see.
-            // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign)
+            // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
             c[j] = keep * c[j] + block[j];
         }
     }
