@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
@@ -6,6 +7,7 @@
 
 #include "training/samples/block_packer.h"
 #include "training/samples/code_pieces.h"
+#include "training/samples/neighbours.h"
 
 namespace {
 
@@ -131,37 +133,86 @@ TEST_CASE_METHOD(ShardsFixture,
 }
 
 TEST_CASE_METHOD(ShardsFixture,
-                 "long windows show up to three files of the folder, the one that is named last",
+                 "four samples of ten show what is like them in other files, ordered by path",
                  "[training][shards]") {
-    files_[0].text = "#include \"depot.h\"\n" + code_text(200);
+    files_[0].text = code_text(200);
     for (const char* path : {"depot.h", "earth.c", "fence.c", "sub/g.c"}) {
         files_.push_back({.language = "c", .package = "p", .path = path, .text = code_text(5)});
     }
     CodePieces pieces(files_, formats_, 1024);
     Random random(8);
     std::map<std::size_t, int> shown;
-    int without_import = 0;
     for (int i = 0; i < 2000; ++i) {
-        const std::string sample = text(pieces.render({0, 0, 1024}, random));
-        std::size_t files = 0;
+        const Tokens tokens = pieces.render({0, 0, 192}, random);
+        CHECK(tokens.size() <= 192 + 384);
+        const std::string sample = text(tokens);
+        std::vector<std::string> paths;
         for (std::size_t at = sample.find("<|file_sep|>"); at != std::string::npos;
              at = sample.find("<|file_sep|>", at + 1)) {
-            ++files;
+            const std::size_t begin = at + std::string_view("<|file_sep|>").size();
+            paths.push_back(sample.substr(begin, sample.find('\n', begin) - begin));
         }
-        ++shown[files];
-        CHECK(sample.starts_with(files > 1 ? "<|repo_name|>p<|file_sep|>" : "<|file_sep|>a.c"));
-        CHECK(sample.find("g.c") == std::string::npos);
-        CHECK(sample.find("c.c\n") == std::string::npos);  // held out
-        const std::size_t named = sample.find("<|file_sep|>depot.h");
-        if (named != std::string::npos)
-            CHECK(sample.find("<|file_sep|>", named + 1) == sample.rfind("<|file_sep|>"));
+        REQUIRE_FALSE(paths.empty());
+        ++shown[paths.size()];
+        CHECK(sample.starts_with(paths.size() > 1 ? "<|repo_name|>p<|file_sep|>"
+                                                  : "<|file_sep|>a.c"));
+        CHECK(paths.back() == "a.c");
+        paths.pop_back();
+        CHECK(std::ranges::is_sorted(paths));
+        CHECK(std::ranges::count(paths, "sub/g.c") == 0);
+        CHECK(std::ranges::count(paths, "c.c") == 0);  // held out
+    }
+    CHECK(shown[1] == Approx(1200).margin(80));
+    CHECK(shown[2] > 100);
+}
+
+TEST_CASE_METHOD(ShardsFixture,
+                 "an import is now and then left away before a hole",
+                 "[training][shards]") {
+    files_[0].text = "#include \"depot.h\"\n" + code_text(40);
+    CodePieces pieces(files_, formats_, 1024);
+    Random random(8);
+    int without_import = 0;
+    for (int i = 0; i < 500; ++i) {
+        const std::string sample = text(pieces.render({0, 0, 1024}, random));
         without_import += sample.find("#include") == std::string::npos ? 1 : 0;
     }
-    CHECK(shown[1] > 1300);
-    CHECK(shown[1] < 1500);
-    CHECK(shown[2] > 100);
-    CHECK(shown[3] > 100);
-    CHECK(without_import > 10);
+    CHECK(without_import > 5);
+    CHECK(without_import < 100);
+}
+
+TEST_CASE("of other files the lines most like those around the cursor are shown",
+          "[training][shards]") {
+    std::string far;
+    for (int i = 0; i < 40; ++i) {
+        far += "nothing_" + std::to_string(i) + " = filler;\n";
+    }
+    const std::string like = "open_door(handle);\nturn(handle, degrees);\n";
+    std::vector<CorpusFile> files = {
+        {.language = "c", .package = "p", .path = "a.c", .text = {}},
+        {.language = "c", .package = "p", .path = "like.c", .text = far + like + far},
+        {.language = "c", .package = "p", .path = "other.c", .text = "void unrelated();\n"},
+        {.language = "go", .package = "p", .path = "like.go", .text = like},
+        {.language = "c", .package = "q", .path = "like.c", .text = like},
+        {.language = "c", .package = "p", .path = "held.c", .text = like, .is_heldout = true},
+    };
+    Neighbours neighbours(files);
+    Random random(3);
+    const CursorPlace place{"open_door(handle);\nturn(handle, degrees);\nunrelat",
+                            "ed();\nclose();\n"};
+    int found = 0;
+    for (int i = 0; i < 50; ++i) {
+        for (const Snippet& snippet : neighbours.like(0, place, random)) {
+            ++found;
+            CHECK(snippet.file_index == 1);  // what the cursor's own line says does not count
+            CHECK(snippet.text.find(like) != std::string_view::npos);
+            CHECK(std::ranges::count(snippet.text, '\n') == 24);
+        }
+    }
+    CHECK(found > 25);
+    CHECK(found <= 50);
+    CHECK(neighbours.like(0, {"", ""}, random).empty());
+    CHECK(neighbours.like(4, place, random).empty());  // alone in its folder
 }
 
 TEST_CASE_METHOD(ShardsFixture,

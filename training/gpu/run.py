@@ -23,7 +23,6 @@ import parts
 HERE = Path(__file__).resolve().parent
 WORK = Path(tempfile.gettempdir()) / "hearth"  # the commands of one run share it
 PROGRAMS = ("hearth-train", "hearth-make-samples")
-SCARCE = "python,typescript,javascript,java"  # languages that are sampled twice
 WINDOWS = (1024, 2048)  # tokens: for the first part of a run, and for the rest
 # The first that reaches its tokens a second, compiled or plain. A device too slow for 68 million weights trains c1 better.
 PROBE_SECONDS_MAX = 8.0  # of one shape
@@ -64,7 +63,8 @@ def unpack(arguments):
         os.replace(data / f"{name}.part", data / name)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         packs = list(pool.map(lambda path: _decompress(path, data), sorted(box.glob("*.pack.xz"))))
-        jobs = [(data, pack, window, seed) for seed, window in enumerate(arguments.windows, 1) for pack in packs]
+        cuts = list(enumerate(arguments.windows, 1))
+        jobs = [(data, pack, window, seed, arguments.twice) for seed, window in cuts for pack in packs]
         for line in pool.map(_make_samples, jobs):
             print(line, flush=True)
 
@@ -79,14 +79,14 @@ def _decompress(path, data):
 
 
 def _make_samples(job):
-    data, pack, window, seed = job
+    data, pack, window, seed, twice = job
     started = time.monotonic()
     part = pack.name.partition(".")[0]
     out = data / part / f"w{window}"
     if (out / "shards.json").exists():
         return f"{part} w{window}: is there"
     command = [data / "hearth-make-samples", pack, data / "tokenizer.txt", out, "--window", window, "--seed", seed]
-    done = subprocess.run([str(word) for word in (*command, "--twice", SCARCE)], capture_output=True, text=True)
+    done = subprocess.run([str(word) for word in (*command, "--twice", twice)], capture_output=True, text=True)
     if done.returncode != 0:
         return f"{part} w{window}: {done.stderr.strip()}"
     index = json.loads((out / "shards.json").read_text())
@@ -249,7 +249,8 @@ def parse():
     add("prepare", prepare, box, ("--parts", {"required": True}), ("--tokenizer", {"required": True}),
         ("--bin", {"default": "build/release/bin"}),
         ("--load-bytes", {"type": int, "default": 50_000_000}))  # fmt: skip
-    add("unpack", unpack, box, data, windows, ("--jobs", {"type": int, "default": os.cpu_count()}))
+    add("unpack", unpack, box, data, windows, ("--jobs", {"type": int, "default": os.cpu_count()}),
+        ("--twice", {"default": "python,typescript,javascript,java", "help": "languages that are cut twice"}))  # fmt: skip
     add("probe", probe, data, windows,
         ("--seconds", {"type": float, "default": 60.0, "help": "of all that is measured, without compiling"}),
         ("--shapes", {"default": SHAPES, "help": "NAME[=tokens a second at least],... the first that is fast enough"}),

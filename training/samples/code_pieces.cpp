@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_set>
+#include <utility>
 
 #include "training/samples/middles.h"
 #include "training/samples/source_text.h"
@@ -15,49 +15,24 @@ constexpr double kPrefixFirstShare = 0.20;
 constexpr double kUnmarkedShare = 0.20;  // of all holes
 // Of a training file's pieces, one after the other; 0 is a whole window.
 constexpr std::array<std::uint32_t, 7> kPieceTokens = {0, 192, 256, 320, 256, 384, 512};
-constexpr double kNeighbourShare = 0.20;
-constexpr double kNeighboursShare = 0.30;  // in long windows
-constexpr std::size_t kLongWindow = 1024;  // which have room for several
-constexpr std::size_t kNeighboursMax = 3;
-constexpr std::size_t kNeighbourCandidates = 8;
+constexpr double kContextShare = 0.40;  // with what is like it in other files
+// Tokens of that, in shares of a window; in long windows what an editor takes.
+constexpr std::size_t kContextTokensMin = 128;
+constexpr std::size_t kContextTokensMax = 512;
+constexpr std::size_t kSnippetTokensMin = 16;  // a snippet cut to less says nothing
 constexpr double kDroppedImportsShare = 0.05;
 constexpr double kEmptySuffixShare = 0.10;
 constexpr double kCutPrefixShare = 0.10;
 constexpr std::size_t kOverlapTokens = 40;  // a piece less this is where the next one starts
-constexpr std::size_t kHeadTokens = 24;     // about what a path line and the special tokens take
 constexpr std::size_t kSearchTokens = 120;  // how far back a line start is looked for
 constexpr std::size_t kTailTokensMin = 48;  // a shorter rest of a file is no sample of its own
 constexpr std::size_t kSpareTokens = 32;    // cutting a text in three changes its token count
-constexpr std::size_t kSnippetBytesMax = 500;
-constexpr std::size_t kLongSnippetBytesMax = 1500;
-
-std::string folder_key(const CorpusFile& file) {
-    const std::size_t slash = file.path.rfind('/');
-    return file.package + "\t" + file.language + "\t" +
-           (slash == std::string::npos ? "" : file.path.substr(0, slash));
-}
-
-/// "parser" of "src/parser.h": what a file that uses it is likely to name.
-std::string_view stem_of(std::string_view path) {
-    path.remove_prefix(path.rfind('/') + 1);
-    return path.substr(0, path.find('.'));
-}
 
 bool is_import(std::string_view line) {
     for (const std::string_view start : {"import ", "from ", "#include", "use ", "using "}) {
         if (line.starts_with(start)) return true;
     }
     return line.find("require(") != std::string_view::npos && !line.starts_with(" ");
-}
-
-/// How many different names of `words` are in `text`.
-std::size_t shared_names(const std::unordered_set<std::string_view>& words, std::string_view text) {
-    std::unordered_set<std::string_view> shared;
-    for (const Span span : identifiers_of(text)) {
-        const std::string_view word = part(text, span);
-        if (words.contains(word)) shared.insert(word);
-    }
-    return shared.size();
 }
 
 InfillOrder pick_order(Random& random) {
@@ -74,7 +49,8 @@ CodePieces::CodePieces(const std::vector<CorpusFile>& files,
                        std::size_t window)
     : files_(&files),
       formats_(&formats),
-      window_(window) {
+      window_(window),
+      neighbours_(files) {
     for (const CorpusFile& file : files) {
         Tokens tokens = formats.encoder().encode(file.text);
         std::vector<std::uint32_t> offsets;
@@ -85,10 +61,6 @@ CodePieces::CodePieces(const std::vector<CorpusFile>& files,
                 static_cast<std::uint32_t>(formats.encoder().file().token_bytes(token).size());
         }
         offsets.push_back(offset);
-        if (!file.is_heldout) {
-            files_of_folder_[folder_key(file)].push_back(
-                static_cast<std::uint32_t>(tokens_.size()));
-        }
         tokens_.push_back(std::move(tokens));
         offsets_.push_back(std::move(offsets));
     }
@@ -139,80 +111,39 @@ CodePieces::Window CodePieces::text_of(const CodePiece& piece, std::size_t token
     return {std::string_view(text).substr(begin, end - begin), end == text.size()};
 }
 
-std::string_view CodePieces::pick_snippet(const CodePiece& piece,
-                                          const CorpusFile& neighbour,
-                                          std::string_view text,
-                                          Random& random) const {
-    std::unordered_set<std::string_view> names;
-    for (const Span span : identifiers_of(text)) {
-        if (span.size() > 2 && !is_keyword(part(text, span))) names.insert(part(text, span));
-    }
-    const std::size_t bytes_max =
-        piece.tokens_max < kLongWindow ? kSnippetBytesMax : kLongSnippetBytesMax;
-    // Of a few places in the neighbour, the one that speaks most of the same things.
-    const std::vector<Span> lines = lines_of(neighbour.text);
-    std::string_view best;
-    std::size_t best_score = 0;
-    for (int i = 0; i < 4; ++i) {
-        const std::size_t first = random.below(lines.size());
-        std::size_t last = first;
-        while (last + 1 < lines.size() && lines[last + 1].end - lines[first].begin < bytes_max) {
-            ++last;
-        }
-        const std::size_t end = std::min(lines[last].end + 1, neighbour.text.size());
-        const Span span{lines[first].begin, end};
-        const std::string_view snippet = part(neighbour.text, span);
-        const std::size_t score = 1 + shared_names(names, snippet);
-        if (score > best_score) {
-            best = snippet;
-            best_score = score;
-        }
-    }
-    return best;
-}
-
-/// Other files of the folder; those that the text names come last, next to it.
-std::vector<std::uint32_t> CodePieces::pick_neighbours(const CodePiece& piece,
-                                                       std::string_view text,
-                                                       Random& random) const {
-    const auto found = files_of_folder_.find(folder_key((*files_)[piece.file_index]));
-    if (found == files_of_folder_.end()) return {};
-    std::vector<std::uint32_t> others;
-    for (std::size_t i = 0; i < kNeighbourCandidates; ++i) {
-        const std::uint32_t other = random.pick(found->second);
-        if (other != piece.file_index && std::ranges::count(others, other) == 0)
-            others.push_back(other);
-    }
-    std::stable_partition(others.begin(), others.end(), [&](std::uint32_t other) {
-        return text.find(stem_of((*files_)[other].path)) == std::string_view::npos;
-    });
-    const std::size_t count = piece.tokens_max < kLongWindow ? 1 : 1 + random.below(kNeighboursMax);
-    if (others.size() > count)
-        others.erase(others.begin(), others.end() - static_cast<std::ptrdiff_t>(count));
-    return others;
-}
-
-Tokens CodePieces::head_of(const CodePiece& piece, std::string_view text, Random& random) {
+Tokens CodePieces::head_of(const CodePiece& piece,
+                           const CursorPlace& place,
+                           std::size_t context_tokens_max,
+                           Random& random) {
     const CorpusFile& file = (*files_)[piece.file_index];
     Tokens path_line = formats_->path_line(file.path);
-    if (!random.chance(piece.tokens_max < kLongWindow ? kNeighbourShare : kNeighboursShare))
-        return path_line;
-    const std::vector<std::uint32_t> others = pick_neighbours(piece, text, random);
-    if (others.empty()) return path_line;
+    if (context_tokens_max == 0) return path_line;
     Tokens head = formats_->repository_name(file.package);
-    for (const std::uint32_t other : others) {
-        const CorpusFile& neighbour = (*files_)[other];
-        const Tokens tokens =
-            formats_->neighbour(neighbour.path, pick_snippet(piece, neighbour, text, random));
+    if (head.size() >= context_tokens_max) return path_line;
+    std::size_t room = context_tokens_max - head.size();
+    std::vector<std::pair<std::string_view, Tokens>> shown;  // path, tokens
+    for (const Snippet& snippet : neighbours_.like(piece.file_index, place, random)) {
+        const std::string_view path = (*files_)[snippet.file_index].path;
+        const std::size_t path_tokens = formats_->path_line(path).size();
+        if (room < path_tokens + kSnippetTokensMin) break;
+        Tokens tokens = formats_->neighbour(path, snippet.text);
+        tokens.resize(std::min(tokens.size(), room));
+        room -= tokens.size();
+        shown.emplace_back(path, std::move(tokens));
+    }
+    if (shown.empty()) return path_line;
+    // The best are in, and stand by their path, as in an editor's prompt.
+    std::ranges::stable_sort(shown, {}, &std::pair<std::string_view, Tokens>::first);
+    for (const auto& [path, tokens] : shown) {
         head.insert(head.end(), tokens.begin(), tokens.end());
     }
-    head.resize(std::min<std::size_t>(head.size(), piece.tokens_max / 2));
     head.insert(head.end(), path_line.begin(), path_line.end());
     return head;
 }
 
-Tokens CodePieces::render_hole(const Tokens& head,
+Tokens CodePieces::render_hole(const CodePiece& piece,
                                const Window& window,
+                               std::size_t context_tokens_max,
                                std::size_t tokens_max,
                                Random& random) {
     const std::optional<Span> middle = pick_middle(window.text, pick_middle_kind(random), random);
@@ -234,18 +165,29 @@ Tokens CodePieces::render_hole(const Tokens& head,
         }
         parts.prefix = kept;
     }
+    const Tokens head = head_of(piece, {parts.prefix, parts.suffix}, context_tokens_max, random);
     return formats_->infill(head, parts, pick_order(random), tokens_max);
 }
 
+std::size_t CodePieces::pick_context_tokens(Random& random) const {
+    if (!random.chance(kContextShare)) return 0;
+    const std::size_t least = std::min(kContextTokensMin, window_ / 8);
+    const std::size_t most = std::min(kContextTokensMax, window_ * 3 / 8);
+    return least + random.below(most - least + 1);
+}
+
 Tokens CodePieces::render(const CodePiece& piece, Random& random) {
-    const std::size_t tokens_max = piece.tokens_max;
-    const Tokens head = head_of(piece, text_of(piece, tokens_max).text, random);
-    const std::size_t room = tokens_max > head.size() ? tokens_max - head.size() : 0;
-    if (random.chance(kHoleShare) && room > kHeadTokens) {
-        Tokens tokens = render_hole(head, text_of(piece, room + kSpareTokens), tokens_max, random);
+    const std::size_t context_tokens = pick_context_tokens(random);
+    const std::size_t tokens_max = std::min(window_, piece.tokens_max + context_tokens);
+    const std::size_t room = tokens_max - context_tokens;
+    if (random.chance(kHoleShare)) {
+        const Window window = text_of(piece, room + kSpareTokens);
+        Tokens tokens = render_hole(piece, window, context_tokens, tokens_max, random);
         if (!tokens.empty()) return tokens;
     }
-    const Window window = text_of(piece, room);
+    const CursorPlace end{text_of(piece, room).text, {}};
+    const Tokens head = head_of(piece, end, context_tokens, random);
+    const Window window = text_of(piece, tokens_max - std::min(tokens_max, head.size()));
     return formats_->continuation(head, window.text, window.is_file_end, tokens_max);
 }
 

@@ -1,14 +1,14 @@
 // Cuts the files of a corpus into windows and renders each as one training sample: code from left
-// to right, or with a hole to fill, with or without a neighbouring file before it.
+// to right, or with a hole to fill, with or without what is like it in other files before it.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "training/corpus/corpus_pack.h"
 #include "training/samples/formats.h"
+#include "training/samples/neighbours.h"
 #include "training/samples/random.h"
 
 namespace hearth::training {
@@ -30,8 +30,8 @@ class CodePieces {
     /// training ones most are short, since a sample has one hole, however long it is.
     [[nodiscard]] std::vector<CodePiece> cut(bool is_heldout) const;
 
-    /// A sample: 85 % with a hole, 20 % with a neighbouring file before it; of whole windows from
-    /// 1024 tokens on 30 % with one to three.
+    /// A sample: 85 % with a hole, 40 % with what is like it in other files before it, for which
+    /// a short piece gets more tokens and a whole window shows less of its own file.
     [[nodiscard]] Tokens render(const CodePiece& piece, Random& random);
     /// The text from left to right, at most `tokens_max` tokens.
     [[nodiscard]] Tokens render_plain(const CodePiece& piece, std::size_t tokens_max);
@@ -46,16 +46,14 @@ class CodePieces {
 
     [[nodiscard]] Window text_of(const CodePiece& piece, std::size_t tokens_max) const;
     [[nodiscard]] std::size_t next_start(const CodePiece& piece) const;
-    Tokens head_of(const CodePiece& piece, std::string_view text, Random& random);
-    std::vector<std::uint32_t> pick_neighbours(const CodePiece& piece,
-                                               std::string_view text,
-                                               Random& random) const;
-    std::string_view pick_snippet(const CodePiece& piece,
-                                  const CorpusFile& neighbour,
-                                  std::string_view text,
-                                  Random& random) const;
-    Tokens render_hole(const Tokens& head,
+    [[nodiscard]] std::size_t pick_context_tokens(Random& random) const;
+    Tokens head_of(const CodePiece& piece,
+                   const CursorPlace& place,
+                   std::size_t context_tokens_max,
+                   Random& random);
+    Tokens render_hole(const CodePiece& piece,
                        const Window& window,
+                       std::size_t context_tokens_max,
                        std::size_t tokens_max,
                        Random& random);
 
@@ -64,7 +62,7 @@ class CodePieces {
     std::size_t window_;
     std::vector<Tokens> tokens_;                       // of each file
     std::vector<std::vector<std::uint32_t>> offsets_;  // byte where each token starts
-    std::unordered_map<std::string, std::vector<std::uint32_t>> files_of_folder_;
+    Neighbours neighbours_;
 };
 
 }  // namespace hearth::training
