@@ -13,6 +13,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "training" / "corpus"))
 
 import build_corpus
+import notice
 import pack_parts
 import sample_pack
 import sources
@@ -158,6 +159,19 @@ class BuildTest(unittest.TestCase):
         self.assertIn("Permission is hereby granted\n\nto any person\n", notice)
         self.assertIn("---- BSD-3-Clause (prose) ----\nThis is under the BSD licence.\n", notice)
         self.assertNotIn("judge", notice)
+
+    def test_one_notice_names_what_several_corpora_are_of(self):
+        other = self.root / "other"
+        other.mkdir(exist_ok=True)
+        (other / "scanned").symlink_to(self.root / "scanned")
+        lines = [line for line in self.manifest if line["package"] == "learn"][:1]
+        (other / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for folders, files in (((self.root, other), 2), ((other,), 1)):
+            with mock.patch.object(sys, "argv", ["notice.py", str(self.root / "both"), *map(str, folders)]):
+                notice.main()
+            text = (self.root / "both").read_text()
+            self.assertIn(f"learn 1.0-1\n  MIT ({files} file{'s' if files > 1 else ''}): 2020 Ada\n", text)
+        self.assertNotIn("prose", text)
 
     def test_the_pack_travels_in_balanced_parts(self):
         out = self.root / "parts"

@@ -1,6 +1,16 @@
-"""Writes the NOTICE of a model: for each package, who holds the rights and under which licence."""
+#!/usr/bin/env python3
+"""Writes the NOTICE of a model: for each package, who holds the rights and under which licence.
+
+build_corpus.py writes that of one corpus. By hand: notice.py FILE FOLDER..., of a model that was trained on several, each a
+folder that build_corpus.py made.
+"""
 
 import collections
+import json
+import sys
+from pathlib import Path
+
+import scan
 
 _INTRODUCTION = """\
 The weights of the default model were trained on files of the source packages below. Each file was
@@ -38,3 +48,31 @@ def write_notice(path, files, scanned_of):
 def _plain(text):
     """A DEP-5 text as it was: a line that holds only a dot is an empty line."""
     return "\n".join("" if line.strip() == "." else line.rstrip() for line in text.split("\n")).strip("\n")
+
+
+def trained_on(folder):
+    """({(package, path): scanned file}, {name: scanned package}) of the training files of a corpus."""
+    with open(folder / "manifest.jsonl", encoding="utf-8") as manifest:
+        lines = [json.loads(line) for line in manifest]
+    wanted = {(line["package"], line["path"]) for line in lines if line["split"] == "train"}
+    packages = {}
+    for name in sorted({name for name, _ in wanted}):
+        packages[name] = scan.ScannedPackage(folder / "scanned", name)
+        packages[name].close()  # its texts are not read, and there may be more packages than files may be open
+    files = {(name, file.path): file for name, package in packages.items() for file in package.files}
+    return {key: files[key] for key in wanted}, packages
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit("usage: notice.py FILE FOLDER...")
+    files, packages = {}, {}
+    for folder in sys.argv[2:]:
+        more_files, more_packages = trained_on(Path(folder))
+        files.update(more_files)
+        packages.update(more_packages)
+    write_notice(sys.argv[1], files.values(), packages)
+
+
+if __name__ == "__main__":
+    main()

@@ -41,6 +41,10 @@ class ScannedPackage:
         self.name = name
         self._text = open(f"{stem}.text", "rb")  # pylint: disable=consider-using-with
 
+    def close(self):
+        """After this there is no text_of()."""
+        self._text.close()
+
     def text_of(self, file):
         self._text.seek(file.offset)
         return self._text.read(file.bytes).decode("utf-8")

@@ -104,7 +104,7 @@ std::vector<std::uint32_t> Neighbours::pick_files(std::uint32_t file_index,
     std::vector<std::uint32_t> others = found->second;
     std::erase(others, file_index);
     random.shuffle(others);
-    std::ranges::stable_partition(others, [&](std::uint32_t other) {
+    std::stable_partition(others.begin(), others.end(), [&](std::uint32_t other) {
         return std::ranges::binary_search(names, hash_of(stem_of((*files_)[other].path)));
     });
     others.resize(std::min(others.size(), 1 + random.below(kFilesMax)));
