@@ -21,8 +21,8 @@ struct CopyWeights {
 };
 // A model's line is likelier than the product of its tokens says: others would be right as well.
 struct ModelWeights {
-    double base = 0.17;
-    double log_odds = 1.04;  // per unit of what the model says itself
+    double base = 0.48;
+    double log_odds = 1.05;  // per unit of what the model says itself
 };
 constexpr CopyWeights kCopy;
 constexpr ModelWeights kModel;
