@@ -164,6 +164,7 @@ TEST_CASE_METHOD(ShardsFixture,
     }
     CHECK(shown[1] == Approx(1200).margin(80));
     CHECK(shown[2] > 100);
+    CHECK(shown[3] > 100);
 }
 
 TEST_CASE_METHOD(ShardsFixture,
@@ -213,6 +214,25 @@ TEST_CASE("of other files the lines most like those around the cursor are shown"
     CHECK(found <= 50);
     CHECK(neighbours.like(0, {"", ""}, random).empty());
     CHECK(neighbours.like(4, place, random).empty());  // alone in its folder
+}
+
+TEST_CASE("a file that the text names is shown before any other of its folder",
+          "[training][shards]") {
+    std::vector<CorpusFile> files = {{.language = "c", .package = "p", .path = "a.c", .text = {}}};
+    for (int i = 0; i < 20; ++i) {
+        const std::string path = "file" + std::to_string(i) + ".h";
+        files.push_back({.language = "c", .package = "p", .path = path, .text = "turn(handle);\n"});
+    }
+    Neighbours neighbours(files);
+    Random random(5);
+    const CursorPlace place{"#include \"file7.h\"\nturn(handle);\n", ""};
+    std::size_t most = 0;
+    for (int i = 0; i < 50; ++i) {
+        const std::vector<Snippet> shown = neighbours.like(0, place, random);
+        CHECK(std::ranges::count(shown, 8U, &Snippet::file_index) == 1);
+        most = std::max(most, shown.size());
+    }
+    CHECK(most == 8);
 }
 
 TEST_CASE_METHOD(ShardsFixture,

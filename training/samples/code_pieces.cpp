@@ -16,7 +16,7 @@ constexpr double kUnmarkedShare = 0.20;  // of all holes
 // Of a training file's pieces, one after the other; 0 is a whole window.
 constexpr std::array<std::uint32_t, 7> kPieceTokens = {0, 192, 256, 320, 256, 384, 512};
 constexpr double kContextShare = 0.40;  // with what is like it in other files
-// Tokens of that, in shares of a window; in long windows what an editor takes.
+// Tokens of that: in long windows what an editor takes, less in short ones.
 constexpr std::size_t kContextTokensMin = 128;
 constexpr std::size_t kContextTokensMax = 512;
 constexpr std::size_t kSnippetTokensMin = 16;  // a snippet cut to less says nothing
