@@ -186,8 +186,8 @@ struct KvLayout {
     Dtype dtype = Dtype::f16;
     /// Columns of a key row that are its value too, where all weights that queries meet on their
     /// way to the keys are quantised, so that queries are rounded anyway; else 0. A Backend may
-    /// then keep rows of f16 as integers of 12 bits and a sign, with a scale for these columns and
-    /// one for the others.
+    /// then keep rows of f16 or q8_0 as integers of 8 bits, with a scale for these columns and one
+    /// for the others.
     std::int64_t rounded_latent_dim = 0;
     friend bool operator==(const KvLayout&, const KvLayout&) = default;
 };

@@ -152,6 +152,7 @@ struct MixCall {
     /// Instead of keys and values, for mix_rounded, whose queries are as round_queries left them:
     /// rounded blocks, each of kAttendTokens rows.
     const std::byte* blocks[2] = {};
+    std::byte* widened = nullptr;  ///< scratch of widened_rows_bytes
 };
 static_assert(sizeof(MixCall{}.blocks) / sizeof(void*) == kMixTokens / kAttendTokens);
 
@@ -167,11 +168,15 @@ constexpr std::int64_t to_rounded_columns(std::int64_t dim) {
 constexpr std::int64_t rounded_row_stride(std::int64_t key_dim, std::int64_t value_dim) {
     return to_rounded_columns(value_dim) + to_rounded_columns(key_dim - value_dim);
 }
-/// kAttendTokens rows, and behind them (kMixParts, kAttendTokens) scales: whole cache lines.
+/// kAttendTokens rows, and behind them (kMixParts, kAttendTokens) scales and as many sums: whole
+/// cache lines.
 constexpr std::int64_t rounded_block_bytes(std::int64_t key_dim, std::int64_t value_dim) {
-    return kAttendTokens *
-           (rounded_row_stride(key_dim, value_dim) * std::int64_t{sizeof(std::int16_t)} +
-            kMixParts * std::int64_t{sizeof(float)});
+    return kAttendTokens * (rounded_row_stride(key_dim, value_dim) +
+                            kMixParts * std::int64_t{sizeof(float) + sizeof(std::int32_t)});
+}
+/// Of kMixTokens rows, where an instruction set multiplies no integers of 8 bits.
+constexpr std::int64_t widened_rows_bytes(std::int64_t key_dim, std::int64_t value_dim) {
+    return kMixTokens * rounded_row_stride(key_dim, value_dim) * std::int64_t{sizeof(std::int16_t)};
 }
 /// Rows of floats that round_queries needs for (key_dim) rows of queries.
 constexpr std::int64_t rounded_query_rows(std::int64_t key_dim) {
@@ -194,17 +199,6 @@ struct StoreRoundedCall {
     std::int64_t value_dim;
     std::int64_t slot;  ///< which row of the block
     std::byte* block;   ///< rounded_block_bytes
-};
-
-/// Rows of Q8_0, rounded.
-struct RoundRowsCall {
-    const void* rows;  ///< (count), `row_bytes` apart
-    std::int64_t row_bytes;
-    std::int64_t key_dim;
-    std::int64_t value_dim;
-    std::int64_t count;  ///< at most kAttendTokens
-    std::byte* block;    ///< rounded_block_bytes
-    float* row;          ///< scratch of key_dim
 };
 
 struct Kernels {
@@ -230,12 +224,11 @@ struct Kernels {
     void (*decode_rows[kCacheTypeCount])(
         const void* rows, std::int64_t row_bytes, std::int64_t dim, std::int64_t count, float* out);
     void (*mix)(const MixCall& call);
-    /// The same with queries, cached rows and weights rounded to twelve bits and more, for models
-    /// whose activations are rounded anyway; null where `mix` is no slower.
+    /// The same with queries, cached rows and weights rounded to eight bits, for models whose
+    /// activations are rounded anyway; null where `mix` is no slower.
     void (*mix_rounded)(const MixCall& call);
     void (*round_queries)(const RoundQueriesCall& call);
     void (*store_rounded)(const StoreRoundedCall& call);
-    void (*round_rows)(const RoundRowsCall& call);
 };
 
 extern const Kernels kScalarKernels;

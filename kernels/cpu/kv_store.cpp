@@ -27,7 +27,7 @@ Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayo
                         std::to_string(layout.layer_count) + " layers cannot be made",
                     "cpu");
     }
-    const bool is_rounded = layout.dtype == compute::Dtype::f16 && layout.rounded_latent_dim > 0 &&
+    const bool is_rounded = layout.dtype != compute::Dtype::f32 && layout.rounded_latent_dim > 0 &&
                             kernels.mix_rounded != nullptr;
     std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count, is_rounded));
     std::int64_t bytes = 0;

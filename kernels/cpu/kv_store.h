@@ -1,7 +1,7 @@
 // The CPU backend's cache: rows of halves, of Q8_0 blocks in about half the memory, or of floats
 // for comparisons, by layer, block and slot. Each row is rounded by itself when it is stored;
 // scores and sums are computed in float. What is beyond the range of its type becomes infinite.
-// Rows of halves that would be rounded to integers whenever they are read are kept as those
+// Rows of halves or Q8_0 that would be rounded to integers whenever they are read are kept as those
 // (KvLayout::rounded_latent_dim), where the instruction set multiplies them.
 #pragma once
 

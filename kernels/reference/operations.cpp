@@ -210,9 +210,9 @@ class LatentRow {
     [[nodiscard]] float scale() const { return scale_; }
 
   private:
-    /// To twelve bits of the largest.
+    /// To seven bits and a sign of the largest.
     static float round_part(std::span<float> part) {
-        constexpr float kMax = 4095.0F;
+        constexpr float kMax = 127.0F;
         float largest = 1e-30F;
         for (const float value : part) {
             largest = std::max(largest, std::fabs(value));
@@ -227,11 +227,11 @@ class LatentRow {
     float scale_ = 1.0F;
 };
 
-/// The CPU backend rounds weights, times what a step of the row is worth, to fourteen bits of the
+/// The CPU backend rounds weights, times what a step of the row is worth, to eight bits of the
 /// largest of 32 tokens.
 void round_weights(std::span<float> weights, std::span<const float> scales) {
     constexpr std::size_t kTokens = 32;
-    constexpr float kMax = 16383.0F;
+    constexpr float kMax = 255.0F;
     for (std::size_t first = 0; first < weights.size(); first += kTokens) {
         const std::size_t end = std::min(first + kTokens, weights.size());
         float largest = 1e-30F;

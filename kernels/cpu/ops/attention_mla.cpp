@@ -53,8 +53,6 @@ class HeadProduct {
                Scratch::bytes<std::byte>(weight_.panel_bytes());
     }
 
-    [[nodiscard]] bool rounds() const { return weight_.format != ActivationFormat::f32; }
-
     void run(const Step& step,
              RowRange weight_rows,
              const Rows& x,
@@ -106,8 +104,8 @@ class LatentHeads {
     [[nodiscard]] const Place& out() const { return out_; }
     [[nodiscard]] std::int64_t key_dim() const { return op_.latent_dim + op_.rope_dim; }
     [[nodiscard]] std::int64_t value_dim() const { return op_.latent_dim; }
-    [[nodiscard]] LatentColumns columns(const Step& step) const {
-        return {op_.layer, key_dim(), value_dim(), op_.scale, is_rounded(step)};
+    [[nodiscard]] LatentColumns columns() const {
+        return {op_.layer, key_dim(), value_dim(), op_.scale};
     }
 
     [[nodiscard]] std::int64_t absorb_bytes() const {
@@ -147,7 +145,7 @@ class LatentHeads {
 
     /// Behind absorb for all heads.
     void round(const Step& step, const LatentQueries& queries) const {
-        if (!is_rounded(step)) return;
+        if (!step.kv.is_rounded()) return;
         step.kernels.round_queries({queries.turned, queries.stride, key_dim(), value_dim()});
     }
 
@@ -166,12 +164,6 @@ class LatentHeads {
     }
 
   private:
-    /// Where weights are, activations are; a cache of floats is there to be compared with others.
-    [[nodiscard]] bool is_rounded(const Step& step) const {
-        return step.kv.is_rounded() || (k_up_.rounds() && step.kernels.mix_rounded != nullptr &&
-                                        step.kv.layout().dtype == compute::Dtype::q8_0);
-    }
-
     /// out[i * stride + r] = row r, column i.
     static void turn(const Rows& rows, std::int64_t dim, float* out, std::int64_t stride) {
         for (std::int64_t i = 0; i < dim; ++i) {
@@ -234,7 +226,7 @@ class AttendMlaOp final : public ParallelOp {
         const MixState state = work_->state(part.index);
         state.clear(queries.rows);
         const MixScratch memory(scratch, heads_.key_dim(), heads_.value_dim());
-        mix_stretch(step, queries, heads_.columns(step), part.stretch, memory, state);
+        mix_stretch(step, queries, heads_.columns(), part.stretch, memory, state);
         if (progress.count_part() == part.count) merge(step, part, scratch);
     }
 
@@ -273,7 +265,7 @@ class AttendMlaOp final : public ParallelOp {
         const MixScratch memory(scratch, heads_.key_dim(), heads_.value_dim());
         const MixState state(scratch.take<float>(state_floats()), heads_.value_dim());
         const MixState part(scratch.take<float>(state_floats()), heads_.value_dim());
-        mix_sequence(step, queries, heads_.columns(step), memory, state, part);
+        mix_sequence(step, queries, heads_.columns(), memory, state, part);
         project(step, group, scratch, state);
     }
 

@@ -20,21 +20,16 @@ void read(const Step& step,
     for (std::int32_t i = 0; i < count; i += compute::kBlockTokens) {
         const auto block = static_cast<std::size_t>((from + i) / compute::kBlockTokens);
         const std::byte* rows = step.kv.keys(columns.layer, blocks[block]);
-        const std::int32_t row_count = std::min(compute::kBlockTokens, count - i);
-        const std::int64_t row_bytes = step.kv.key_row_bytes();
-        const std::int64_t key_dim = columns.key_dim;
-        const std::int32_t index = i / compute::kBlockTokens;
         if (step.kv.is_rounded()) {
-            call.blocks[index] = rows;
-        } else if (columns.is_rounded) {
-            std::byte* const to = scratch.blocks + index * scratch.block_bytes;
-            step.kernels.round_rows(
-                {rows, row_bytes, key_dim, columns.value_dim, row_count, to, scratch.floats});
-            call.blocks[index] = to;
-        } else {
-            float* const to = scratch.floats + i * key_dim;
-            step.kernels.decode_rows[step.kv.type()](rows, row_bytes, key_dim, row_count, to);
+            call.blocks[i / compute::kBlockTokens] = rows;
+            continue;
         }
+        const std::int32_t row_count = std::min(compute::kBlockTokens, count - i);
+        step.kernels.decode_rows[step.kv.type()](rows,
+                                                 step.kv.key_row_bytes(),
+                                                 columns.key_dim,
+                                                 row_count,
+                                                 scratch.floats + i * columns.key_dim);
     }
 }
 
@@ -126,7 +121,8 @@ void mix_stretch(const Step& step,
             look_ahead(step, queries.first_token, columns.layer, next, call);
         }
         read(step, queries.first_token, columns, from, count, scratch, call);
-        (columns.is_rounded ? step.kernels.mix_rounded : step.kernels.mix)(call);
+        call.widened = scratch.widened;
+        (step.kv.is_rounded() ? step.kernels.mix_rounded : step.kernels.mix)(call);
     }
 }
 

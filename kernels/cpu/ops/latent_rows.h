@@ -19,7 +19,7 @@ inline std::int32_t stretch_count(std::int32_t last_position) {
     return last_position / kStretchTokens + 1;
 }
 
-/// The queries of some heads of a tile of tokens, turned; rounded where `columns` says so.
+/// The queries of some heads of a tile of tokens, turned; rounded where the cache is.
 struct LatentQueries {
     float* turned;        ///< (rounded_query_rows(key_dim), stride), a row in each column
     std::int64_t stride;  ///< a multiple of kMixLanes
@@ -34,7 +34,6 @@ struct LatentColumns {
     std::int32_t layer;
     std::int64_t key_dim, value_dim;
     float scale;
-    bool is_rounded;  ///< queries and rows, for Kernels::mix_rounded
 };
 
 /// What rows have gathered.
@@ -64,19 +63,16 @@ struct MixState {
 struct MixScratch {
     MixScratch(Scratch& scratch, std::int64_t key_dim, std::int64_t value_dim)
         : floats(scratch.take<float>(kMixTokens * key_dim)),
-          block_bytes(rounded_block_bytes(key_dim, value_dim)),
-          blocks(scratch.take<std::byte>(kMixTokens / kAttendTokens * block_bytes)),
+          widened(scratch.take<std::byte>(widened_rows_bytes(key_dim, value_dim))),
           visible(scratch.take<std::int32_t>(kAttendRows)) {}
     static std::int64_t bytes(std::int64_t key_dim, std::int64_t value_dim) {
         return Scratch::bytes<float>(kMixTokens * key_dim) +
-               Scratch::bytes<std::byte>(kMixTokens / kAttendTokens *
-                                         rounded_block_bytes(key_dim, value_dim)) +
+               Scratch::bytes<std::byte>(widened_rows_bytes(key_dim, value_dim)) +
                Scratch::bytes<std::int32_t>(kAttendRows);
     }
 
-    float* floats;  ///< (kMixTokens, key_dim)
-    std::int64_t block_bytes;
-    std::byte* blocks;      ///< rounded
+    float* floats;          ///< (kMixTokens, key_dim)
+    std::byte* widened;     ///< widened_rows_bytes
     std::int32_t* visible;  ///< (kAttendRows)
 };
 

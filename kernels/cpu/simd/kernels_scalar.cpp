@@ -109,7 +109,6 @@ extern const Kernels kScalarKernels = {
     mix_rounded,
     round_queries,
     store_rounded,
-    round_rows,
 };
 
 }  // namespace hearth::cpu

@@ -1,6 +1,7 @@
-// What `mix_rounded` multiplies: queries and cached rows as integers of 12 bits and a sign, each
-// rounded alone, each part with a scale of its own. Included by vector_rounded_mix.h behind
-// vector_attention.h; internal linkage.
+// What `mix_rounded` multiplies: queries and cached rows as integers of 8 bits, each rounded alone,
+// each part with a scale of its own. A lane takes kPerLane columns of bytes at a time, or of 16
+// bits where an instruction set multiplies no bytes (RowInt). Included by vector_rounded_mix.h
+// behind vector_attention.h; internal linkage.
 #pragma once
 
 #include <cstddef>
@@ -11,22 +12,23 @@
 namespace hearth::cpu {
 namespace {
 
-/// The largest integers, and the most columns whose products of two then fit 32 bits; of weights as
-/// many tokens.
-constexpr float kRoundedMax = 4095.0F;
-constexpr std::int64_t kPieceColumns = 128;
-constexpr float kWeightMax = 16383.0F;
-static_assert(4095LL * 4095 * kPieceColumns < 1LL << 31);
-static_assert(4095LL * 16383 * kMixTokens < 1LL << 31);
+/// The largest integers: of queries and rows, and of weights, which have no sign.
+constexpr float kRoundedMax = 127.0F;
+constexpr float kWeightMax = 255.0F;
+static_assert(127LL * 255 * kMixTokens < 1LL << 31);
 /// Of a row of zeros, so that it can be divided by.
 constexpr float kTinyMaximum = 1e-30F;
 
 constexpr std::int64_t part_dim(std::int64_t key_dim, std::int64_t value_dim, int part) {
     return part == 0 ? value_dim : key_dim - value_dim;
 }
+/// Lanes' fills of columns.
+constexpr std::int64_t to_groups(std::int64_t columns) {
+    return (columns + kPerLane - 1) / kPerLane;
+}
 
-/// Rounded queries in the memory of floats: the pairs of the first part, those of the second, and
-/// the scales of both. Each lane is a row.
+/// Rounded queries in the memory of floats: the columns of the first part, kPerLane to a lane,
+/// those of the second, and the scales of both. Each lane is a row.
 struct RoundedQueries {
     RoundedQueries(const float* memory,
                    std::int64_t row_stride,
@@ -34,48 +36,82 @@ struct RoundedQueries {
                    std::int64_t value_dim)
         : first(memory),
           stride(row_stride),
-          first_pairs((value_dim + 1) / 2),
-          all_pairs(first_pairs + (key_dim - value_dim + 1) / 2) {}
+          group_counts{to_groups(value_dim), to_groups(key_dim - value_dim)} {}
 
-    [[nodiscard]] const float* pairs(int part) const { return first + part * first_pairs * stride; }
+    [[nodiscard]] const float* columns(int part) const {
+        return first + part * group_counts[0] * stride;
+    }
     [[nodiscard]] const float* scales(int part) const {
-        return first + (all_pairs + part) * stride;
+        return first + (group_counts[0] + group_counts[1] + part) * stride;
     }
 
     const float* first;
-    std::int64_t stride, first_pairs, all_pairs;
+    std::int64_t stride;
+    std::int64_t group_counts[kMixParts];
 };
 
-/// The blocks of a call.
+/// Up to kAttendTokens tokens of a call: their rows, of which the second part begins behind the
+/// columns of the first one.
+struct RoundedBlock {
+    const RowInt* rows;
+    std::int64_t stride;
+    const float* scales;       ///< (kMixParts, kAttendTokens)
+    const std::int32_t* sums;  ///< (kMixParts, kAttendTokens)
+};
+
+/// What lies behind the rows of a block.
+inline const float* block_scales(const std::byte* block, std::int64_t stride) {
+    return static_cast<const float*>(static_cast<const void*>(block + kAttendTokens * stride));
+}
+inline const std::int32_t* block_sums(const std::byte* block, std::int64_t stride) {
+    const void* const sums = block_scales(block, stride) + kMixParts * kAttendTokens;
+    return static_cast<const std::int32_t*>(sums);
+}
+
+/// The blocks of a call, as RowInt.
 class RoundedRows {
   public:
     explicit RoundedRows(const MixCall& call)
         : value_stride(to_rounded_columns(call.value_dim)),
           stride_(rounded_row_stride(call.key_dim, call.value_dim)),
-          blocks_(call.blocks) {}
-
-    /// Of a token: the second part begins at value_stride.
-    [[nodiscard]] const std::int16_t* row(std::int64_t token) const {
-        return rows_of(token) + token % kAttendTokens * stride_;
+          call_(call) {
+        if constexpr (sizeof(RowInt) > 1) {
+            auto* wide = static_cast<RowInt*>(static_cast<void*>(call.widened));
+            for (std::int64_t j = 0; j < call.count; j += kAttendTokens) {
+                const std::int64_t left = call.count - j;
+                const std::int64_t count =
+                    to_groups(left < kAttendTokens ? left : kAttendTokens) * kPerLane;
+                const auto* narrow = static_cast<const std::int8_t*>(
+                    static_cast<const void*>(call.blocks[j / kAttendTokens]));
+                for (std::int64_t i = 0; i < count * stride_; ++i) {
+                    wide[j * stride_ + i] = narrow[i];
+                }
+            }
+        }
     }
-    [[nodiscard]] float scale(int part, std::int64_t token) const {
-        const void* const scales = rows_of(token) + kAttendTokens * stride_;
-        return static_cast<const float*>(scales)[part * kAttendTokens + token % kAttendTokens];
+
+    /// Tokens from kAttendTokens * `index` on.
+    [[nodiscard]] RoundedBlock block(std::int64_t index) const {
+        const std::byte* const block = call_.blocks[index];
+        const void* rows = block;
+        if constexpr (sizeof(RowInt) > 1) {
+            rows = static_cast<const RowInt*>(static_cast<const void*>(call_.widened)) +
+                   index * kAttendTokens * stride_;
+        }
+        return {static_cast<const RowInt*>(rows),
+                stride_,
+                block_scales(block, stride_),
+                block_sums(block, stride_)};
     }
 
     const std::int64_t value_stride;
 
   private:
-    [[nodiscard]] const std::int16_t* rows_of(std::int64_t token) const {
-        return static_cast<const std::int16_t*>(
-            static_cast<const void*>(blocks_[token / kAttendTokens]));
-    }
-
     std::int64_t stride_;
-    const std::byte* const* blocks_;
+    const MixCall& call_;
 };
 
-/// The part of a lane's rows from `from` on, of which there are `dim`; leaves the pairs at `to`.
+/// The part of a lane's rows from `from` on, of which there are `dim`; leaves the columns at `to`.
 inline Vec round_part(const RoundQueriesCall& call,
                       const float* from,
                       std::int64_t dim,
@@ -85,9 +121,12 @@ inline Vec round_part(const RoundQueriesCall& call,
         largest = max(largest, abs(load(from + i * call.stride)));
     }
     const Vec factor = div(broadcast(kRoundedMax), largest);
-    for (std::int64_t i = 0; i < dim; i += 2, from += 2 * call.stride, to += call.stride) {
-        const Vec second = i + 1 < dim ? load(from + call.stride) : zero();
-        store_ints(to, pack_two(to_ints(mul(load(from), factor)), to_ints(mul(second, factor))));
+    for (std::int64_t i = 0; i < dim; i += kPerLane, to += call.stride) {
+        IntVec columns[kPerLane];
+        for (int c = 0; c < kPerLane; ++c, from += call.stride) {
+            columns[c] = i + c < dim ? to_ints(mul(load(from), factor)) : zero_ints<IntVec>();
+        }
+        store_ints(to, raise(pack_lanes(columns)));
     }
     return div(largest, broadcast(kRoundedMax));
 }
@@ -95,78 +134,67 @@ inline Vec round_part(const RoundQueriesCall& call,
 void round_queries(const RoundQueriesCall& call) {
     const RoundedQueries to(call.queries, call.stride, call.key_dim, call.value_dim);
     for (std::int64_t lane = 0; lane < call.stride; lane += Vec::kWidth) {
-        // Pairs never overtake the rows that they are made of.
+        // Columns never overtake the rows that they are made of.
         float* const first = call.queries + lane;
         Vec scales[kMixParts];
         for (int part = 0; part < kMixParts; ++part) {
             scales[part] = round_part(call,
                                       first + part * call.value_dim * call.stride,
                                       part_dim(call.key_dim, call.value_dim, part),
-                                      first + part * to.first_pairs * call.stride);
+                                      first + (to.columns(part) - to.first));
         }
         for (int part = 0; part < kMixParts; ++part) {
-            store(first + (to.all_pairs + part) * call.stride, scales[part]);
+            store(first + (to.scales(part) - to.first), scales[part]);
         }
     }
 }
 
-/// Floats as they are, and as halves.
-struct AsFloats {
-    static Vec of(Vec x) { return x; }
-};
-struct AsHalves {
-    static Vec of(Vec x) {
+/// `dim` floats, to halves and then rounded, and zeros up to whole columns; their scale.
+inline float round_row(const float* x, std::int64_t dim, std::int8_t* out) {
+    const auto to_half = [](Vec value) {
         std::uint16_t halves[Vec::kWidth];
-        store_half(halves, x);
+        store_half(halves, value);
         return load_half(halves);
-    }
-};
-
-/// `dim` floats, rounded, and zeros up to whole columns; their scale.
-template <typename As>
-inline float round_row(const float* x, std::int64_t dim, std::int16_t* out) {
+    };
     Vec largest_lanes = broadcast(kTinyMaximum);
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        largest_lanes = max(largest_lanes, abs(As::of(load(x + i))));
+        largest_lanes = max(largest_lanes, abs(to_half(load(x + i))));
     }
-    if (i < dim) largest_lanes = max(largest_lanes, abs(As::of(load_part(x + i, dim - i))));
+    if (i < dim) largest_lanes = max(largest_lanes, abs(to_half(load_part(x + i, dim - i))));
     const float largest = max_of(largest_lanes);
     const Vec factor = broadcast(kRoundedMax / largest);
     for (i = 0; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        store_int16(out + i, to_ints(mul(As::of(load(x + i)), factor)));
+        store_int8(out + i, mul(to_half(load(x + i)), factor));
     }
     if (i < dim) {
-        store_int16(out + i, to_ints(mul(As::of(load_part(x + i, dim - i)), factor)));
+        store_int8(out + i, mul(to_half(load_part(x + i, dim - i)), factor));
         i += Vec::kWidth;
     }
-    for (; i < to_rounded_columns(dim); i += Vec::kWidth) {
-        store_int16(out + i, zero_ints<IntVec>());
+    for (; i < to_rounded_columns(dim); ++i) {
+        out[i] = 0;
     }
     return largest / kRoundedMax;
 }
 
-template <typename As>
-inline void round_into_block(const StoreRoundedCall& call) {
-    const std::int64_t stride = rounded_row_stride(call.key_dim, call.value_dim);
-    auto* const rows = static_cast<std::int16_t*>(static_cast<void*>(call.block));
-    auto* const scales = static_cast<float*>(static_cast<void*>(rows + kAttendTokens * stride));
-    std::int16_t* const row = rows + call.slot * stride;
-    scales[call.slot] = round_row<As>(call.row, call.value_dim, row);
-    scales[kAttendTokens + call.slot] = round_row<As>(call.row + call.value_dim,
-                                                      call.key_dim - call.value_dim,
-                                                      row + to_rounded_columns(call.value_dim));
-}
-
 void store_rounded(const StoreRoundedCall& call) {
-    round_into_block<AsHalves>(call);
-}
-
-void round_rows(const RoundRowsCall& call) {
-    for (std::int64_t j = 0; j < call.count; ++j) {
-        decode_columns<Q80Columns>(
-            cache_row(call.rows, call.row_bytes, j), call.row_bytes, 0, call.key_dim, 1, call.row);
-        round_into_block<AsFloats>({call.row, call.key_dim, call.value_dim, j, call.block});
+    const std::int64_t stride = rounded_row_stride(call.key_dim, call.value_dim);
+    auto* row = static_cast<std::int8_t*>(static_cast<void*>(call.block)) + call.slot * stride;
+    auto* const scales =
+        static_cast<float*>(static_cast<void*>(call.block + kAttendTokens * stride));
+    auto* const sums =
+        static_cast<std::int32_t*>(static_cast<void*>(scales + kMixParts * kAttendTokens));
+    const float* x = call.row;
+    for (int part = 0; part < kMixParts; ++part) {
+        const std::int64_t dim = part_dim(call.key_dim, call.value_dim, part);
+        const std::int64_t at = part * kAttendTokens + call.slot;
+        scales[at] = round_row(x, dim, row);
+        sums[at] = 0;
+        for (std::int64_t i = 0; i < dim; ++i) {
+            sums[at] += row[i];
+        }
+        x += dim;
+        row += to_rounded_columns(dim);
     }
 }
 

@@ -90,6 +90,8 @@ struct IntVec {
     __m256i v;
 };
 using FewInts = IntVec;
+constexpr int kPerLane = 2;
+using RowInt = std::int16_t;
 template <typename Lanes>
 inline Lanes zero_ints() {
     return {_mm256_setzero_si256()};
@@ -100,9 +102,9 @@ inline Lanes load_ints_of(const void* p) {
 }
 /// Sixteen columns of two rows of 16 bits, those of a column in one lane; the lanes are put in the
 /// columns' order by to_column_order.
-inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
-    const __m256i a = load_ints_of<IntVec>(first).v;
-    const __m256i b = load_ints_of<IntVec>(second).v;
+inline void load_side_by_side(const std::int16_t* rows, std::int64_t stride, IntVec* out) {
+    const __m256i a = load_ints_of<IntVec>(rows).v;
+    const __m256i b = load_ints_of<IntVec>(rows + stride).v;
     out[0] = {_mm256_unpacklo_epi16(a, b)};
     out[1] = {_mm256_unpackhi_epi16(a, b)};
     asm("" : "+x"(out[0].v), "+x"(out[1].v));
@@ -113,22 +115,19 @@ inline void to_column_order(Vec* two) {
     two[1] = {_mm256_permute2f128_ps(a, two[1].v, 0x31)};
 }
 template <typename Lanes>
-inline Lanes broadcast_two(const void* p) {
-    int two = 0;
-    __builtin_memcpy(&two, p, sizeof two);
-    return {_mm256_set1_epi32(two)};
+inline Lanes broadcast_lane(int lane) {
+    return {_mm256_set1_epi32(lane)};
 }
 inline void store_ints(void* p, IntVec x) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), x.v);
 }
-inline void store_int16(std::int16_t* p, IntVec x) {
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(p),
-        _mm_packs_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1)));
+/// The lower half of each.
+inline IntVec pack_lanes(const IntVec* two) {
+    return {_mm256_blend_epi16(two[0].v, _mm256_slli_epi32(two[1].v, 16), 0xAA)};
 }
-/// The lower half of each of `first` with that of `second`.
-inline IntVec pack_two(IntVec first, IntVec second) {
-    return {_mm256_blend_epi16(first.v, _mm256_slli_epi32(second.v, 16), 0xAA)};
+constexpr int kRaised = 0;
+inline IntVec raise(IntVec pairs) {
+    return pairs;
 }
 /// sum + both products of 16 bits.
 inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {

@@ -79,10 +79,12 @@ inline Vec in_register(Vec a) {
     return a;
 }
 
-/// Sixteen integers of 32 bits, or in each two of 16.
+/// Sixteen integers of 32 bits, or in each four of 8.
 struct IntVec {
     __m512i v;
 };
+constexpr int kPerLane = 4;
+using RowInt = std::int8_t;
 template <typename Lanes>
 inline Lanes zero_ints() {
     return {decltype(Lanes::v){}};
@@ -93,45 +95,89 @@ inline Lanes load_ints_of(const void* p) {
     __builtin_memcpy(&lanes, p, sizeof lanes);
     return lanes;
 }
-/// Thirty-two columns of two rows of 16 bits, those of a column in one lane; the lanes are put in
-/// the columns' order by to_column_order.
-inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
-    const __m512i a = _mm512_loadu_si512(first);
-    const __m512i b = _mm512_loadu_si512(second);
-    out[0] = {_mm512_unpacklo_epi16(a, b)};
-    out[1] = {_mm512_unpackhi_epi16(a, b)};
+/// Thirty-two columns of four rows, those of a column in one lane; the lanes are put in the
+/// columns' order by to_column_order.
+inline void load_side_by_side(const std::int8_t* rows, std::int64_t stride, IntVec* out) {
+    const auto columns_of = [](const std::int8_t* row) {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+    };
+    const auto two = [&](const std::int8_t* row) {
+        return _mm512_inserti64x4(
+            _mm512_castsi256_si512(columns_of(row)), columns_of(row + 2 * stride), 1);
+    };
+    const __m512i even = two(rows);
+    const __m512i odd = two(rows + stride);
+    // Pairs of the rows 0 and 1 in the lower half, of 2 and 3 in the upper one.
+    const __m512i order = _mm512_set_epi16(31,
+                                           15,
+                                           30,
+                                           14,
+                                           29,
+                                           13,
+                                           28,
+                                           12,
+                                           27,
+                                           11,
+                                           26,
+                                           10,
+                                           25,
+                                           9,
+                                           24,
+                                           8,
+                                           23,
+                                           7,
+                                           22,
+                                           6,
+                                           21,
+                                           5,
+                                           20,
+                                           4,
+                                           19,
+                                           3,
+                                           18,
+                                           2,
+                                           17,
+                                           1,
+                                           16,
+                                           0);
+    out[0] = {_mm512_permutexvar_epi16(order, _mm512_unpacklo_epi8(even, odd))};
+    out[1] = {_mm512_permutexvar_epi16(order, _mm512_unpackhi_epi8(even, odd))};
 }
 inline void to_column_order(Vec* two) {
-    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i low = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
     const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
     const __m512 a = two[0].v;
     two[0] = {_mm512_permutex2var_ps(a, low, two[1].v)};
     two[1] = {_mm512_permutex2var_ps(a, high, two[1].v)};
 }
 template <typename Lanes>
-inline Lanes broadcast_two(const void* p) {
-    int two = 0;
-    __builtin_memcpy(&two, p, sizeof two);
+inline Lanes broadcast_lane(int lane) {
     if constexpr (sizeof(Lanes) == sizeof(__m256i)) {
-        return {_mm256_set1_epi32(two)};
+        return {_mm256_set1_epi32(lane)};
     } else {
-        return {_mm512_set1_epi32(two)};
+        return {_mm512_set1_epi32(lane)};
     }
 }
 inline void store_ints(void* p, IntVec x) {
     _mm512_storeu_si512(p, x.v);
 }
-inline void store_int16(std::int16_t* p, IntVec x) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtsepi32_epi16(x.v));
+/// The lowest byte of each.
+inline IntVec pack_lanes(const IntVec* four) {
+    const __m512i byte = _mm512_set1_epi32(0xFF);
+    const auto two = [&](IntVec a, IntVec b) {
+        return _mm512_or_si512(_mm512_and_si512(a.v, byte),
+                               _mm512_slli_epi32(_mm512_and_si512(b.v, byte), 8));
+    };
+    return {_mm512_or_si512(two(four[0], four[1]), _mm512_slli_epi32(two(four[2], four[3]), 16))};
 }
-/// The lower half of each of `first` with that of `second`.
-inline IntVec pack_two(IntVec first, IntVec second) {
-    const __m512i low = _mm512_and_si512(first.v, _mm512_set1_epi32(0xFFFF));
-    return {_mm512_or_si512(low, _mm512_slli_epi32(second.v, 16))};
+/// What is multiplied first is unsigned: signed bytes are raised by kRaised.
+constexpr int kRaised = 128;
+inline IntVec raise(IntVec bytes) {
+    return {_mm512_xor_si512(bytes.v, _mm512_set1_epi8(-128))};
 }
-/// sum + both products of 16 bits.
+/// sum + the four products of unsigned and signed bytes.
 inline IntVec add_products(IntVec sum, IntVec a, IntVec b) {
-    return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+    return {_mm512_dpbusd_epi32(sum.v, a.v, b.v)};
 }
 /// Nearest, ties to even.
 inline IntVec to_ints(Vec x) {
@@ -152,7 +198,7 @@ inline FewInts in_register(FewInts a) {
     return a;
 }
 inline FewInts add_products(FewInts sum, FewInts a, FewInts b) {
-    return {_mm256_dpwssd_epi32(sum.v, a.v, b.v)};
+    return {_mm256_dpbusd_epi32(sum.v, a.v, b.v)};
 }
 /// As the add_scores of vector_rounded_mix.h.
 inline void add_scores(

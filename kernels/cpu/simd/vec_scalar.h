@@ -85,6 +85,8 @@ struct IntVec {
     std::int32_t v;
 };
 using FewInts = IntVec;
+constexpr int kPerLane = 2;
+using RowInt = std::int16_t;
 template <typename Lanes>
 inline Lanes zero_ints() {
     return {0};
@@ -96,25 +98,28 @@ inline Lanes load_ints_of(const void* p) {
     return x;
 }
 template <typename Lanes>
-inline Lanes broadcast_two(const void* p) {
-    return load_ints_of<Lanes>(p);
+inline Lanes broadcast_lane(int lane) {
+    return {lane};
 }
 inline void store_ints(void* p, IntVec x) {
     std::memcpy(p, &x.v, sizeof x.v);
 }
-inline void store_int16(std::int16_t* p, IntVec x) {
-    *p = static_cast<std::int16_t>(x.v);
-}
-/// The lower half of `first` with that of `second`.
-inline IntVec pack_two(IntVec first, IntVec second) {
-    const std::int16_t both[2] = {static_cast<std::int16_t>(first.v),
-                                  static_cast<std::int16_t>(second.v)};
+/// The lower half of each.
+inline IntVec pack_lanes(const IntVec* two) {
+    const std::int16_t both[2] = {static_cast<std::int16_t>(two[0].v),
+                                  static_cast<std::int16_t>(two[1].v)};
     return load_ints_of<IntVec>(both);
 }
+constexpr int kRaised = 0;
+inline IntVec raise(IntVec pair) {
+    return pair;
+}
 /// Two columns of two rows of 16 bits, those of a column in one lane.
-inline void load_side_by_side(const std::int16_t* first, const std::int16_t* second, IntVec* out) {
-    out[0] = pack_two({first[0]}, {second[0]});
-    out[1] = pack_two({first[1]}, {second[1]});
+inline void load_side_by_side(const std::int16_t* rows, std::int64_t stride, IntVec* out) {
+    for (int column = 0; column < 2; ++column) {
+        const IntVec two[2] = {{rows[column]}, {rows[stride + column]}};
+        out[column] = pack_lanes(two);
+    }
 }
 inline void to_column_order(Vec* /*two*/) {}
 /// sum + both products of 16 bits.

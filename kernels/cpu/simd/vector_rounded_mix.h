@@ -1,5 +1,5 @@
-// Attention of many rows of queries over the same cached rows: three products of matrices of 16-bit
-// integers, two to a lane. Queries lie turned, with a row in each lane, so that a score is one
+// Attention of many rows of queries over the same cached rows: three products of matrices of small
+// integers, kPerLane to a lane. Queries lie turned, with a row in each lane, so that a score is one
 // chain over the columns, and softmax needs no sums across lanes. The integer sums are exact, and a
 // row's float sums are taken in the order of columns and tokens, whatever other rows there are and
 // however wide a Vec is. Included by each kernels_*.cpp behind rounded_rows.h; internal linkage.
@@ -13,19 +13,21 @@
 namespace hearth::cpu {
 namespace {
 
-/// Pairs of columns of scores between two requests for what comes ahead.
-constexpr std::int64_t kAheadPairs = kAheadColumns / 2;
+/// Lanes' fills of columns between two requests for what comes ahead.
+constexpr std::int64_t kAheadGroups = kAheadColumns / kPerLane;
 
 constexpr auto kFewRows = static_cast<std::int64_t>(sizeof(FewInts) / sizeof(float));
 
-/// Columns of one part of the rows, few enough that their sums fit 32 bits.
-struct Piece {
-    std::int64_t key, pairs;  ///< the first column, and how many pairs there are
-    const float* queries;     ///< the first pair
-    const float* query_scales;
-    int part;
-    bool is_first;
-};
+/// Sixteen sums and what they are made of in registers, or eight.
+constexpr bool kHasManyRegisters = Vec::kWidth == 16;
+
+/// kPerLane columns or tokens.
+template <typename Lanes>
+inline Lanes broadcast_group(const void* p) {
+    int group = 0;
+    __builtin_memcpy(&group, p, sizeof group);
+    return broadcast_lane<Lanes>(group);
+}
 
 /// out = sums as floats times both scales, or that added to it.
 inline void add_scores(
@@ -35,105 +37,106 @@ inline void add_scores(
     store(out, is_first ? mul(scores, scale) : fma(scores, scale, load(out)));
 }
 
-/// Scores of kTokens tokens from `first` on and of kVecs times the lanes of Lanes, rows from `row`
-/// on. Not inlined, as mix_rounded_tile: all registers are for the sums.
+/// Scores of kTokens tokens of a block, from `first` on, and of kVecs times the lanes of Lanes,
+/// rows from `row` on, to `out` and the tokens behind it. Not inlined, as mix_rounded_tile: all
+/// registers are for the sums.
 template <typename Lanes, int kVecs, int kTokens>
-[[gnu::noinline]] void score_rounded_tile(const RoundedRows& tokens,
-                                          std::int64_t query_stride,
-                                          const Piece& piece,
+[[gnu::noinline]] void score_rounded_tile(const RoundedQueries& queries,
+                                          const RoundedRows& tokens,
+                                          const RoundedBlock& block,
                                           std::int64_t row,
                                           std::int64_t first,
                                           Ahead& ahead,
-                                          MixWeights& out) {
+                                          float (*out)[kAttendRows]) {
     constexpr auto kWidth = static_cast<std::int64_t>(sizeof(Lanes) / sizeof(float));
-    Lanes sums[kTokens][kVecs];
-    const std::int16_t* keys[kTokens];
-    for (int t = 0; t < kTokens; ++t) {
-        keys[t] = tokens.row(first + t) + piece.key;
-        for (int v = 0; v < kVecs; ++v) {
-            sums[t][v] = zero_ints<Lanes>();
-        }
-    }
-    const float* queries = piece.queries + row;
-    for (std::int64_t i = 0; i < piece.pairs;) {
-        ahead.ask();
-        const std::int64_t end = i + kAheadPairs < piece.pairs ? i + kAheadPairs : piece.pairs;
-        for (; i < end; ++i, queries += query_stride) {
-            Lanes query[kVecs];
+    for (int part = 0; part < kMixParts; ++part) {
+        Lanes sums[kTokens][kVecs];
+#pragma GCC unroll 16
+        for (int t = 0; t < kTokens; ++t) {
+            // Queries are raised by so much.
+            const int sum = block.sums[part * kAttendTokens + first + t];
+#pragma GCC unroll 4
             for (int v = 0; v < kVecs; ++v) {
-                query[v] = in_register(load_ints_of<Lanes>(queries + v * kWidth));
+                sums[t][v] = broadcast_lane<Lanes>(-kRaised * sum);
             }
+        }
+        const RowInt* keys = block.rows + first * block.stride + part * tokens.value_stride;
+        const float* columns = queries.columns(part) + row;
+        const std::int64_t groups = queries.group_counts[part];
+        const auto add_group = [&](std::int64_t i) {
+            Lanes query[kVecs];
+#pragma GCC unroll 4
+            for (int v = 0; v < kVecs; ++v) {
+                query[v] =
+                    in_register(load_ints_of<Lanes>(columns + i * queries.stride + v * kWidth));
+            }
+#pragma GCC unroll 16
             for (int t = 0; t < kTokens; ++t) {
-                const auto key = broadcast_two<Lanes>(keys[t] + 2 * i);
+                const auto key = broadcast_group<Lanes>(keys + t * block.stride + i * kPerLane);
+#pragma GCC unroll 4
                 for (int v = 0; v < kVecs; ++v) {
                     sums[t][v] = add_products(sums[t][v], query[v], key);
                 }
             }
+        };
+        std::int64_t i = 0;
+        for (; i + kAheadGroups <= groups; i += kAheadGroups) {
+            ahead.ask();
+#pragma GCC unroll 8
+            for (int g = 0; g < kAheadGroups; ++g) {
+                add_group(i + g);
+            }
         }
-    }
-    for (int v = 0; v < kVecs; ++v) {
-        const std::int64_t at = row + v * kWidth;
-        for (int t = 0; t < kTokens; ++t) {
-            add_scores(sums[t][v],
-                       piece.query_scales + at,
-                       tokens.scale(piece.part, first + t),
-                       piece.is_first,
-                       out[first + t] + at);
+        for (; i < groups; ++i) {
+            add_group(i);
+        }
+#pragma GCC unroll 4
+        for (int v = 0; v < kVecs; ++v) {
+            const float* const scales = queries.scales(part) + row + v * kWidth;
+#pragma GCC unroll 16
+            for (int t = 0; t < kTokens; ++t) {
+                add_scores(sums[t][v],
+                           scales,
+                           block.scales[part * kAttendTokens + first + t],
+                           part == 0,
+                           out[t] + row + v * kWidth);
+            }
         }
     }
 }
 
 /// Tokens in tiles that keep two products a cycle busy without a register being spilled.
 template <typename Lanes, int kVecs>
-inline void score_piece(const MixCall& call,
-                        const RoundedRows& tokens,
-                        const Piece& piece,
-                        std::int64_t row,
-                        Ahead& ahead,
-                        MixWeights& out) {
-    constexpr int kTokens = kVecs == 1 ? 8 : 6;
-    const std::int64_t stride = call.query_stride;
-    std::int64_t j = 0;
-    const auto left = [&] { return call.count - j; };
-    for (; left() >= kTokens && (left() == kTokens || left() != 8); j += kTokens) {
-        score_rounded_tile<Lanes, kVecs, kTokens>(tokens, stride, piece, row, j, ahead, out);
-    }
-    for (; left() >= 4; j += 4) {
-        score_rounded_tile<Lanes, kVecs, 4>(tokens, stride, piece, row, j, ahead, out);
-    }
-    for (; left() >= 2; j += 2) {
-        score_rounded_tile<Lanes, kVecs, 2>(tokens, stride, piece, row, j, ahead, out);
-    }
-    if (left() == 1) {
-        score_rounded_tile<Lanes, kVecs, 1>(tokens, stride, piece, row, j, ahead, out);
-    }
-}
-
-template <typename Lanes, int kVecs>
 inline void score_rounded_rows(const MixCall& call,
                                const RoundedRows& tokens,
                                std::int64_t row,
                                Ahead& ahead,
                                MixWeights& out) {
+    constexpr int kTokens = kVecs == 1 || kHasManyRegisters ? 8 : 6;
     const RoundedQueries queries(call.queries, call.query_stride, call.key_dim, call.value_dim);
-    for (int part = 0; part < kMixParts; ++part) {
-        const std::int64_t dim = part_dim(call.key_dim, call.value_dim, part);
-        for (std::int64_t column = 0; column < dim; column += kPieceColumns) {
-            const std::int64_t left = dim - column;
-            const Piece piece{part * tokens.value_stride + column,
-                              ((left < kPieceColumns ? left : kPieceColumns) + 1) / 2,
-                              queries.pairs(part) + column / 2 * call.query_stride,
-                              queries.scales(part),
-                              part,
-                              part == 0 && column == 0};
-            score_piece<Lanes, kVecs>(call, tokens, piece, row, ahead, out);
+    for (std::int64_t begin = 0; begin < call.count; begin += kAttendTokens) {
+        const RoundedBlock block = tokens.block(begin / kAttendTokens);
+        const std::int64_t left = call.count - begin;
+        const std::int64_t count = left < kAttendTokens ? left : kAttendTokens;
+        std::int64_t j = 0;
+        for (; j + kTokens <= count; j += kTokens) {
+            score_rounded_tile<Lanes, kVecs, kTokens>(
+                queries, tokens, block, row, j, ahead, out + begin + j);
+        }
+        for (; j + 4 <= count; j += 4) {
+            score_rounded_tile<Lanes, kVecs, 4>(
+                queries, tokens, block, row, j, ahead, out + begin + j);
+        }
+        for (; j < count; ++j) {
+            score_rounded_tile<Lanes, kVecs, 1>(
+                queries, tokens, block, row, j, ahead, out + begin + j);
         }
     }
 }
 
-/// Weights times the tokens' scales, rounded: two tokens to a lane.
+/// Weights times the tokens' scales, rounded: kPerLane tokens to a lane.
 struct RoundedWeights {
-    float pairs[kMixTokens / 2][kAttendRows];
+    float groups[kMixTokens / kPerLane][kAttendRows];
     float scales[kAttendRows];
 
     void round(const MixCall& call,
@@ -143,27 +146,28 @@ struct RoundedWeights {
         Vec scaled[kMixTokens];
         Vec largest = broadcast(kTinyMaximum);
         for (std::int64_t j = 0; j < call.count; ++j) {
-            scaled[j] = mul(load(weights[j] + row), broadcast(tokens.scale(0, j)));
+            const float scale = tokens.block(j / kAttendTokens).scales[j % kAttendTokens];
+            scaled[j] = mul(load(weights[j] + row), broadcast(scale));
             largest = max(largest, scaled[j]);
+        }
+        for (std::int64_t j = call.count; j < to_groups(call.count) * kPerLane; ++j) {
+            scaled[j] = zero();
         }
         const Vec factor = div(broadcast(kWeightMax), largest);
         store(scales + row, div(largest, broadcast(kWeightMax)));
-        for (std::int64_t j = 0; j < call.count; j += 2) {
-            const Vec second = j + 1 < call.count ? scaled[j + 1] : zero();
-            store_ints(pairs[j / 2] + row,
-                       pack_two(to_ints(mul(scaled[j], factor)), to_ints(mul(second, factor))));
+        for (std::int64_t g = 0; g < to_groups(call.count); ++g) {
+            IntVec lanes[kPerLane];
+            for (int t = 0; t < kPerLane; ++t) {
+                lanes[t] = to_ints(mul(scaled[g * kPerLane + t], factor));
+            }
+            store_ints(groups[g] + row, pack_lanes(lanes));
         }
     }
 };
 
-/// Tokens of mixing between two requests for what comes ahead.
-constexpr std::int64_t kAheadTokens = 8;
-
-/// Sixteen sums and what they are made of in registers, or eight.
-constexpr bool kHasManyRegisters = Vec::kWidth == 16;
-
 /// out = out * factor + sum over the tokens of weight * value, for kRows rows and kPairs times two
-/// Vecs of columns. Two tokens' columns are put side by side in registers, for all rows at once.
+/// Vecs of columns. kPerLane tokens' columns are put side by side in registers, for all rows at
+/// once; behind the last token weights are 0.
 template <int kRows, int kPairs>
 [[gnu::noinline]] void mix_rounded_tile(const MixCall& call,
                                         const RoundedRows& tokens,
@@ -173,35 +177,58 @@ template <int kRows, int kPairs>
                                         const float* factors,
                                         Ahead& ahead) {
     IntVec sums[kRows][2 * kPairs];
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
         for (int v = 0; v < 2 * kPairs; ++v) {
             sums[r][v] = zero_ints<IntVec>();
         }
     }
-    for (std::int64_t j = 0; j < call.count; j += 2) {
-        if (j % kAheadTokens == 0) ahead.ask();
-        // Behind the last token that token again: its weight there is 0.
-        const std::int16_t* const first = tokens.row(j) + column;
-        const std::int16_t* const second = tokens.row(j + 1 < call.count ? j + 1 : j) + column;
-        IntVec values[2 * kPairs];
-        for (int p = 0; p < kPairs; ++p) {
-            load_side_by_side(
-                first + 2 * p * Vec::kWidth, second + 2 * p * Vec::kWidth, values + 2 * p);
-        }
-        for (int r = 0; r < kRows; ++r) {
-            const IntVec weight = broadcast_two<IntVec>(weights.pairs[j / 2] + row + r);
-            for (int v = 0; v < 2 * kPairs; ++v) {
-                sums[r][v] = add_products(sums[r][v], values[v], weight);
+    for (std::int64_t begin = 0; begin < call.count; begin += kAttendTokens) {
+        ahead.ask();
+        const RoundedBlock block = tokens.block(begin / kAttendTokens);
+        const std::int64_t left = call.count - begin;
+        const std::int64_t groups = to_groups(left < kAttendTokens ? left : kAttendTokens);
+        const RowInt* rows = block.rows + column;
+        const auto* lanes = weights.groups[begin / kPerLane] + row;
+        const auto add_group = [&](std::int64_t g) {
+            IntVec values[2 * kPairs];
+#pragma GCC unroll 4
+            for (int p = 0; p < kPairs; ++p) {
+                load_side_by_side(rows + g * kPerLane * block.stride + 2 * p * Vec::kWidth,
+                                  block.stride,
+                                  values + 2 * p);
+            }
+#pragma GCC unroll 8
+            for (int r = 0; r < kRows; ++r) {
+                const auto weight = broadcast_group<IntVec>(lanes + g * kAttendRows + r);
+#pragma GCC unroll 4
+                for (int v = 0; v < 2 * kPairs; ++v) {
+                    sums[r][v] = add_products(sums[r][v], weight, values[v]);
+                }
+            }
+        };
+        std::int64_t g = 0;
+        for (; g + 4 <= groups; g += 4) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) {
+                add_group(g + i);
             }
         }
+        for (; g < groups; ++g) {
+            add_group(g);
+        }
     }
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
         const Vec factor = broadcast(factors[row + r]);
         const Vec scale = broadcast(weights.scales[row + r]);
         float* out = call.out + (row + r) * call.out_stride + column;
+#pragma GCC unroll 2
         for (int p = 0; p < kPairs; ++p) {
             Vec mixed[2] = {to_floats(sums[r][2 * p]), to_floats(sums[r][2 * p + 1])};
             to_column_order(mixed);
+#pragma GCC unroll 2
             for (int v = 0; v < 2; ++v, out += Vec::kWidth) {
                 const std::int64_t left = call.value_dim - column - (2 * p + v) * Vec::kWidth;
                 if (left <= 0) break;
@@ -241,7 +268,7 @@ void mix_rounded(const MixCall& call) {
     MixWeights weights;
     float factors[kAttendRows];
     const std::int64_t mix_parts = tokens.value_stride / kRoundedColumns *
-                                   ((call.count + kAheadTokens - 1) / kAheadTokens) *
+                                   ((call.count + kAttendTokens - 1) / kAttendTokens) *
                                    ((call.rows + 7) / 8);
     Ahead ahead(call, ahead_parts(call) + mix_parts);
     std::int64_t row = 0;

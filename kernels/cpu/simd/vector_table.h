@@ -39,7 +39,6 @@ constexpr Kernels make_kernels(const char* name) {
         mix_rounded,
         round_queries,
         store_rounded,
-        round_rows,
     };
 }
 
