@@ -19,6 +19,9 @@ struct Floats16 {
 inline Ints16 broadcast_ints(int a) {
     return {_mm256_set1_epi32(a), _mm256_set1_epi32(a)};
 }
+inline Ints16 broadcast_ints_at(const std::int32_t* a) {
+    return broadcast_ints(*a);
+}
 /// Two neighbouring 16-bit numbers in every lane.
 inline Ints16 broadcast_pair(const std::int16_t* pair) {
     int both = 0;
@@ -35,12 +38,24 @@ inline Ints16 add(Ints16 a, Ints16 b) {
 inline Ints16 sub(Ints16 a, Ints16 b) {
     return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.top, b.top)};
 }
-inline Ints16 shift_left_5(Ints16 a) {
-    return {_mm256_slli_epi32(a.low, 5), _mm256_slli_epi32(a.top, 5)};
+template <int kFactor>
+inline Ints16 times(Ints16 a) {
+    if constexpr ((kFactor & (kFactor - 1)) == 0) {
+        constexpr int kBits = __builtin_ctz(kFactor);
+        return {_mm256_slli_epi32(a.low, kBits), _mm256_slli_epi32(a.top, kBits)};
+    } else {
+        const __m256i factor = _mm256_set1_epi32(kFactor);
+        return {_mm256_mullo_epi32(a.low, factor), _mm256_mullo_epi32(a.top, factor)};
+    }
 }
-/// Sums of two products of 16-bit numbers.
-inline Ints16 madd_pairs(Ints16 a, Ints16 b) {
-    return {_mm256_madd_epi16(a.low, b.low), _mm256_madd_epi16(a.top, b.top)};
+/// sum + both products of 16-bit numbers; of a register, it comes with the instruction set.
+inline __m256i add_pairs(__m256i sum, __m256i a, __m256i b);
+inline Ints16 add_pairs(Ints16 sum, Ints16 a, Ints16 b) {
+    return {add_pairs(sum.low, a.low, b.low), add_pairs(sum.top, a.top, b.top)};
+}
+/// The second of two 16-bit numbers.
+inline Ints16 second_of_pairs(Ints16 a) {
+    return {_mm256_srai_epi32(a.low, 16), _mm256_srai_epi32(a.top, 16)};
 }
 
 inline Floats16 broadcast_floats(float a) {

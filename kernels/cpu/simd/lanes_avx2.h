@@ -61,7 +61,7 @@ inline void add_steps(const std::int8_t (*w)[kPanelRows][4],
         }
     }
     for (int t = 0; t < kCount; ++t) {
-        sums[t] = add(sums[t], madd_pairs(products[t], scales));
+        sums[t] = add_pairs(sums[t], products[t], scales);
     }
 }
 

@@ -21,6 +21,12 @@ struct Floats16 {
 inline Ints16 broadcast_ints(int a) {
     return {_mm512_set1_epi32(a)};
 }
+/// Read as a float, which g++ broadcasts from memory.
+inline Ints16 broadcast_ints_at(const std::int32_t* a) {
+    float bits = 0;
+    __builtin_memcpy(&bits, a, sizeof bits);
+    return {_mm512_castps_si512(_mm512_set1_ps(bits))};
+}
 /// Two neighbouring 16-bit numbers in every lane.
 inline Ints16 broadcast_pair(const std::int16_t* pair) {
     int both = 0;
@@ -36,16 +42,25 @@ inline Ints16 add(Ints16 a, Ints16 b) {
 inline Ints16 sub(Ints16 a, Ints16 b) {
     return {_mm512_sub_epi32(a.lanes, b.lanes)};
 }
-inline Ints16 shift_left_5(Ints16 a) {
-    return {_mm512_slli_epi32(a.lanes, 5)};
-}
 template <int kBits>
 inline Ints16 shift_left(Ints16 a) {
     return {_mm512_slli_epi32(a.lanes, kBits)};
 }
-/// Sums of two products of 16-bit numbers.
-inline Ints16 madd_pairs(Ints16 a, Ints16 b) {
-    return {_mm512_dpwssd_epi32(_mm512_setzero_si512(), a.lanes, b.lanes)};
+template <int kFactor>
+inline Ints16 times(Ints16 a) {
+    if constexpr ((kFactor & (kFactor - 1)) == 0) {
+        return {_mm512_slli_epi32(a.lanes, __builtin_ctz(kFactor))};
+    } else {
+        return {_mm512_mullo_epi32(a.lanes, _mm512_set1_epi32(kFactor))};
+    }
+}
+/// sum + both products of 16-bit numbers.
+inline Ints16 add_pairs(Ints16 sum, Ints16 a, Ints16 b) {
+    return {_mm512_dpwssd_epi32(sum.lanes, a.lanes, b.lanes)};
+}
+/// The second of two 16-bit numbers.
+inline Ints16 second_of_pairs(Ints16 a) {
+    return {_mm512_srai_epi32(a.lanes, 16)};
 }
 
 inline Floats16 broadcast_floats(float a) {

@@ -48,9 +48,8 @@ inline void add_scaled_run(const std::int8_t (*w)[kPanelRows][4],
             products[t] = broadcast_ints(0);
         }
         add_steps<kScaleSteps, kCount>(w + step, columns, products);
-        // Each scale is there twice: once times one.
-        const Ints16 twice = load_ints(scales[step / kScaleSteps]);
-        const Ints16 scale = madd_pairs(twice, broadcast_ints(1));
+        // Each scale is there twice.
+        const Ints16 scale = second_of_pairs(load_ints(scales[step / kScaleSteps]));
         for (int t = 0; t < kCount; ++t) {
             sums[t] = add(sums[t], mul(products[t], scale));
         }

@@ -109,7 +109,10 @@ struct Panel32 {
             for (int t = 0; t < kCount; ++t) {
                 const Q8Group& group = static_cast<const Q8Group*>(activations[t])[g];
                 x[t] = group.quants + b * kQ8Elements;
-                sums[t] = broadcast_ints(-kOffset * group.sums[b]);
+                sums[t] = broadcast_ints(0);
+                if constexpr (kOffset != 0) {
+                    sums[t] = sub(sums[t], times<kOffset>(broadcast_ints_at(group.sums + b)));
+                }
             }
             add_run<Type::kQuantMax, kCount>(panel.quants[b], x, sums);
             const Floats16 d = load_floats(panel.d[b]);
@@ -268,7 +271,7 @@ inline void add_offsets(const Panel& panel, const std::int16_t* const* sums_of_x
     for (int p = 0; p < kPairs; ++p) {
         const Ints16 offsets = load_ints(panel.offsets[p]);
         for (int t = 0; t < kCount; ++t) {
-            sums[t] = add(sums[t], madd_pairs(offsets, broadcast_pair(sums_of_x[t] + 2 * p)));
+            sums[t] = add_pairs(sums[t], offsets, broadcast_pair(sums_of_x[t] + 2 * p));
         }
     }
 }
@@ -328,7 +331,7 @@ struct PanelK {
             if constexpr (kHasMinimum) {
                 add_product(offsets[t], mul(load_floats(panel.d[1]), scale), totals[t][1]);
             } else {
-                sums[t] = sub(sums[t], shift_left_5(offsets[t]));
+                sums[t] = sub(sums[t], times<32>(offsets[t]));
             }
             add_product(sums[t], mul(load_floats(panel.d[0]), scale), totals[t][0]);
         }

@@ -346,9 +346,8 @@ class TileDotK {
             if constexpr (Layout::kHasMinimum) {
                 Ints16 offsets = broadcast_ints(0);
                 for (int p = 0; p < kRunsPerGroup / 2; ++p) {
-                    offsets = add(
-                        offsets,
-                        madd_pairs(load_ints(panel.offsets[p]), broadcast_pair(x.sums_32 + 2 * p)));
+                    offsets = add_pairs(
+                        offsets, load_ints(panel.offsets[p]), broadcast_pair(x.sums_32 + 2 * p));
                 }
                 Layout::add_product(offsets, mul(load_floats(panel.d[1]), scale), to[1]);
             }

@@ -115,57 +115,78 @@ void dot_float(const DotCall& call) {
     for_token_tiles<FloatTile<Row>>(call);
 }
 
-/// Rounds `count` elements to int8 with one scale; returns the scale.
-inline float quantise_run(const float* x, std::int64_t count, std::int8_t* quants) {
+/// Rounds `count` elements to int8 with one scale; returns the scale. `sums`: the quants of each
+/// kQ8kSumElements, added up but for their lanes; exact.
+inline float quantise_run(const float* x, std::int64_t count, std::int8_t* quants, Vec* sums) {
     Vec largest = zero();
     for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
         largest = max(largest, abs(load(x + i)));
     }
     const float scale = max_of(largest) / 127.0F;
     const Vec inverse = broadcast(scale > 0.0F ? 1.0F / scale : 0.0F);
-    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
-        // A scale near the smallest float has an inverse that overshoots.
-        const Vec scaled =
-            min(max(mul(load(x + i), inverse), broadcast(-127.0F)), broadcast(127.0F));
-        store_int8(quants + i, scaled);
+    const auto round = [&](const auto& clamp) {
+        for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
+            const Vec scaled = clamp(mul(load(x + i), inverse));
+            store_int8(quants + i, scaled);
+            Vec& sum = sums[i / kQ8kSumElements];
+            const Vec whole = to_floats(to_ints(scaled));
+            sum = i % kQ8kSumElements == 0 ? whole : add(sum, whole);
+        }
+    };
+    // A scale near the smallest float has an inverse that overshoots.
+    constexpr float kSmall = 1e-30F;
+    if (scale > kSmall) {
+        round([](Vec scaled) { return scaled; });
+    } else {
+        round([](Vec scaled) { return min(max(scaled, broadcast(-127.0F)), broadcast(127.0F)); });
     }
     return scale;
 }
 
-inline int sum_quants(const std::int8_t* quants, int count) {
-    int sum = 0;
-    for (int i = 0; i < count; ++i) {
-        sum += quants[i];
+/// The lanes of eight Vecs of whole numbers added up.
+template <typename Int>
+inline void whole_sums_of_8(const Vec* lanes, Int* sums) {
+    float whole[8];
+    sums_of_8(lanes, whole);
+    for (int i = 0; i < 8; ++i) {
+        sums[i] = static_cast<Int>(whole[i]);
     }
-    return sum;
 }
 
 void quantise_q8(const float* x, std::int64_t dim, void* out) {
+    constexpr int kBlocks = kGroupElements / kQ8Elements;
+    static_assert(kBlocks == 8 && kQ8Elements == 2 * kQ8kSumElements);
     auto* group = static_cast<Q8Group*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
-        for (int block = 0; block < kGroupElements / kQ8Elements; ++block) {
+        Vec sums[kBlocks];
+        for (int block = 0; block < kBlocks; ++block) {
             const int at = block * kQ8Elements;
             group->scales[block] = 0.0F;
-            group->sums[block] = 0;
+            sums[block] = zero();
             if (first + at >= dim) continue;
-            group->scales[block] = quantise_run(x + first + at, kQ8Elements, group->quants + at);
-            group->sums[block] = sum_quants(group->quants + at, kQ8Elements);
+            Vec halves[2];
+            group->scales[block] =
+                quantise_run(x + first + at, kQ8Elements, group->quants + at, halves);
+            sums[block] = add(halves[0], halves[1]);
         }
+        whole_sums_of_8(sums, group->sums);
     }
 }
 
 void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
+    constexpr int kRuns = kGroupElements / kQ8kSumElements;
+    static_assert(kRuns == 16);
     auto* group = static_cast<Q8kGroup*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
-        group->scale = quantise_run(x + first, kGroupElements, group->quants);
-        for (int run = 0; run < kGroupElements / kQ8kSumElements; ++run) {
-            group->sums[run] = static_cast<std::int16_t>(
-                sum_quants(group->quants + run * kQ8kSumElements, kQ8kSumElements));
+        Vec sums[kRuns];
+        group->scale = quantise_run(x + first, kGroupElements, group->quants, sums);
+        for (int run = 0; run < kRuns; run += 8) {
+            whole_sums_of_8(sums + run, group->sums + run);
         }
-        for (int run = 0; run < kGroupElements / kQ8Elements; ++run) {
-            const int sum = group->sums[2 * run] + group->sums[2 * run + 1];
-            group->sums_32[run] = static_cast<std::int16_t>(sum);
+        for (int run = 0; run < kRuns / 2; ++run) {
+            sums[run] = add(sums[2 * run], sums[2 * run + 1]);
         }
+        whole_sums_of_8(sums, group->sums_32);
     }
 }
 
@@ -243,7 +264,8 @@ void store_q8_0(const float* x, std::int64_t dim, void* out) {
             rest[i - first] = x[i];
         }
         const float* run = dim - first < kQ8Elements ? rest : x + first;
-        const float scale = quantise_run(run, kQ8Elements, block->quants);
+        Vec sums[kQ8Elements / kQ8kSumElements];
+        const float scale = quantise_run(run, kQ8Elements, block->quants, sums);
         std::uint16_t lanes[Vec::kWidth];
         store_half(lanes, broadcast(scale));
         block->d = lanes[0];

@@ -67,6 +67,13 @@ inline simde__m512 mm512_cvtepi32_ps(simde__m512i a) {
         Halves<simde__m256>{simde_mm256_cvtepi32_ps(in.low), simde_mm256_cvtepi32_ps(in.high)});
 }
 
+template <int kBits>
+simde__m512i mm512_srai_epi32(simde__m512i a) {
+    const auto in = bits_as<Halves<simde__m256i>>(a);
+    return bits_as<simde__m512i>(Halves<simde__m256i>{simde_mm256_srai_epi32(in.low, kBits),
+                                                      simde_mm256_srai_epi32(in.high, kBits)});
+}
+
 /// sign * a * b + c in each lane, rounded once.
 template <typename Vector>
 Vector fused(float sign, const Vector& a, const Vector& b, const Vector& c) {
@@ -92,6 +99,8 @@ Vector fused(float sign, const Vector& a, const Vector& b, const Vector& c) {
 #define _mm512_cvtepi8_epi32(a) hearth_emulated::mm512_cvtepi8_epi32(a)
 #define _mm512_cvtepi32_ps(a) hearth_emulated::mm512_cvtepi32_ps(a)
 #define _mm512_cvtepu16_epi32(a) hearth_emulated::mm512_cvtepu16_epi32(a)
+
+#define _mm512_srai_epi32(a, bits) hearth_emulated::mm512_srai_epi32<bits>(a)
 
 #undef _mm_fmadd_ps
 #undef _mm256_fmadd_ps
