@@ -9,17 +9,15 @@ namespace {
 /// Some tens of microseconds: longer than a phase of a decode step, shorter than a reader notices.
 constexpr int kSpins = 3000;
 
-constexpr int kFieldBits = 31;
-constexpr std::uint64_t kFieldMask = (std::uint64_t{1} << kFieldBits) - 1;
+constexpr int kFieldBits = 32;
+constexpr std::uint64_t kFirst = 1;
+constexpr std::uint64_t kLast = std::uint64_t{1} << kFieldBits;
 
-std::int64_t next_of(std::uint64_t ticket) {
-    return static_cast<std::int64_t>(ticket & kFieldMask);
+std::int64_t first_of(std::uint64_t left) {
+    return static_cast<std::int64_t>(left % kLast);
 }
-std::int64_t units_of(std::uint64_t ticket) {
-    return static_cast<std::int64_t>((ticket >> kFieldBits) & kFieldMask);
-}
-std::uint32_t state_of(std::uint64_t ticket) {
-    return static_cast<std::uint32_t>(ticket >> (2 * kFieldBits));
+std::int64_t end_of(std::uint64_t left) {
+    return static_cast<std::int64_t>(left / kLast);
 }
 
 void relax() {
@@ -30,7 +28,29 @@ void relax() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(std::int32_t thread_count) : thread_count_(thread_count) {
+std::optional<std::int64_t> ThreadPool::Share::take_first() {
+    std::uint64_t seen = left.load(std::memory_order_acquire);
+    while (first_of(seen) < end_of(seen)) {
+        if (left.compare_exchange_weak(seen, seen + kFirst, std::memory_order_acq_rel)) {
+            return first_of(seen);
+        }
+    }
+    return std::nullopt;
+}
+
+std::optional<std::int64_t> ThreadPool::Share::take_last() {
+    std::uint64_t seen = left.load(std::memory_order_acquire);
+    while (first_of(seen) < end_of(seen)) {
+        if (left.compare_exchange_weak(seen, seen - kLast, std::memory_order_acq_rel)) {
+            return end_of(seen) - 1;
+        }
+    }
+    return std::nullopt;
+}
+
+ThreadPool::ThreadPool(std::int32_t thread_count)
+    : thread_count_(thread_count),
+      shares_(static_cast<std::size_t>(thread_count)) {
     HEARTH_ASSERT(thread_count >= 1);
     for (std::int32_t thread = 1; thread < thread_count; ++thread) {
         threads_.emplace_back([this, thread] { work(thread); });
@@ -38,7 +58,7 @@ ThreadPool::ThreadPool(std::int32_t thread_count) : thread_count_(thread_count) 
 }
 
 ThreadPool::~ThreadPool() {
-    publish(State::ended, 0);
+    publish(State::ended);
     for (std::thread& thread : threads_) {
         thread.join();
     }
@@ -68,19 +88,26 @@ void ThreadPool::take_part(std::int32_t thread) {
     const State last = thread == 0 ? State::idle : State::ended;
     for (;;) {
         const std::uint32_t seen = changes_.load(std::memory_order_acquire);
-        std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-        if (state_of(ticket) == static_cast<std::uint32_t>(last)) return;
-        if (next_of(ticket) >= units_of(ticket)) {
+        if (state_.load(std::memory_order_acquire) == last) return;
+        const auto unit = take_unit(thread);
+        if (!unit) {
             await_change(changes_, seen);
             continue;
         }
-        ticket = ticket_.fetch_add(1, std::memory_order_acq_rel);
-        if (next_of(ticket) >= units_of(ticket)) continue;
-        job_->run_unit(next_of(ticket), thread);
-        if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == units_of(ticket)) {
-            open_next(thread);
-        }
+        job_->run_unit(*unit, thread);
+        // The phase is open as long as a unit of it is not done.
+        const std::int64_t units = units_.load(std::memory_order_relaxed);
+        if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == units) open_next(thread);
     }
+}
+
+std::optional<std::int64_t> ThreadPool::take_unit(std::int32_t thread) {
+    if (auto unit = shares_[static_cast<std::size_t>(thread)].take_first()) return unit;
+    for (std::int32_t other = 1; other < thread_count_; ++other) {
+        Share& share = shares_[static_cast<std::size_t>((thread + other) % thread_count_)];
+        if (auto unit = share.take_last()) return unit;
+    }
+    return std::nullopt;
 }
 
 void ThreadPool::open_next(std::int32_t thread) {
@@ -90,13 +117,24 @@ void ThreadPool::open_next(std::int32_t thread) {
         units = job_->next_phase(thread);
     }
     HEARTH_ASSERT(units.value_or(0) < kUnitsMax);
-    publish(units.has_value() ? State::open : State::idle, units.value_or(0));
+    if (units.has_value()) share_out(*units);
+    publish(units.has_value() ? State::open : State::idle);
 }
 
-void ThreadPool::publish(State state, std::int64_t units) {
-    ticket_.store(static_cast<std::uint64_t>(state) << (2 * kFieldBits) |
-                      static_cast<std::uint64_t>(units) << kFieldBits,
-                  std::memory_order_release);
+void ThreadPool::share_out(std::int64_t units) {
+    units_.store(units, std::memory_order_relaxed);
+    std::int64_t first = 0;
+    for (std::int32_t thread = 0; thread < thread_count_; ++thread) {
+        const std::int64_t end = units * (thread + 1) / thread_count_;
+        shares_[static_cast<std::size_t>(thread)].left.store(
+            static_cast<std::uint64_t>(end) * kLast + static_cast<std::uint64_t>(first),
+            std::memory_order_release);
+        first = end;
+    }
+}
+
+void ThreadPool::publish(State state) {
+    state_.store(state, std::memory_order_release);
     changes_.fetch_add(1, std::memory_order_release);
     changes_.notify_all();
 }

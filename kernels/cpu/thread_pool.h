@@ -1,8 +1,10 @@
 // ThreadPool: the CPU backend's own threads. A job is a chain of phases, each of them a number of
-// units that threads take one by one; whoever finishes the last unit of a phase opens the next. No
-// phase waits for a thread that has not come: on a busy machine the caller goes on alone. The
-// caller takes part as thread 0, so a pool of one has no threads and no atomics. Waiting threads
-// spin for a moment and then sleep.
+// units; whoever finishes the last unit of a phase opens the next. Each thread has a run of
+// neighbouring units, since what one reads lies behind what the one before it has read, and takes
+// them in order; when it has none left, it takes the last ones of others. No phase waits for a
+// thread that has not come: on a busy machine the caller goes on alone. The caller takes part as
+// thread 0, so a pool of one has no threads and no atomics. Waiting threads spin for a moment and
+// then sleep.
 #pragma once
 
 #include <atomic>
@@ -45,22 +47,33 @@ class ThreadPool {
   private:
     enum class State : std::uint32_t { idle, open, ended };
 
+    /// Units that a thread has left: the first one (32 bits) and behind the last one (32), in one
+    /// word, so that its owner and others take from both ends.
+    struct alignas(64) Share {
+        std::optional<std::int64_t> take_first();
+        std::optional<std::int64_t> take_last();
+
+        std::atomic<std::uint64_t> left{0};
+    };
+
     void run_alone(ParallelJob& job);
     void work(std::int32_t thread);
     /// Takes units until the job is done (or, for a worker, the pool ends).
     void take_part(std::int32_t thread);
+    std::optional<std::int64_t> take_unit(std::int32_t thread);
     void open_next(std::int32_t thread);
-    void publish(State state, std::int64_t units);
+    void share_out(std::int64_t units);
+    void publish(State state);
     static void await_change(const std::atomic<std::uint32_t>& counter, std::uint32_t from);
 
     const std::int32_t thread_count_;
     std::vector<std::thread> threads_;
     ParallelJob* job_ = nullptr;  ///< valid while a unit of it is held
-    /// State (2 bits), units of the open phase (31), next unit (31), in one word: what fetch_add
-    /// returns says by itself whether a unit was taken.
-    alignas(64) std::atomic<std::uint64_t> ticket_{0};
+    std::vector<Share> shares_;   ///< (thread_count)
+    std::atomic<State> state_{State::idle};
+    std::atomic<std::int64_t> units_{0};                 ///< of the open phase
     alignas(64) std::atomic<std::int64_t> done_{0};      ///< finished units of the open phase
-    alignas(64) std::atomic<std::uint32_t> changes_{0};  ///< counts writes of ticket_, to wait on
+    alignas(64) std::atomic<std::uint32_t> changes_{0};  ///< counts phases and states, to wait on
 };
 
 }  // namespace hearth::cpu

@@ -1,5 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <vector>
 
@@ -102,6 +103,62 @@ TEST_CASE("units of a phase run at the same time", "[cpu][thread_pool]") {
     MeetingJob job;
     pool.run(job);  // would never return on one thread
     SUCCEED();
+}
+
+/// One phase; keeps the order in which each thread took its units.
+class OrderJob final : public ParallelJob {
+  public:
+    OrderJob(std::int64_t units, std::int32_t threads)
+        : taken(static_cast<std::size_t>(threads)),
+          units_(units) {}
+
+    std::optional<std::int64_t> next_phase(std::int32_t) override {
+        return is_opened_ ? std::nullopt : (is_opened_ = true, std::optional<std::int64_t>(units_));
+    }
+    void run_unit(std::int64_t unit, std::int32_t thread) override {
+        taken[static_cast<std::size_t>(thread)].push_back(unit);
+        if (unit % 5 == 0) std::this_thread::yield();
+    }
+
+    std::vector<std::vector<std::int64_t>> taken;  ///< by thread
+
+  private:
+    std::int64_t units_;
+    bool is_opened_ = false;
+};
+
+TEST_CASE("a thread takes its own neighbouring units in order, then the last ones of others",
+          "[cpu][thread_pool]") {
+    constexpr std::int64_t kUnits = 103;
+    for (const std::int32_t threads : {2, 3, 5}) {
+        ThreadPool pool(threads);
+        for (int run = 0; run < 50; ++run) {
+            OrderJob job(kUnits, threads);
+            pool.run(job);
+            const auto owner_of = [&](std::int64_t unit) {
+                std::int32_t owner = 0;
+                while (unit >= kUnits * (owner + 1) / threads) {
+                    ++owner;
+                }
+                return owner;
+            };
+            for (std::int32_t thread = 0; thread < threads; ++thread) {
+                const std::int64_t first = kUnits * thread / threads;
+                const auto is_own = [&](std::int64_t unit) { return owner_of(unit) == thread; };
+                const auto& taken = job.taken[static_cast<std::size_t>(thread)];
+                const auto others = std::ranges::find_if_not(taken, is_own);
+                for (auto unit = taken.begin(); unit != others; ++unit) {
+                    CHECK(*unit == first + (unit - taken.begin()));
+                }
+                for (auto unit = others; unit != taken.end(); ++unit) {
+                    CHECK_FALSE(is_own(*unit));
+                    // Of one owner they come from the end.
+                    if (unit + 1 == taken.end() || owner_of(unit[1]) != owner_of(*unit)) continue;
+                    CHECK(unit[1] < *unit);
+                }
+            }
+        }
+    }
 }
 
 }  // namespace
