@@ -214,8 +214,8 @@ struct Kernels {
         const float* x, const float* weight, std::int64_t dim, float epsilon, float* out);
     /// out = silu(gate) * up; out may be either.
     void (*swiglu)(const float* gate, const float* up, std::int64_t dim, float* out);
-    /// out += factor * x.
-    void (*add_scaled)(const float* x, float factor, std::int64_t dim, float* out);
+    /// out = keep * out + factor * x.
+    void (*combine)(float keep, const float* x, float factor, std::int64_t dim, float* out);
     /// Indexed by CacheType, as attend: a row of keys or values into the cache.
     void (*store_row[kCacheTypeCount])(const float* x, std::int64_t dim, void* out);
     /// For q8_0, key_column and value_column are multiples of 16.

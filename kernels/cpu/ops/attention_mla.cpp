@@ -239,10 +239,11 @@ class AttendMlaOp final : public ParallelOp {
         for (std::int64_t row = 0; row < rows; ++row) {
             const std::int32_t position = step.position(tile.first + row % tile.count);
             for (std::int32_t stretch = 0; stretch < stretch_count(position); ++stretch) {
-                state.merge(row, work_->state(part.index - part.stretch + stretch), row);
+                state.merge(
+                    step.kernels, row, work_->state(part.index - part.stretch + stretch), row);
             }
         }
-        state.divide(rows);
+        state.divide(step.kernels, rows);
         project(step, part.group, scratch, state);
     }
 

@@ -240,10 +240,11 @@ class ExpertsDownOp final : public ParallelOp {
         down_.dot(
             step.kernels, rows, {activations.data(), tile.size()}, results, rows.count, panels);
         for (std::size_t i = 0; i < tile.size(); ++i) {
-            step.kernels.add_scaled(results + static_cast<std::int64_t>(i) * rows.count,
-                                    step.row<float>(weights_, tile[i].token)[tile[i].slot],
-                                    rows.count,
-                                    step.row<float>(out_, tile[i].token) + chunk.begin);
+            step.kernels.combine(1.0F,
+                                 results + static_cast<std::int64_t>(i) * rows.count,
+                                 step.row<float>(weights_, tile[i].token)[tile[i].slot],
+                                 rows.count,
+                                 step.row<float>(out_, tile[i].token) + chunk.begin);
         }
     }
 

@@ -58,7 +58,10 @@ void MixState::clear(std::int64_t rows) const {
     std::fill_n(out, rows * value_dim, 0.0F);
 }
 
-void MixState::merge(std::int64_t row, const MixState& later, std::int64_t later_row) const {
+void MixState::merge(const Kernels& kernels,
+                     std::int64_t row,
+                     const MixState& later,
+                     std::int64_t later_row) const {
     const float* from = later.out + later_row * value_dim;
     float* to = out + row * value_dim;
     if (sums[row] == 0.0F) {
@@ -72,17 +75,13 @@ void MixState::merge(std::int64_t row, const MixState& later, std::int64_t later
     const float later_factor = std::exp(later.maxima[later_row] - maximum);
     maxima[row] = maximum;
     sums[row] = sums[row] * factor + later.sums[later_row] * later_factor;
-    for (std::int64_t i = 0; i < value_dim; ++i) {
-        to[i] = to[i] * factor + from[i] * later_factor;
-    }
+    kernels.combine(factor, from, later_factor, value_dim, to);
 }
 
-void MixState::divide(std::int64_t rows) const {
+void MixState::divide(const Kernels& kernels, std::int64_t rows) const {
     for (std::int64_t r = 0; r < rows; ++r) {
-        const float factor = 1.0F / sums[r];
-        for (std::int64_t i = 0; i < value_dim; ++i) {
-            out[r * value_dim + i] *= factor;
-        }
+        float* const row = out + r * value_dim;
+        kernels.combine(1.0F / sums[r], row, 0.0F, value_dim, row);
     }
 }
 
@@ -139,10 +138,11 @@ void mix_sequence(const Step& step,
         part.clear(queries.rows);
         mix_stretch(step, queries, columns, stretch, scratch, part);
         for (std::int64_t r = 0; r < queries.rows; ++r) {
-            if (stretch < stretch_count(queries.positions[r])) state.merge(r, part, r);
+            if (stretch < stretch_count(queries.positions[r]))
+                state.merge(step.kernels, r, part, r);
         }
     }
-    state.divide(queries.rows);
+    state.divide(step.kernels, queries.rows);
 }
 
 }  // namespace hearth::cpu

@@ -49,9 +49,12 @@ struct MixState {
 
     void clear(std::int64_t rows) const;
     /// Takes in what a row has gathered of a later stretch.
-    void merge(std::int64_t row, const MixState& later, std::int64_t later_row) const;
+    void merge(const Kernels& kernels,
+               std::int64_t row,
+               const MixState& later,
+               std::int64_t later_row) const;
     /// Sums of weighted values become means.
-    void divide(std::int64_t rows) const;
+    void divide(const Kernels& kernels, std::int64_t rows) const;
 
     float* maxima;  ///< (kAttendRows)
     float* sums;    ///< (kAttendRows)

@@ -65,7 +65,7 @@ class ProjectOp final : public ParallelOp {
     /// Sums in the order product, bias, residual.
     void finish(const Step& step, std::int64_t token, RowRange rows, float* results) const {
         const auto add = [&](const float* x, float* to) {
-            step.kernels.add_scaled(x, 1.0F, rows.count, to);
+            step.kernels.combine(1.0F, x, 1.0F, rows.count, to);
         };
         if (bias_ != nullptr) add(bias_ + rows.begin, results);
         float* out = step.row<float>(out_, token) + rows.begin;

@@ -229,15 +229,16 @@ void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
     }
 }
 
-void add_scaled(const float* x, float factor, std::int64_t dim, float* out) {
+void combine(float keep, const float* x, float factor, std::int64_t dim, float* out) {
+    const Vec keeps = broadcast(keep);
     const Vec factors = broadcast(factor);
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
-        store(out + i, fma(factors, load(x + i), load(out + i)));
+        store(out + i, fma(factors, load(x + i), mul(keeps, load(out + i))));
     }
     if (i < dim) {
-        const Vec part = fma(factors, load_part(x + i, dim - i), load_part(out + i, dim - i));
-        store_part(out + i, part, dim - i);
+        const Vec kept = mul(keeps, load_part(out + i, dim - i));
+        store_part(out + i, fma(factors, load_part(x + i, dim - i), kept), dim - i);
     }
 }
 

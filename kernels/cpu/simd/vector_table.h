@@ -31,7 +31,7 @@ constexpr Kernels make_kernels(const char* name) {
         {nullptr, quantise_q8, quantise_q8_k},
         rms_norm,
         swiglu,
-        add_scaled,
+        combine,
         {store_f16, store_q8_0, store_f32},
         {attend<F16Columns>, attend<Q80Columns>, attend<FloatColumns>},
         {decode_rows<F16Columns>, decode_rows<Q80Columns>, decode_rows<FloatColumns>},

@@ -52,7 +52,7 @@ TEST_CASE("emulated float kernels agree with plain loops", "[cpu][emulated]") {
     for (const Kernels* kernels : emulated_kernels()) {
         test::check_rms_norm(*kernels);
         test::check_swiglu(*kernels);
-        test::check_add_scaled(*kernels);
+        test::check_combine(*kernels);
         test::check_store_f16(*kernels);
         test::check_store_q8_0(*kernels);
         test::check_attend(*kernels);

@@ -71,17 +71,18 @@ inline void check_swiglu(const Kernels& kernels) {
     }
 }
 
-inline void check_add_scaled(const Kernels& kernels) {
+inline void check_combine(const Kernels& kernels) {
     std::mt19937 random(23);
     for (const std::int64_t dim : kOddDims) {
         const std::vector<float> x = random_values(dim, random);
         std::vector<float> out = random_values(dim + 9, random);
         const std::vector<float> before = out;
-        kernels.add_scaled(x.data(), 0.37F, dim, out.data());
+        kernels.combine(0.6F, x.data(), 0.37F, dim, out.data());
         for (std::int64_t i = 0; i < dim + 9; ++i) {
-            const double added = i < dim ? 0.37 * static_cast<double>(x[index_of(i)]) : 0.0;
-            REQUIRE(out[index_of(i)] ==
-                    Approx(before[index_of(i)] + added).epsilon(1e-6).margin(1e-6));
+            const auto kept = static_cast<double>(before[index_of(i)]);
+            const double expected =
+                i < dim ? 0.6 * kept + 0.37 * static_cast<double>(x[index_of(i)]) : kept;
+            REQUIRE(out[index_of(i)] == Approx(expected).epsilon(1e-6).margin(1e-6));
         }
     }
 }

@@ -18,9 +18,9 @@ TEST_CASE("swiglu agrees with a plain loop", "[cpu][swiglu]") {
     }
 }
 
-TEST_CASE("add_scaled agrees with a plain loop", "[cpu]") {
+TEST_CASE("combine agrees with a plain loop", "[cpu]") {
     for (const Kernels* kernels : test::runnable_kernels()) {
-        test::check_add_scaled(*kernels);
+        test::check_combine(*kernels);
     }
 }
 
