@@ -97,7 +97,8 @@ struct Panel32 {
     /// What a token's row has gathered: eight sums per row of weights, one per place in the group.
     using Totals = float[kBlocksPerGroup][kPanelRows];
 
-    template <int kCount>
+    /// The first group of a row leaves its sums, the others add theirs.
+    template <int kCount, bool kIsFirst>
     static void add_group(const Panel& panel,
                           int blocks,
                           const void* const* activations,
@@ -119,13 +120,20 @@ struct Panel32 {
             for (int t = 0; t < kCount; ++t) {
                 const Q8Group& group = static_cast<const Q8Group*>(activations[t])[g];
                 const Floats16 scale = broadcast_floats(group.scales[b]);
-                Floats16 total = load_floats(totals[t][b]);
+                Floats16 total = kIsFirst ? broadcast_floats(0.0F) : load_floats(totals[t][b]);
                 if constexpr (Type::kHasMinimum) {
                     const Floats16 m = load_floats(panel.m[b]);
                     const auto sum = static_cast<float>(group.sums[b]);
                     total = fma(mul(m, scale), broadcast_floats(sum), total);
                 }
                 store_floats(totals[t][b], fma(mul(d, scale), to_floats(sums[t]), total));
+            }
+        }
+        if constexpr (kIsFirst) {
+            for (int t = 0; t < kCount; ++t) {
+                for (int b = blocks; b < kBlocksPerGroup; ++b) {
+                    store_floats(totals[t][b], broadcast_floats(0.0F));
+                }
             }
         }
     }
@@ -302,7 +310,7 @@ struct PanelK {
     /// What a token's row has gathered: of weights, and of minima.
     using Totals = float[2][kPanelRows];
 
-    template <int kCount>
+    template <int kCount, bool kIsFirst>
     static void add_group(
         const Panel& panel, int, const void* const* activations, std::int64_t g, Totals* totals) {
         const Q8kGroup* groups[kCount];
@@ -329,11 +337,12 @@ struct PanelK {
         for (int t = 0; t < kCount; ++t) {
             const Floats16 scale = broadcast_floats(groups[t]->scale);
             if constexpr (kHasMinimum) {
-                add_product(offsets[t], mul(load_floats(panel.d[1]), scale), totals[t][1]);
+                add_product<kIsFirst>(
+                    offsets[t], mul(load_floats(panel.d[1]), scale), totals[t][1]);
             } else {
                 sums[t] = sub(sums[t], times<32>(offsets[t]));
             }
-            add_product(sums[t], mul(load_floats(panel.d[0]), scale), totals[t][0]);
+            add_product<kIsFirst>(sums[t], mul(load_floats(panel.d[0]), scale), totals[t][0]);
         }
     }
 
@@ -342,8 +351,10 @@ struct PanelK {
         store_floats_unaligned(out, kHasMinimum ? sub(sum, load_floats(totals[1])) : sum);
     }
 
+    template <bool kIsFirst = false>
     static void add_product(Ints16 sum, Floats16 factor, float* total) {
-        store_floats(total, fma(to_floats(sum), factor, load_floats(total)));
+        const Floats16 before = kIsFirst ? broadcast_floats(0.0F) : load_floats(total);
+        store_floats(total, fma(to_floats(sum), factor, before));
     }
 };
 
@@ -416,17 +427,27 @@ struct PanelDot {
         ask_ahead(row_of(call, first_row + kPanelRows), bytes, share * bytes);
     }
 
-    void multiply(std::int64_t first_row, std::int64_t first, int count) const {
-        alignas(64) Totals totals[kPanelTokens];
-        __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(count));
+    template <bool kIsFirst>
+    void add_groups(std::int64_t first_row,
+                    std::int64_t first,
+                    int count,
+                    std::int64_t group,
+                    std::int64_t end,
+                    Totals* totals) const {
         const void* const* x = call.activations + first;
-        for (std::int64_t g = 0; g < groups_of(call); ++g) {
+        for (std::int64_t g = group; g < end; ++g) {
             ask_for_next_rows(first_row, first, g);
             for_tiles(count, [&]<int kCount>(std::int64_t t) {
-                Type::template add_group<kCount>(
+                Type::template add_group<kCount, kIsFirst>(
                     panels[g], blocks_in<Type>(call, g), x + t, g, totals + t);
             });
         }
+    }
+
+    void multiply(std::int64_t first_row, std::int64_t first, int count) const {
+        alignas(64) Totals totals[kPanelTokens];
+        add_groups<true>(first_row, first, count, 0, 1, totals);
+        add_groups<false>(first_row, first, count, 1, groups_of(call), totals);
         for (int t = 0; t < count; ++t) {
             Type::finish(totals[t], call.out + (first + t) * call.out_stride + first_row);
         }
