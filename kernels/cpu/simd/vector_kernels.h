@@ -159,15 +159,17 @@ void quantise_q8(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8Group*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
         Vec sums[kBlocks];
-        for (int block = 0; block < kBlocks; ++block) {
+        int block = 0;
+        for (; block < kBlocks && first + block * kQ8Elements < dim; ++block) {
             const int at = block * kQ8Elements;
-            group->scales[block] = 0.0F;
-            sums[block] = zero();
-            if (first + at >= dim) continue;
             Vec halves[2];
             group->scales[block] =
                 quantise_run(x + first + at, kQ8Elements, group->quants + at, halves);
             sums[block] = add(halves[0], halves[1]);
+        }
+        for (; block < kBlocks; ++block) {
+            group->scales[block] = 0.0F;
+            sums[block] = zero();
         }
         whole_sums_of_8(sums, group->sums);
     }
