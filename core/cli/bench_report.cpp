@@ -46,8 +46,8 @@ void print_head(std::ostream& out, const BenchReport& report) {
         << "load     " << fixed(report.made_s, 3) << " s until the weights were at hand, "
         << fixed(report.load_s, 3) << " s until the first step\n"
         << "memory   weights " << megabytes(static_cast<double>(report.weight_bytes)) << ", cache "
-        << megabytes(static_cast<double>(report.cache_bytes)) << " in "
-        << compute::traits(report.settings.cache_type).name;
+        << megabytes(static_cast<double>(report.cache_bytes)) << " (kv_cache "
+        << compute::traits(report.settings.cache_type).name << ')';
     if (report.device_bytes > 0) {
         out << ", on the device " << megabytes(static_cast<double>(report.device_bytes))
             << " in all";

@@ -68,6 +68,19 @@ inline const std::int32_t* block_sums(const std::byte* block, std::int64_t strid
     return static_cast<const std::int32_t*>(sums);
 }
 
+/// The rows of a call as 16 bits, (count up to whole groups, stride), behind each other.
+inline void widen_rows(const MixCall& call, std::int64_t stride, std::int16_t* wide) {
+    for (std::int64_t j = 0; j < call.count; j += kAttendTokens) {
+        const std::int64_t left = call.count - j;
+        const std::int64_t rows = to_groups(left < kAttendTokens ? left : kAttendTokens) * kPerLane;
+        const auto* narrow = static_cast<const std::int8_t*>(
+            static_cast<const void*>(call.blocks[j / kAttendTokens]));
+        for (std::int64_t i = 0; i < rows * stride; ++i) {
+            wide[j * stride + i] = narrow[i];
+        }
+    }
+}
+
 /// The blocks of a call, as RowInt.
 class RoundedRows {
   public:
@@ -75,19 +88,7 @@ class RoundedRows {
         : value_stride(to_rounded_columns(call.value_dim)),
           stride_(rounded_row_stride(call.key_dim, call.value_dim)),
           call_(call) {
-        if constexpr (sizeof(RowInt) > 1) {
-            auto* wide = static_cast<RowInt*>(static_cast<void*>(call.widened));
-            for (std::int64_t j = 0; j < call.count; j += kAttendTokens) {
-                const std::int64_t left = call.count - j;
-                const std::int64_t count =
-                    to_groups(left < kAttendTokens ? left : kAttendTokens) * kPerLane;
-                const auto* narrow = static_cast<const std::int8_t*>(
-                    static_cast<const void*>(call.blocks[j / kAttendTokens]));
-                for (std::int64_t i = 0; i < count * stride_; ++i) {
-                    wide[j * stride_ + i] = narrow[i];
-                }
-            }
-        }
+        if constexpr (sizeof(RowInt) > 1) widen_rows(call, stride_, widened());
     }
 
     /// Tokens from kAttendTokens * `index` on.
@@ -95,8 +96,7 @@ class RoundedRows {
         const std::byte* const block = call_.blocks[index];
         const void* rows = block;
         if constexpr (sizeof(RowInt) > 1) {
-            rows = static_cast<const RowInt*>(static_cast<const void*>(call_.widened)) +
-                   index * kAttendTokens * stride_;
+            rows = widened() + index * kAttendTokens * stride_;
         }
         return {static_cast<const RowInt*>(rows),
                 stride_,
@@ -107,6 +107,10 @@ class RoundedRows {
     const std::int64_t value_stride;
 
   private:
+    [[nodiscard]] std::int16_t* widened() const {
+        return static_cast<std::int16_t*>(static_cast<void*>(call_.widened));
+    }
+
     std::int64_t stride_;
     const MixCall& call_;
 };

@@ -162,12 +162,12 @@ TEST_CASE("the settings name the model and the backend, options go before them",
 
     auto quantised = other_backend;
     quantised.insert(quantised.end(), {"--kv-cache", "q8_0"});
-    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in F16"));
-    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains(" in Q8_0"));
+    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains("(kv_cache F16)"));
+    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains("(kv_cache Q8_0)"));
     quantised.back() = "f32";
-    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains(" in F32"));
+    CHECK_THAT(run(quantised, "", settings).out, Catch::Contains("(kv_cache F32)"));
     std::ofstream(settings) << R"({"model": ")" << file.path() << R"(", "kv_cache": "q8_0"})";
-    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains(" in Q8_0"));
+    CHECK_THAT(run(other_backend, "", settings).out, Catch::Contains("(kv_cache Q8_0)"));
     std::ofstream(settings) << R"({"kv_cache": "q4_0"})";
     CHECK_THAT(run(words, "", settings).err,
                Catch::Contains(R"("kv_cache" should be "f16" or "q8_0")"));
