@@ -58,7 +58,8 @@ ThreadPool::ThreadPool(std::int32_t thread_count)
 }
 
 ThreadPool::~ThreadPool() {
-    publish(State::ended);
+    state_.store(State::ended, std::memory_order_relaxed);
+    wake_all();
     for (std::thread& thread : threads_) {
         thread.join();
     }
@@ -67,6 +68,7 @@ ThreadPool::~ThreadPool() {
 void ThreadPool::run(ParallelJob& job) {
     if (thread_count_ == 1) return run_alone(job);
     job_ = &job;
+    state_.store(State::open, std::memory_order_relaxed);
     open_next(0);
     take_part(0);
 }
@@ -117,8 +119,13 @@ void ThreadPool::open_next(std::int32_t thread) {
         units = job_->next_phase(thread);
     }
     HEARTH_ASSERT(units.value_or(0) < kUnitsMax);
-    if (units.has_value()) share_out(*units);
-    publish(units.has_value() ? State::open : State::idle);
+    if (units.has_value()) {
+        // From its last store on others may be phases ahead: after it they are woken and no more.
+        share_out(*units);
+    } else {
+        state_.store(State::idle, std::memory_order_release);
+    }
+    wake_all();
 }
 
 void ThreadPool::share_out(std::int64_t units) {
@@ -133,8 +140,7 @@ void ThreadPool::share_out(std::int64_t units) {
     }
 }
 
-void ThreadPool::publish(State state) {
-    state_.store(state, std::memory_order_release);
+void ThreadPool::wake_all() {
     changes_.fetch_add(1, std::memory_order_release);
     changes_.notify_all();
 }

@@ -63,7 +63,7 @@ class ThreadPool {
     std::optional<std::int64_t> take_unit(std::int32_t thread);
     void open_next(std::int32_t thread);
     void share_out(std::int64_t units);
-    void publish(State state);
+    void wake_all();
     static void await_change(const std::atomic<std::uint32_t>& counter, std::uint32_t from);
 
     const std::int32_t thread_count_;
