@@ -1,6 +1,7 @@
 #include "core/cli/bench_drafts.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,17 +19,19 @@ struct Answered {
 Result<Answered> ask(engine::Engine& engine,
                      std::span<const std::int32_t> prompt,
                      std::int32_t answer_tokens) {
-    // Room for every event that can come: the sink never waits.
-    BoundedQueue<engine::Event> events(static_cast<std::size_t>(answer_tokens) + 1);
+    // Room for every event that can come: the sink never waits. It may still be in the queue when
+    // the last event has been read, and has a share of it.
+    const auto events =
+        std::make_shared<BoundedQueue<engine::Event>>(static_cast<std::size_t>(answer_tokens) + 1);
     engine::Request request;
     request.prompt.assign(prompt.begin(), prompt.end());
     request.tokens_max = answer_tokens;
-    request.sink = [&events](const engine::Event& event) {
-        return events.try_push(event) ? engine::SinkAnswer::go_on : engine::SinkAnswer::enough;
+    request.sink = [events](const engine::Event& event) {
+        return events->try_push(event) ? engine::SinkAnswer::go_on : engine::SinkAnswer::enough;
     };
     HEARTH_TRY([[maybe_unused]] const auto ticket, engine.submit(std::move(request)));
     Answered answered;
-    while (const auto event = events.pop()) {
+    while (const auto event = events->pop()) {
         if (const auto* failed = std::get_if<engine::FailedEvent>(&*event)) {
             return fail(failed->error);
         }
