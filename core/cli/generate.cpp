@@ -131,8 +131,7 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
                                       .sequences_max = 1};
     const SteadyClock clock;
     // Room for every event that can come: the sink never waits.
-    const auto events = std::make_shared<BoundedQueue<engine::Event>>(
-        static_cast<std::size_t>(options.tokens_max) + 1);
+    BoundedQueue<engine::Event> events(static_cast<std::size_t>(options.tokens_max) + 1);
     HEARTH_TRY(const LoadedEngine loaded,
                open_engine(options.model, model, limits, clock, context));
     const auto stop_tokens = tokenizer->end_tokens();
@@ -143,11 +142,11 @@ Result<int> run_generate(const GenerateOptions& options, const EngineContext& co
     request.guide = guide;
     request.stop_tokens = {stop_tokens.begin(), stop_tokens.end()};
     request.tokens_max = options.tokens_max;
-    request.sink = [events](const engine::Event& event) {
-        return events->try_push(event) ? engine::SinkAnswer::go_on : engine::SinkAnswer::enough;
+    request.sink = [&events](const engine::Event& event) {
+        return events.try_push(event) ? engine::SinkAnswer::go_on : engine::SinkAnswer::enough;
     };
     HEARTH_TRY([[maybe_unused]] const auto ticket, loaded.engine->submit(std::move(request)));
-    return print_answer(*events, *tokenizer, options.is_json, context.out);
+    return print_answer(events, *tokenizer, options.is_json, context.out);
 }
 
 }  // namespace
