@@ -76,7 +76,7 @@ inline void widen_rows(const MixCall& call, std::int64_t stride, std::int16_t* w
         const auto* narrow = static_cast<const std::int8_t*>(
             static_cast<const void*>(call.blocks[j / kAttendTokens]));
         for (std::int64_t i = 0; i < rows * stride; ++i) {
-            wide[j * stride + i] = narrow[i];
+            wide[j * stride + i] = static_cast<std::int16_t>(narrow[i]);
         }
     }
 }
@@ -94,19 +94,19 @@ class RoundedRows {
     /// Tokens from kAttendTokens * `index` on.
     [[nodiscard]] RoundedBlock block(std::int64_t index) const {
         const std::byte* const block = call_.blocks[index];
-        const void* rows = block;
-        if constexpr (sizeof(RowInt) > 1) {
-            rows = widened() + index * kAttendTokens * stride_;
-        }
-        return {static_cast<const RowInt*>(rows),
-                stride_,
-                block_scales(block, stride_),
-                block_sums(block, stride_)};
+        return {rows_of(index), stride_, block_scales(block, stride_), block_sums(block, stride_)};
     }
 
     const std::int64_t value_stride;
 
   private:
+    [[nodiscard]] const RowInt* rows_of(std::int64_t index) const {
+        constexpr bool kIsWide = sizeof(RowInt) > 1;
+        const void* const rows =
+            kIsWide ? static_cast<const void*>(widened() + index * kAttendTokens * stride_)
+                    : call_.blocks[index];
+        return static_cast<const RowInt*>(rows);
+    }
     [[nodiscard]] std::int16_t* widened() const {
         return static_cast<std::int16_t*>(static_cast<void*>(call_.widened));
     }
