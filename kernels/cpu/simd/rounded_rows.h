@@ -76,7 +76,8 @@ inline void widen_rows(const MixCall& call, std::int64_t stride, std::int16_t* w
         const auto* narrow = static_cast<const std::int8_t*>(
             static_cast<const void*>(call.blocks[j / kAttendTokens]));
         for (std::int64_t i = 0; i < rows * stride; ++i) {
-            wide[j * stride + i] = static_cast<std::int16_t>(narrow[i]);
+            // NOLINTNEXTLINE(bugprone-signed-char-misuse): an int8 is a number here
+            wide[j * stride + i] = narrow[i];
         }
     }
 }
