@@ -14,7 +14,6 @@ template <typename Tiles, const Kernels& kOthers>
 Kernels with_tiles(const char* name) {
     Kernels kernels = kOthers;
     kernels.name = name;
-    kernels.panel_tokens = kPanelTokensMax;  // laying out costs what multiplying with so many does
     const auto set_32 = [&]<typename Type, WeightType kType>() {
         kernels.dot[static_cast<std::size_t>(kType)] =
             dot_with_tiles<Tiles, TileDot32<Tiles, Type>, kType, kOthers>;

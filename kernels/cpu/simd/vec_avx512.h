@@ -107,39 +107,10 @@ inline void load_side_by_side(const std::int8_t* rows, std::int64_t stride, IntV
     };
     const __m512i even = two(rows);
     const __m512i odd = two(rows + stride);
-    // Pairs of the rows 0 and 1 in the lower half, of 2 and 3 in the upper one.
-    const __m512i order = _mm512_set_epi16(31,
-                                           15,
-                                           30,
-                                           14,
-                                           29,
-                                           13,
-                                           28,
-                                           12,
-                                           27,
-                                           11,
-                                           26,
-                                           10,
-                                           25,
-                                           9,
-                                           24,
-                                           8,
-                                           23,
-                                           7,
-                                           22,
-                                           6,
-                                           21,
-                                           5,
-                                           20,
-                                           4,
-                                           19,
-                                           3,
-                                           18,
-                                           2,
-                                           17,
-                                           1,
-                                           16,
-                                           0);
+    // Pairs of the rows 0 and 1 are in the lower half, of 2 and 3 in the upper one.
+    const __m512i lower = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i upper = _mm512_add_epi32(lower, _mm512_set1_epi32(16));
+    const __m512i order = _mm512_or_si512(lower, _mm512_slli_epi32(upper, 16));
     out[0] = {_mm512_permutexvar_epi16(order, _mm512_unpacklo_epi8(even, odd))};
     out[1] = {_mm512_permutexvar_epi16(order, _mm512_unpackhi_epi8(even, odd))};
 }

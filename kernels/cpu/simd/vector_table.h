@@ -16,7 +16,7 @@ template <typename Ints>
 constexpr Kernels make_kernels(const char* name) {
     return {
         name,
-        128,
+        kPanelTokensMax,
         {dot_float<F32Row>,
          dot_float<F16Row>,
          dot_float<Bf16Row>,
