@@ -43,10 +43,13 @@ const char* broken_promise(const StepBatch& batch, const StepLimits& limits) {
         if (const char* broken = broken_blocks(batch, t, limits)) return broken;
     }
     if (batch.logit_rows.size() > tokens) return "a token has at most one row of logits";
+    std::int32_t before = -1;
     for (const std::int32_t row : batch.logit_rows) {
         if (row < 0 || static_cast<std::size_t>(row) >= tokens) {
             return "a row of logits is of one of the step's tokens";
         }
+        if (row <= before) return "rows of logits are in the order of their tokens";
+        before = row;
     }
     return nullptr;
 }

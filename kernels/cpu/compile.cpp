@@ -35,6 +35,7 @@ class Compiler {
             }
         }
         if (plan_.rows_out.id != kNone) push(make_rows_out(plan_.rows_out));
+        set_wanted_rows(out_.nodes);
         return std::move(out_);
     }
 

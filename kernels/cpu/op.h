@@ -39,41 +39,51 @@ struct Access {
     bool is_write;
 };
 
+/// Whose rows an operation works on.
+enum class Rows : std::uint8_t {
+    all,     ///< the step's
+    wanted,  ///< those whose logits the step asks for: nothing but these comes of the others
+};
+
 struct BufferMemory {
     std::byte* rows;
     std::int64_t row_bytes;
 };
 
-/// One run of a Program, as its operations see it.
+/// One run of a Program, as its operations see it. `token` is an index into `rows` everywhere.
 struct Step {
     const compute::StepBatch& batch;
+    std::span<const std::int32_t> rows;  ///< the batch's tokens that are worked on, ascending
     CpuKvStore& kv;
     const Kernels& kernels;
     std::int32_t thread_count;
     std::span<const BufferMemory> buffers;
     std::span<float> logits;  ///< (logit rows, vocab_size)
-    float* rows_out;          ///< (tokens, dim of Plan::rows_out); null: none
+    float* rows_out;          ///< (tokens of the batch, dim of Plan::rows_out); null: none
 
     [[nodiscard]] bool is_unwanted() const {
         return batch.watch != nullptr && batch.watch->is_unwanted();
     }
 
-    [[nodiscard]] std::int64_t tokens() const {
-        return static_cast<std::int64_t>(batch.tokens.size());
+    [[nodiscard]] std::int64_t tokens() const { return static_cast<std::int64_t>(rows.size()); }
+    /// The token's index in the batch.
+    [[nodiscard]] std::size_t in_batch(std::int64_t token) const {
+        return static_cast<std::size_t>(rows[static_cast<std::size_t>(token)]);
     }
     [[nodiscard]] std::int32_t position(std::int64_t token) const {
-        return batch.positions[static_cast<std::size_t>(token)];
+        return batch.positions[in_batch(token)];
     }
     [[nodiscard]] std::span<const std::int32_t> block_table(std::int64_t token) const {
-        const std::int32_t sequence = batch.sequence_of[static_cast<std::size_t>(token)];
+        const std::int32_t sequence = batch.sequence_of[in_batch(token)];
         return batch.sequences[static_cast<std::size_t>(sequence)].block_table;
     }
     template <typename T>
     [[nodiscard]] T* row(const Place& place, std::int64_t token) const {
         const BufferMemory& memory = buffers[static_cast<std::size_t>(place.buffer)];
-        return reinterpret_cast<T*>(memory.rows + token * memory.row_bytes + place.offset);
+        const auto row = static_cast<std::int64_t>(in_batch(token));
+        return reinterpret_cast<T*>(memory.rows + row * memory.row_bytes + place.offset);
     }
-    /// Elements of T from one token's row to the next.
+    /// Elements of T from the row of one token of the batch to that of the next.
     template <typename T>
     [[nodiscard]] std::int64_t stride(const Place& place) const {
         return buffers[static_cast<std::size_t>(place.buffer)].row_bytes /
@@ -116,6 +126,11 @@ class Op {
     [[nodiscard]] std::span<const Access> accesses() const { return accesses_; }
     /// What one `run` takes from its Scratch.
     [[nodiscard]] virtual std::int64_t scratch_bytes() const { return 0; }
+    /// Whether what it does is there after the step, beside the logits.
+    [[nodiscard]] virtual bool outlives_step() const { return false; }
+
+    [[nodiscard]] Rows rows() const { return rows_; }
+    void set_rows(Rows rows) { rows_ = rows; }
 
   protected:
     void reads(const Place& place) { accesses_.push_back({place, false}); }
@@ -123,6 +138,7 @@ class Op {
 
   private:
     std::vector<Access> accesses_;
+    Rows rows_ = Rows::all;
 };
 
 /// Touches the rows of `token` only.
@@ -133,7 +149,7 @@ class TokenOp : public Op {
 
 class ParallelOp : public Op {
   public:
-    /// Before the units of a step, on one thread.
+    /// Before the units of a step with tokens, on one thread.
     virtual void prepare(const Step& step);
     [[nodiscard]] virtual std::int64_t unit_count(const Step& step) const = 0;
     virtual void run(const Step& step, std::int64_t unit, Scratch scratch) const = 0;

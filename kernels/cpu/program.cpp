@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <string>
 
 #include "core/base/assert.h"
@@ -81,6 +82,9 @@ Result<void> CpuProgram::take_memory(const compute::Plan& plan,
         groups_max = std::max(groups_max, stage.phase.size());
     }
     unit_ends_.reserve(groups_max);
+    row_numbers_.resize(static_cast<std::size_t>(plan.tokens_max));
+    std::iota(row_numbers_.begin(), row_numbers_.end(), 0);
+    is_wanted_.resize(row_numbers_.size());
     return {};
 }
 
@@ -95,14 +99,22 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
                          .block_count = store->block_count(),
                          .rows_in_dim = rows_in_dim_});
     const std::size_t logit_count = batch.logit_rows.size() * static_cast<std::size_t>(vocab_size_);
-    const Step step{.batch = batch,
-                    .kv = *store,
-                    .kernels = kernels_,
-                    .thread_count = pool_.thread_count(),
-                    .buffers = buffers_,
-                    .logits = {logits_.get(), logit_count},
-                    .rows_out = rows_out_.get()};
-    step_ = &step;
+    const Step all{.batch = batch,
+                   .rows = std::span(row_numbers_).first(batch.tokens.size()),
+                   .kv = *store,
+                   .kernels = kernels_,
+                   .thread_count = pool_.thread_count(),
+                   .buffers = buffers_,
+                   .logits = {logits_.get(), logit_count},
+                   .rows_out = rows_out_.get()};
+    Step wanted = all;
+    wanted.rows = batch.logit_rows;
+    std::fill_n(is_wanted_.begin(), batch.tokens.size(), std::uint8_t{0});
+    for (const std::int32_t row : batch.logit_rows) {
+        is_wanted_[static_cast<std::size_t>(row)] = 1;
+    }
+    all_ = &all;
+    wanted_ = &wanted;
     stage_ = 0;
     part_ = Part::start;
     pool_.run(*this);
@@ -110,7 +122,7 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
         return fail(ErrorCode::cancelled, "the step is no longer wanted", "cpu");
     }
     const std::size_t row_elements = batch.tokens.size() * static_cast<std::size_t>(rows_out_dim_);
-    return compute::StepOutput{step.logits, {step.rows_out, row_elements}};
+    return compute::StepOutput{all.logits, {all.rows_out, row_elements}};
 }
 
 std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {
@@ -119,21 +131,21 @@ std::optional<std::int64_t> CpuProgram::next_phase(std::int32_t thread) {
         part_ = Part::start;
     }
     // Units may have been left out: nothing that comes after them is looked at.
-    if (stage_ == stages_.size() || step_->is_unwanted()) return std::nullopt;
+    if (stage_ == stages_.size() || all_->is_unwanted()) return std::nullopt;
     if (part_ == Part::start) {
         const std::int64_t share = chain_share();
         if (share > 0) {
             part_ = Part::chain;
-            return (step_->tokens() + share - 1) / share;
+            return (chain_tokens() + share - 1) / share;
         }
-        run_chain(0, step_->tokens(), scratch_of(thread));
+        run_chain(0, chain_tokens(), scratch_of(thread));
     }
     part_ = Part::phase;
     return open_phase();
 }
 
 void CpuProgram::run_unit(std::int64_t unit, std::int32_t thread) {
-    if (step_->is_unwanted()) return;
+    if (all_->is_unwanted()) return;
     const Scratch scratch = scratch_of(thread);
     if (part_ == Part::chain) return run_chain(unit * chain_share(), chain_share(), scratch);
     std::size_t group = 0;
@@ -142,7 +154,7 @@ void CpuProgram::run_unit(std::int64_t unit, std::int32_t thread) {
     }
     const std::int64_t unit_of_group = group == 0 ? unit : unit - unit_ends_[group - 1];
     for (const ParallelOp* op : stages_[stage_].phase[group]) {
-        op->run(*step_, unit_of_group, scratch);
+        op->run(step_of(op->rows()), unit_of_group, scratch);
     }
 }
 
@@ -150,30 +162,36 @@ std::int64_t CpuProgram::open_phase() {
     unit_ends_.clear();
     std::int64_t units = 0;
     for (const Group& group : stages_[stage_].phase) {
-        for (ParallelOp* op : group) {
-            op->prepare(*step_);
+        const Step& step = step_of(group.front()->rows());
+        if (step.tokens() > 0) {
+            for (ParallelOp* op : group) {
+                op->prepare(step);
+            }
+            units += group.front()->unit_count(step);
         }
-        units += group.front()->unit_count(*step_);
         unit_ends_.push_back(units);
     }
     return units;
 }
 
 void CpuProgram::run_chain(std::int64_t first, std::int64_t count, Scratch scratch) const {
-    const std::int64_t end = std::min(first + count, step_->tokens());
+    const Stage& stage = stages_[stage_];
+    const Step& step = step_of(stage.chain_rows);
+    const std::int64_t end = std::min(first + count, step.tokens());
     for (std::int64_t token = first; token < end; ++token) {
-        for (const TokenOp* op : stages_[stage_].chain) {
-            op->run(*step_, token, scratch);
+        const bool is_wanted = is_wanted_[step.in_batch(token)] != 0;
+        for (const TokenOp* op : stage.chain) {
+            if (is_wanted || op->rows() == Rows::all) op->run(step, token, scratch);
         }
     }
 }
 
 std::int64_t CpuProgram::chain_share() const {
     constexpr std::int64_t kUnitsPerThread = 8;
-    const std::int64_t tokens = step_->tokens();
+    const std::int64_t tokens = chain_tokens();
     const bool is_shared =
-        step_->thread_count > 1 && tokens > kSerialTokensMax && !stages_[stage_].chain.empty();
-    return is_shared ? 1 + tokens / (step_->thread_count * kUnitsPerThread) : 0;
+        all_->thread_count > 1 && tokens > kSerialTokensMax && !stages_[stage_].chain.empty();
+    return is_shared ? 1 + tokens / (all_->thread_count * kUnitsPerThread) : 0;
 }
 
 Scratch CpuProgram::scratch_of(std::int32_t thread) {

@@ -46,7 +46,14 @@ class CpuProgram final : public compute::Program, private ParallelJob {
 
     /// Prepares the operations of the current stage's phase; gives its units.
     std::int64_t open_phase();
+    [[nodiscard]] const Step& step_of(Rows rows) const {
+        return rows == Rows::all ? *all_ : *wanted_;
+    }
     void run_chain(std::int64_t first, std::int64_t count, Scratch scratch) const;
+    /// Tokens that the current stage's chain is run for.
+    [[nodiscard]] std::int64_t chain_tokens() const {
+        return step_of(stages_[stage_].chain_rows).tokens();
+    }
     /// Tokens of a unit of a shared chain; 0: the chain is not shared.
     [[nodiscard]] std::int64_t chain_share() const;
     [[nodiscard]] Scratch scratch_of(std::int32_t thread);
@@ -71,10 +78,13 @@ class CpuProgram final : public compute::Program, private ParallelJob {
     std::unique_ptr<std::byte, Free> scratch_;  ///< scratch_bytes_ for each thread
     std::int64_t scratch_bytes_ = 0;
     std::unique_ptr<float, Free> logits_, rows_out_;
+    std::vector<std::int32_t> row_numbers_;  ///< 0, 1, ... plan_tokens_max_ - 1
+    std::vector<std::uint8_t> is_wanted_;    ///< by token of the batch
 
     // Where a run stands; written by the thread that opens a phase.
     enum class Part { start, chain, phase };
-    const Step* step_ = nullptr;
+    const Step* all_ = nullptr;
+    const Step* wanted_ = nullptr;
     std::size_t stage_ = 0;
     Part part_ = Part::start;
     std::vector<std::int64_t> unit_ends_;  ///< by group: units of it and of those before

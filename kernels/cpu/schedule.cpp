@@ -27,6 +27,7 @@ bool conflicts_with_any(const Op& op, std::span<const Op* const> others) {
 /// Whether unit u of `second` may follow unit u of `first` at once: all they share are the columns
 /// that both write chunk by chunk.
 bool may_follow_by_chunk(const ParallelOp& first, const ParallelOp& second) {
+    if (first.rows() != second.rows()) return false;
     const auto out = first.chunked_out();
     if (!out.has_value() || out != second.chunked_out()) return false;
     for (const Access& a : first.accesses()) {
@@ -68,6 +69,7 @@ class Scheduler {
             sweep([&](const Node& node) {
                 if (node.token_op == nullptr) return false;
                 stage.chain.push_back(node.token_op.get());
+                if (node.op().rows() == Rows::all) stage.chain_rows = Rows::all;
                 return true;
             });
             sweep([&](const Node& node) {
@@ -129,6 +131,23 @@ std::vector<Lifetime> lifetimes(std::span<const Stage> stages, std::size_t buffe
 }
 
 }  // namespace
+
+void set_wanted_rows(std::span<const Node> nodes) {
+    std::vector<Place> read_whole;  // by what comes later
+    for (std::size_t i = nodes.size(); i-- > 0;) {
+        Op& op = nodes[i].op();
+        const bool is_read = std::ranges::any_of(op.accesses(), [&](const Access& access) {
+            return access.is_write && std::ranges::any_of(read_whole, [&](const Place& place) {
+                       return place.overlaps(access.place);
+                   });
+        });
+        op.set_rows(is_read || op.outlives_step() ? Rows::all : Rows::wanted);
+        if (op.rows() == Rows::wanted) continue;
+        for (const Access& access : op.accesses()) {
+            if (!access.is_write) read_whole.push_back(access.place);
+        }
+    }
+}
 
 std::vector<Stage> make_stages(std::span<const Node> nodes) {
     return Scheduler(nodes).run();

@@ -18,19 +18,26 @@ struct Node {
     std::unique_ptr<TokenOp> token_op = nullptr;
     std::unique_ptr<ParallelOp> parallel_op = nullptr;
 
-    [[nodiscard]] const Op& op() const {
+    [[nodiscard]] Op& op() const {
         if (token_op != nullptr) return *token_op;
         return *parallel_op;
     }
 };
 
-/// Operations that are cut in the same way: unit u of the first, then unit u of the second.
+/// Operations over the same rows that are cut in the same way: unit u of the first, then unit u of
+/// the second.
 using Group = std::vector<ParallelOp*>;
 
 struct Stage {
     std::vector<TokenOp*> chain;
+    Rows chain_rows = Rows::wanted;  ///< all, where one of the chain has all
     std::vector<Group> phase;
 };
+
+/// Finds the operations that matter to the logits alone, and gives them the rows that are wanted.
+/// Of a prompt those are the queries, attention and feed-forward of the last layer, whose rows
+/// nobody reads but for the last one.
+void set_wanted_rows(std::span<const Node> nodes);
 
 std::vector<Stage> make_stages(std::span<const Node> nodes);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -14,6 +15,16 @@ template <typename T>
 T require(Result<T> result) {
     if (!result) throw std::runtime_error(result.error().text);
     return std::move(result).value();
+}
+
+std::vector<std::int32_t> all_rows(const std::vector<ModelRunner::Piece>& pieces) {
+    std::size_t count = 0;
+    for (const ModelRunner::Piece& piece : pieces) {
+        count += piece.tokens.size();
+    }
+    std::vector<std::int32_t> rows(count);
+    std::iota(rows.begin(), rows.end(), 0);
+    return rows;
 }
 
 }  // namespace
@@ -45,16 +56,28 @@ ModelRunner::ModelRunner(std::shared_ptr<const model::Model> model,
 }
 
 std::vector<float> ModelRunner::run(const std::vector<Piece>& pieces) {
-    return run_rows(pieces, false);
+    return run_rows(pieces, all_rows(pieces));
 }
 
 std::vector<float> ModelRunner::run_last(const std::vector<Piece>& pieces) {
-    return run_rows(pieces, true);
+    std::vector<std::int32_t> rows;
+    std::int32_t end = 0;
+    for (const Piece& piece : pieces) {
+        end += static_cast<std::int32_t>(piece.tokens.size());
+        rows.push_back(end - 1);
+    }
+    return run_rows(pieces, rows);
+}
+
+std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces,
+                                         std::span<const std::int32_t> logit_rows) {
+    const auto output = require(run_step(pieces, logit_rows, nullptr));
+    return {output.logits.begin(), output.logits.end()};
 }
 
 bool ModelRunner::gives_up(const std::vector<Piece>& pieces, const compute::StepWatch& watch) {
     const std::vector<std::int32_t> lengths = lengths_;
-    const auto output = run_step(pieces, false, &watch);
+    const auto output = run_step(pieces, all_rows(pieces), &watch);
     lengths_ = lengths;
     if (!output && output.error().code != ErrorCode::cancelled) {
         throw std::runtime_error(output.error().text);
@@ -62,26 +85,17 @@ bool ModelRunner::gives_up(const std::vector<Piece>& pieces, const compute::Step
     return !output;
 }
 
-std::vector<float> ModelRunner::run_rows(const std::vector<Piece>& pieces, bool only_last) {
-    const auto output = require(run_step(pieces, only_last, nullptr));
-    return {output.logits.begin(), output.logits.end()};
-}
-
 Result<compute::StepOutput> ModelRunner::run_step(const std::vector<Piece>& pieces,
-                                                  bool only_last,
+                                                  std::span<const std::int32_t> logit_rows,
                                                   const compute::StepWatch* watch) {
     std::vector<std::int32_t> tokens;
     std::vector<std::int32_t> positions;
     std::vector<std::int32_t> sequence_of;
-    std::vector<std::int32_t> logit_rows;
     std::vector<compute::SequenceView> sequences;
     for (const Piece& piece : pieces) {
         std::int32_t& length = lengths_.at(static_cast<std::size_t>(piece.sequence));
-        for (std::size_t i = 0; i < piece.tokens.size(); ++i) {
-            if (!only_last || i + 1 == piece.tokens.size()) {
-                logit_rows.push_back(static_cast<std::int32_t>(tokens.size()));
-            }
-            tokens.push_back(piece.tokens[i]);
+        for (const std::int32_t token : piece.tokens) {
+            tokens.push_back(token);
             positions.push_back(length++);
             sequence_of.push_back(static_cast<std::int32_t>(sequences.size()));
         }

@@ -36,6 +36,9 @@ class ModelRunner {
     /// One step over all pieces (a sequence at most once). Logits of every token, in the order of
     /// the pieces: (tokens, vocab_size).
     std::vector<float> run(const std::vector<Piece>& pieces);
+    /// The same, but only the logits of these of the step's tokens, ascending.
+    std::vector<float> run_rows(const std::vector<Piece>& pieces,
+                                std::span<const std::int32_t> logit_rows);
     /// The same, but only the logits of the last token of each piece.
     std::vector<float> run_last(const std::vector<Piece>& pieces);
 
@@ -48,9 +51,8 @@ class ModelRunner {
     [[nodiscard]] compute::Program& program() { return *program_; }
 
   private:
-    std::vector<float> run_rows(const std::vector<Piece>& pieces, bool only_last);
     Result<compute::StepOutput> run_step(const std::vector<Piece>& pieces,
-                                         bool only_last,
+                                         std::span<const std::int32_t> logit_rows,
                                          const compute::StepWatch* watch);
 
     std::shared_ptr<const model::Model> model_;

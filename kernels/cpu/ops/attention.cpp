@@ -26,8 +26,9 @@ CacheSlot cache_slot(const Step& step, std::int64_t token) {
 void cut_tiles(const Step& step, std::int64_t tokens_max, std::vector<TokenTile>& tiles) {
     tiles.clear();
     for (std::int64_t t = 0; t < step.tokens(); ++t) {
-        const auto index = static_cast<std::size_t>(t);
+        const std::size_t index = step.in_batch(t);
         const bool continues = t > 0 && tiles.back().count < tokens_max &&
+                               step.in_batch(t - 1) + 1 == index &&
                                step.batch.sequence_of[index] == step.batch.sequence_of[index - 1];
         if (continues) {
             ++tiles.back().count;

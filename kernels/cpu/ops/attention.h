@@ -10,7 +10,7 @@
 
 namespace hearth::cpu {
 
-/// Consecutive tokens of one sequence.
+/// Consecutive tokens of one sequence, whose rows lie side by side.
 struct TokenTile {
     std::int64_t first;
     std::int64_t count;

@@ -22,6 +22,8 @@ class StoreGqaOp final : public TokenOp {
         writes(cache);
     }
 
+    [[nodiscard]] bool outlives_step() const override { return true; }
+
     void run(const Step& step, std::int64_t token, Scratch) const override {
         store_keys(step, token, layer_, step.row<float>(k_, token), key_dim_);
         store_values(step, token, layer_, step.row<float>(v_, token), value_dim_);

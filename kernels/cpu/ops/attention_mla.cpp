@@ -27,6 +27,8 @@ class StoreLatentOp final : public TokenOp {
         writes(cache);
     }
 
+    [[nodiscard]] bool outlives_step() const override { return true; }
+
     void run(const Step& step, std::int64_t token, Scratch) const override {
         store_latent(step, token, layer_, step.row<float>(latent_, token), key_dim_, value_dim_);
     }

@@ -65,7 +65,8 @@ class RowsInOp final : public TokenOp {
     }
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        std::copy_n(step.batch.rows.data() + token * dim_, dim_, step.row<float>(out_, token));
+        const auto row = static_cast<std::int64_t>(step.in_batch(token));
+        std::copy_n(step.batch.rows.data() + row * dim_, dim_, step.row<float>(out_, token));
     }
 
   private:
@@ -79,8 +80,11 @@ class RowsOutOp final : public TokenOp {
         reads(x_);
     }
 
+    [[nodiscard]] bool outlives_step() const override { return true; }
+
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        std::copy_n(step.row<float>(x_, token), dim_, step.rows_out + token * dim_);
+        const auto row = static_cast<std::int64_t>(step.in_batch(token));
+        std::copy_n(step.row<float>(x_, token), dim_, step.rows_out + row * dim_);
     }
 
   private:

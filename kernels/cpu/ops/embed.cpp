@@ -16,7 +16,7 @@ class EmbedOp final : public TokenOp {
     }
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
-        const std::int32_t id = step.batch.tokens[static_cast<std::size_t>(token)];
+        const std::int32_t id = step.batch.tokens[step.in_batch(token)];
         const std::span<float> out(step.row<float>(out_, token), static_cast<std::size_t>(dim_));
         compute::dequantize(
             table_.dtype, {table_.row(id), static_cast<std::size_t>(table_.row_size_bytes())}, out);

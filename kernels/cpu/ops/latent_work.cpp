@@ -54,8 +54,10 @@ void LatentWork::cut_heads(const Step& step) {
     const auto tiles = static_cast<std::int64_t>(tiles_.size());
     const std::int64_t heads_max = std::clamp<std::int64_t>(kAttendRows / longest, 1, shape_.heads);
     const std::int64_t groups = tiles * ((shape_.heads + heads_max - 1) / heads_max);
-    const auto& positions = step.batch.positions;
-    const bool is_deep = *std::max_element(positions.begin(), positions.end()) >= kStretchTokens;
+    bool is_deep = false;
+    for (std::int64_t t = 0; t < step.tokens(); ++t) {
+        is_deep = is_deep || step.position(t) >= kStretchTokens;
+    }
     is_split_ = is_deep && step.thread_count > 1 && groups < kGroupsPerThread * step.thread_count;
     // Not split, as many heads together as leaves every thread a group.
     const std::int64_t fair = is_split_ ? heads_max : shape_.heads * tiles / step.thread_count;

@@ -82,7 +82,7 @@ class ProjectOp final : public ParallelOp {
     std::int64_t rows_;
 };
 
-/// The head: only the rows that the step asks for.
+/// The head, of the rows that are wanted.
 class LogitsOp final : public ParallelOp {
   public:
     LogitsOp(const compute::Logits& op, const Place& rounded, const compute::Tensor& weight)
@@ -94,7 +94,7 @@ class LogitsOp final : public ParallelOp {
     }
 
     [[nodiscard]] std::int64_t unit_count(const Step& step) const override {
-        return step.batch.logit_rows.empty() ? 0 : row_chunk_count(vocab_size_, step);
+        return row_chunk_count(vocab_size_, step);
     }
 
     [[nodiscard]] std::int64_t scratch_bytes() const override {
@@ -105,14 +105,11 @@ class LogitsOp final : public ParallelOp {
         const RowRange rows = row_chunk(vocab_size_, unit, step);
         auto* panels = scratch.take<std::byte>(weight_.panel_bytes());
         const std::int64_t tile = step.kernels.panel_tokens;
-        const auto wanted = static_cast<std::int64_t>(step.batch.logit_rows.size());
-        for (std::int64_t first = 0; first < wanted; first += tile) {
-            const std::int64_t count = std::min(tile, wanted - first);
+        for (std::int64_t first = 0; first < step.tokens(); first += tile) {
+            const std::int64_t count = std::min(tile, step.tokens() - first);
             std::array<const void*, kTokenTile> activations;
             for (std::int64_t i = 0; i < count; ++i) {
-                const std::int32_t token =
-                    step.batch.logit_rows[static_cast<std::size_t>(first + i)];
-                activations[static_cast<std::size_t>(i)] = step.row<void*>(rounded_, token);
+                activations[static_cast<std::size_t>(i)] = step.row<void*>(rounded_, first + i);
             }
             float* out = step.logits.data() + first * vocab_size_ + rows.begin;
             weight_.dot(step.kernels,

@@ -77,6 +77,9 @@ TEST_CASE("each broken promise is named", "[compute][step_check]") {
     const std::string row = "a row of logits is of one of the step's tokens";
     CHECK(fault_after([](Step& s) { s.logit_rows[1] = 3; }) == row);
     CHECK(fault_after([](Step& s) { s.logit_rows[0] = -1; }) == row);
+    const std::string order = "rows of logits are in the order of their tokens";
+    CHECK(fault_after([](Step& s) { s.logit_rows = {1, 0}; }) == order);
+    CHECK(fault_after([](Step& s) { s.logit_rows = {1, 1}; }) == order);
     CHECK(fault_after([](Step& s) {
               s.logit_rows = {0, 1, 2, 2};
           }) == "a token has at most one row of logits");

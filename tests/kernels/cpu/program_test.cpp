@@ -288,6 +288,58 @@ TEST_CASE("latent attention at depth does not depend on how it is split",
     }
 }
 
+/// A step that asks for some rows, and one for none, leave the same cache and the same numbers.
+void check_wanted_rows(const TinyModelOptions& options) {
+    const auto model = test::tiny_model(options);
+    const auto vocab_size = static_cast<std::size_t>(model->config().vocab_size);
+    const ModelRunner::Limits limits{
+        .tokens_max = 300, .sequence_count = 2, .sequence_tokens_max = 340};
+    const auto tokens = some_tokens(331, model->config().vocab_size, 19);
+    const auto piece = [&](std::size_t from, std::size_t to) {
+        const auto at = [&](std::size_t i) {
+            return tokens.begin() + static_cast<std::ptrdiff_t>(i);
+        };
+        return ModelRunner::Piece{.tokens = {at(from), at(to)}};
+    };
+    const auto one_thread = backend_of(1);
+    const auto whole = ModelRunner(model, *one_thread, limits).run_chunks(tokens, 300);
+    INFO(options.architecture << " " << compute::traits(options.dtype).name);
+    for (const std::int32_t threads : {1, 3}) {
+        const auto backend = backend_of(threads);
+        ModelRunner runner(model, *backend, limits);
+        CHECK(runner.run_rows({piece(0, 290)}, {}).empty());
+        const auto check = [&](std::size_t from,
+                               std::size_t to,
+                               const std::vector<std::int32_t>& rows,
+                               bool is_alone) {
+            std::vector<ModelRunner::Piece> pieces{piece(from, to)};
+            if (!is_alone) pieces.push_back({.sequence = 1, .tokens = {3, 4}});
+            const auto found = runner.run_rows(pieces, rows);
+            REQUIRE(found.size() == rows.size() * vocab_size);
+            for (std::size_t i = 0; i < rows.size(); ++i) {
+                const std::size_t token = from + static_cast<std::size_t>(rows[i]);
+                if (token >= to) continue;  // the other sequence's
+                CHECK(std::memcmp(found.data() + i * vocab_size,
+                                  whole.data() + token * vocab_size,
+                                  vocab_size * sizeof(float)) == 0);
+            }
+        };
+        check(290, 310, {0, 1, 2, 5, 7, 8, 19}, true);
+        check(310, 318, {6, 9}, false);
+        check(318, 322, {5}, false);
+        check(322, 331, {8}, true);
+    }
+}
+
+TEST_CASE("which rows are asked for changes no number", "[cpu][program][contract]") {
+    for (const TinyModelOptions& options : every_model(Dtype::q8_0, 64)) {
+        check_wanted_rows(options);
+    }
+    check_wanted_rows({.dtype = Dtype::q8_0, .hidden_dim = kRoundedHidden});
+    check_wanted_rows({.dtype = Dtype::q4_k, .hidden_dim = 256, .layer_count = 1});
+    check_wanted_rows({.architecture = "llama", .dtype = Dtype::f32});
+}
+
 /// How far the logits of `name` with a cache in Q8_0 are from those with one in F16, row by row.
 std::vector<double> distances_of_cache(const std::string& name, compute::Backend& backend) {
     const auto model = test::logits_model(HEARTH_SOURCE_DIR, name);

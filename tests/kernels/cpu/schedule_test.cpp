@@ -24,6 +24,13 @@ class FakeTokenOp final : public TokenOp {
     void run(const Step&, std::int64_t, Scratch) const override {}
 };
 
+class FakeStoreOp final : public TokenOp {
+  public:
+    explicit FakeStoreOp(const Place& from) { reads(from); }
+    [[nodiscard]] bool outlives_step() const override { return true; }
+    void run(const Step&, std::int64_t, Scratch) const override {}
+};
+
 class FakeParallelOp final : public ParallelOp {
   public:
     FakeParallelOp(const Place& from, const Place& to, bool is_chunked = false)
@@ -101,6 +108,66 @@ TEST_CASE("buffers share bytes only when they are never in use together", "[cpu]
     for (std::size_t i = 0; i + 1 < 10; ++i) {
         const std::int64_t apart = layout.offsets[i] - layout.offsets[i + 1];
         CHECK((apart >= 1000 || apart <= -1000));
+    }
+}
+
+TEST_CASE("what nothing but the logits comes of has the wanted rows alone", "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    nodes.push_back(parallel_node(column(0), column(1)));        // read by a store
+    nodes.push_back(parallel_node(column(0), column(2), true));  // read by no store
+    nodes.push_back({.token_op = std::make_unique<FakeStoreOp>(column(1))});
+    nodes.push_back(token_node(column(2), column(1)));  // behind that store
+    nodes.push_back(parallel_node(column(1), column(2), true));
+    set_wanted_rows(nodes);
+    for (const std::size_t i : {0U, 2U}) {
+        CHECK(nodes[i].op().rows() == Rows::all);
+    }
+    for (const std::size_t i : {1U, 3U, 4U}) {
+        CHECK(nodes[i].op().rows() == Rows::wanted);
+    }
+    const auto stages = make_stages(nodes);
+    REQUIRE(stages.size() == 2);
+    CHECK(stages[0].chain.empty());
+    CHECK(stages[0].phase.size() == 2);
+    CHECK(stages[1].chain_rows == Rows::all);  // the store is one of the chain
+}
+
+TEST_CASE("operations over different rows do not follow each other by chunk", "[cpu][schedule]") {
+    std::vector<Node> nodes;
+    nodes.push_back(parallel_node(column(0), column(9), true));
+    nodes.push_back(parallel_node(column(1), column(9), true));
+    nodes[1].op().set_rows(Rows::wanted);
+    CHECK(make_stages(nodes).size() == 2);
+}
+
+/// The operations of all rows, and of wanted ones, of a model of so many layers.
+std::pair<std::ptrdiff_t, std::ptrdiff_t> rows_of(test::TinyModelOptions options,
+                                                  std::int32_t layers,
+                                                  bool hands_rows_out) {
+    options.layer_count = layers;
+    const auto model = test::tiny_model(options);
+    compute::Plan plan = model->plan(8);
+    if (hands_rows_out) {
+        plan.rows_out = std::get<compute::Logits>(plan.operations.back()).x;
+    }
+    const CompiledPlan compiled = compile_plan(plan, model->weights());
+    const auto wanted = std::ranges::count_if(
+        compiled.nodes, [](const Node& node) { return node.op().rows() == Rows::wanted; });
+    return {std::ssize(compiled.nodes) - wanted, wanted};
+}
+
+TEST_CASE("the last layer works for the wanted rows, all others for all", "[cpu][schedule]") {
+    for (const char* architecture : {"deepseek2", "qwen3moe", "granitemoe", "llama", "qwen2"}) {
+        INFO(architecture);
+        const test::TinyModelOptions options{.architecture = architecture,
+                                             .dtype = compute::Dtype::q8_0};
+        const auto [all_of_3, wanted_of_3] = rows_of(options, 3, false);
+        const auto [all_of_5, wanted_of_5] = rows_of(options, 5, false);
+        CHECK(wanted_of_3 == wanted_of_5);
+        CHECK(wanted_of_3 > 10);
+        CHECK(all_of_5 > all_of_3);
+        // Logits, and the rounding of what they read.
+        CHECK(rows_of(options, 3, true).second == 2);
     }
 }
 
