@@ -2,6 +2,7 @@
 // exact, so that only the order of the float sums differs between instruction sets.
 #include <cstring>
 
+#include "kernels/cpu/simd/quantise_scalar.h"
 #include "kernels/cpu/simd/unpack.h"
 #include "kernels/cpu/simd/vec_scalar.h"
 #include "kernels/cpu/simd/vector_attention.h"

@@ -1,6 +1,6 @@
-// The kernels over floats, written once over Vec. Included by each kernels_*.cpp after the Vec of
-// its instruction set; everything has internal linkage. The order of every sum depends on the
-// lengths of the rows only, never on how many rows, tokens or threads there are.
+// The kernels over floats, written once over Vec. Included by each kernels_*.cpp after the Vec and
+// the quantise_32 of its instruction set; everything has internal linkage. The order of every sum
+// depends on the lengths of the rows only, never on how many rows, tokens or threads there are.
 #pragma once
 
 #include <cstdint>
@@ -115,83 +115,6 @@ void dot_float(const DotCall& call) {
     for_token_tiles<FloatTile<Row>>(call);
 }
 
-/// Rounds `count` elements to int8 with one scale; returns the scale. `sums`: the quants of each
-/// kQ8kSumElements, added up but for their lanes; exact.
-inline float quantise_run(const float* x, std::int64_t count, std::int8_t* quants, Vec* sums) {
-    Vec largest = zero();
-    for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
-        largest = max(largest, abs(load(x + i)));
-    }
-    const float scale = max_of(largest) / 127.0F;
-    const Vec inverse = broadcast(scale > 0.0F ? 1.0F / scale : 0.0F);
-    const auto round = [&](const auto& clamp) {
-        for (std::int64_t i = 0; i < count; i += Vec::kWidth) {
-            const Vec scaled = clamp(mul(load(x + i), inverse));
-            store_int8(quants + i, scaled);
-            Vec& sum = sums[i / kQ8kSumElements];
-            const Vec whole = to_floats(to_ints(scaled));
-            sum = i % kQ8kSumElements == 0 ? whole : add(sum, whole);
-        }
-    };
-    // A scale near the smallest float has an inverse that overshoots.
-    constexpr float kSmall = 1e-30F;
-    if (scale > kSmall) {
-        round([](Vec scaled) { return scaled; });
-    } else {
-        round([](Vec scaled) { return min(max(scaled, broadcast(-127.0F)), broadcast(127.0F)); });
-    }
-    return scale;
-}
-
-/// The lanes of eight Vecs of whole numbers added up.
-template <typename Int>
-inline void whole_sums_of_8(const Vec* lanes, Int* sums) {
-    float whole[8];
-    sums_of_8(lanes, whole);
-    for (int i = 0; i < 8; ++i) {
-        sums[i] = static_cast<Int>(whole[i]);
-    }
-}
-
-void quantise_q8(const float* x, std::int64_t dim, void* out) {
-    constexpr int kBlocks = kGroupElements / kQ8Elements;
-    static_assert(kBlocks == 8 && kQ8Elements == 2 * kQ8kSumElements);
-    auto* group = static_cast<Q8Group*>(out);
-    for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
-        Vec sums[kBlocks];
-        int block = 0;
-        for (; block < kBlocks && first + block * kQ8Elements < dim; ++block) {
-            const int at = block * kQ8Elements;
-            Vec halves[2];
-            group->scales[block] =
-                quantise_run(x + first + at, kQ8Elements, group->quants + at, halves);
-            sums[block] = add(halves[0], halves[1]);
-        }
-        for (; block < kBlocks; ++block) {
-            group->scales[block] = 0.0F;
-            sums[block] = zero();
-        }
-        whole_sums_of_8(sums, group->sums);
-    }
-}
-
-void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
-    constexpr int kRuns = kGroupElements / kQ8kSumElements;
-    static_assert(kRuns == 16);
-    auto* group = static_cast<Q8kGroup*>(out);
-    for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
-        Vec sums[kRuns];
-        group->scale = quantise_run(x + first, kGroupElements, group->quants, sums);
-        for (int run = 0; run < kRuns; run += 8) {
-            whole_sums_of_8(sums + run, group->sums + run);
-        }
-        for (int run = 0; run < kRuns / 2; ++run) {
-            sums[run] = add(sums[2 * run], sums[2 * run + 1]);
-        }
-        whole_sums_of_8(sums, group->sums_32);
-    }
-}
-
 void rms_norm(const float* x, const float* weight, std::int64_t dim, float epsilon, float* out) {
     Vec squares = zero();
     std::int64_t i = 0;
@@ -267,8 +190,7 @@ void store_q8_0(const float* x, std::int64_t dim, void* out) {
             rest[i - first] = x[i];
         }
         const float* run = dim - first < kQ8Elements ? rest : x + first;
-        Vec sums[kQ8Elements / kQ8kSumElements];
-        const float scale = quantise_run(run, kQ8Elements, block->quants, sums);
+        const float scale = quantise_32(run, block->quants);
         std::uint16_t lanes[Vec::kWidth];
         store_half(lanes, broadcast(scale));
         block->d = lanes[0];

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/simd/panel.h"
+#include "kernels/cpu/simd/quantise_256.h"
 #include "kernels/cpu/simd/vector_attention.h"
 #include "kernels/cpu/simd/vector_kernels.h"
 #include "kernels/cpu/simd/vector_mix.h"
