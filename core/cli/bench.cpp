@@ -192,7 +192,7 @@ Result<BenchReport> run_report(const BenchOptions& options, const EngineContext&
     HEARTH_CHECK(check(settings, model->config()));
     HEARTH_TRY(const auto backend, open_backend(options.model, context));
     if (settings.step_tokens == 0) {
-        settings.step_tokens = model::prompt_tokens_per_step(backend->name());
+        settings.step_tokens = model::prompt_tokens_per_step(backend->name(), model->config());
     }
 
     const auto memory_before = backend->memory();

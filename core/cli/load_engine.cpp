@@ -37,9 +37,10 @@ PlacementRequest to_request(const model::Model& model,
     const std::int32_t context_max = model.config().context_length;
     const std::int32_t context = context_max > 0 ? std::min(limits.context_tokens_max, context_max)
                                                  : limits.context_tokens_max;
-    const std::int32_t prompt_tokens = limits.prefill_tokens_per_step > 0
-                                           ? limits.prefill_tokens_per_step
-                                           : model::prompt_tokens_per_step(backend.name());
+    const std::int32_t prompt_tokens =
+        limits.prefill_tokens_per_step > 0
+            ? limits.prefill_tokens_per_step
+            : model::prompt_tokens_per_step(backend.name(), model.config());
     const bool is_drafting =
         limits.has_prediction && limits.draft_tokens_per_step > 0 && backend.passes_rows();
     return {.context_tokens = is_chosen && context_max > 0 ? 0 : context,

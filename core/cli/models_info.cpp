@@ -186,7 +186,7 @@ Result<void> print_fit(const model::Model& model,
         .free_bytes = free_bytes,
         .context_tokens = context_tokens,
         .cache_tokens = limits.cache_tokens,
-        .step_tokens = model::prompt_tokens_per_step(device) + limits.sequences_max,
+        .step_tokens = model::prompt_tokens_per_step(device, model.config()) + limits.sequences_max,
         .draft_tokens = limits.sequences_max,
         .costs = model::device_costs(device, cache)};
     print_line(context.out, "fit", device + " with " + bytes_text(free_bytes) + " free");

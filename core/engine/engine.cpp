@@ -18,7 +18,7 @@ Result<EngineLimits> bounded_limits(EngineLimits limits,
                                     const model::ModelConfig& config,
                                     std::string_view backend) {
     if (limits.prefill_tokens_per_step == 0) {
-        limits.prefill_tokens_per_step = model::prompt_tokens_per_step(backend);
+        limits.prefill_tokens_per_step = model::prompt_tokens_per_step(backend, config);
     }
     const std::int32_t least = std::min({limits.sequences_max,
                                          limits.queue_max,

@@ -48,8 +48,9 @@ struct SplitSizes {
 SplitSizes split_sizes(std::int64_t positions, std::int64_t split_tokens);
 
 /// Tokens of a prompt that a step takes where nothing else is asked. Most experts are read for
-/// fewer tokens too, and each is laid out anew for its tokens.
-std::int32_t prompt_tokens_per_step(std::string_view backend);
+/// fewer tokens too, and each is laid out anew for its tokens: where they are many, the host takes
+/// more.
+std::int32_t prompt_tokens_per_step(std::string_view backend, const ModelConfig& config);
 
 struct PlacementRequest {
     std::int64_t free_bytes = 0;      ///< of the device

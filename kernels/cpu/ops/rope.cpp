@@ -32,6 +32,21 @@ class RopeAnglesOp final : public TokenOp {
     Place angles_;
 };
 
+/// Pair i is (a[i * between], b[i * between]), which no other pair has a part of.
+[[gnu::always_inline]] inline void rotate(const float* __restrict cosines,
+                                          const float* __restrict sines,
+                                          std::int64_t pairs,
+                                          std::int64_t between,
+                                          float* __restrict a,
+                                          float* __restrict b) {
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        const float x = a[i * between];
+        const float y = b[i * between];
+        a[i * between] = x * cosines[i] - y * sines[i];
+        b[i * between] = x * sines[i] + y * cosines[i];
+    }
+}
+
 class RopeOp final : public TokenOp {
   public:
     RopeOp(const compute::Rope& op, const Place& angles)
@@ -48,18 +63,12 @@ class RopeOp final : public TokenOp {
 
     void run(const Step& step, std::int64_t token, Scratch) const override {
         const float* cosines = step.row<float>(angles_, token);
-        const float* sines = cosines + pairs_;
         float* head = step.row<float>(x_, token) + rotate_offset_;
-        // Pair i is (x[i * between], x[i * between + apart]).
-        const std::int64_t between = is_interleaved_ ? 2 : 1;
-        const std::int64_t apart = is_interleaved_ ? 1 : pairs_;
         for (std::int64_t h = 0; h < heads_; ++h, head += head_dim_) {
-            for (std::int64_t i = 0; i < pairs_; ++i) {
-                float& a = head[i * between];
-                float& b = head[i * between + apart];
-                const float rotated = a * cosines[i] - b * sines[i];
-                b = a * sines[i] + b * cosines[i];
-                a = rotated;
+            if (is_interleaved_) {
+                rotate(cosines, cosines + pairs_, pairs_, 2, head, head + 1);
+            } else {
+                rotate(cosines, cosines + pairs_, pairs_, 1, head, head + pairs_);
             }
         }
     }

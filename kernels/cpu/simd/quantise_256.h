@@ -127,8 +127,7 @@ inline __m256 inverse_of(__m256 scales) {
 }
 
 inline bool are_large(__m256 scales) {
-    return _mm256_movemask_ps(
-               _mm256_cmp_ps(scales, _mm256_set1_ps(kScaleMin), _CMP_GT_OQ)) == 0xFF;
+    return _mm256_movemask_ps(_mm256_cmp_ps(scales, _mm256_set1_ps(kScaleMin), _CMP_GT_OQ)) == 0xFF;
 }
 
 inline GroupSums round_blocks(const float* x, int blocks, __m256 scales, std::int8_t* quants) {

@@ -163,7 +163,8 @@ struct Staged {
 /// What the whole model takes with the least context that is chosen.
 std::int64_t least_bytes(const Fixture& fixture) {
     model::PlacementRequest request{
-        .step_tokens = model::prompt_tokens_per_step("cuda") + engine::EngineLimits{}.sequences_max,
+        .step_tokens = model::prompt_tokens_per_step("cuda", fixture.model->config()) +
+                       engine::EngineLimits{}.sequences_max,
         .costs = model::device_costs("cuda")};
     request.costs.can_leave_experts = false;
     return place(*fixture.model, request).missing_bytes;

@@ -267,5 +267,17 @@ TEST_CASE("the published file of V2-Lite fits a card of 12 GiB, with experts out
     CHECK(eight.expert_slots.front() > 32);
 }
 
+TEST_CASE("steps on the host are longer where experts are many", "[model][placement]") {
+    const auto tokens = [](const char* backend, const char* name) {
+        return prompt_tokens_per_step(backend, shaped(name)->config());
+    };
+    for (const char* name : {"deepseek-v2-lite:Q4_K_M", "qwen3-30b-a3b:Q4_K_M"}) {
+        CHECK(tokens("cpu", name) == 512);
+        CHECK(tokens("cuda", name) == 256);
+    }
+    CHECK(tokens("cpu", "ds2-small:Q4_K_M") == 256);
+    CHECK(tokens("reference", "ds2-small:Q4_K_M") == 128);
+}
+
 }  // namespace
 }  // namespace hearth::model

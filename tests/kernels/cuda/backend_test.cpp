@@ -201,7 +201,8 @@ void check_count(const test::TinyModelOptions& model_options, std::int64_t short
     model::PlacementRequest request{
         .context_tokens = 512,
         .cache_tokens = 1024,
-        .step_tokens = model::prompt_tokens_per_step("cuda") + engine::EngineLimits{}.sequences_max,
+        .step_tokens = model::prompt_tokens_per_step("cuda", model->config()) +
+                       engine::EngineLimits{}.sequences_max,
         .draft_tokens = engine::EngineLimits{}.sequences_max,
         .costs = model::device_costs("cuda")};
     request.costs.can_leave_experts = false;
