@@ -270,7 +270,7 @@ def main():
     parser.add_argument("--blocks", type=int, default=7, help="of keys of all clients")
     parser.add_argument("--keys-of-block", type=int, default=1, help="of each client")
     parser.add_argument("--chat-blocks", type=int, default=7)
-    parser.add_argument("--chat-keys", type=int, default=10, help="of a block, alone and beside the chat each")
+    parser.add_argument("--chat-keys", type=int, default=20, help="of a block, alone and beside the chat each")
     parser.add_argument("--pause-s", type=float, default=0.05, help="between the two sides")
     options = parser.parse_args()
     options.peer = os.environ.get("HEARTH_PEER")
