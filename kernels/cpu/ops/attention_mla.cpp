@@ -39,7 +39,7 @@ class StoreLatentOp final : public TokenOp {
     std::int64_t key_dim_, value_dim_;
 };
 
-struct Rows {
+struct FloatRows {
     const float* first;
     std::int64_t stride;
     std::int64_t count;
@@ -57,7 +57,7 @@ class HeadProduct {
 
     void run(const Step& step,
              RowRange weight_rows,
-             const Rows& x,
+             const FloatRows& x,
              Scratch scratch,
              float* out,
              std::int64_t out_stride) const {
@@ -167,7 +167,7 @@ class LatentHeads {
 
   private:
     /// out[i * stride + r] = row r, column i.
-    static void turn(const Rows& rows, std::int64_t dim, float* out, std::int64_t stride) {
+    static void turn(const FloatRows& rows, std::int64_t dim, float* out, std::int64_t stride) {
         for (std::int64_t i = 0; i < dim; ++i) {
             for (std::int64_t r = 0; r < rows.count; ++r) {
                 out[i * stride + r] = rows.first[r * rows.stride + i];
