@@ -22,6 +22,18 @@ using compute::Plan;
 using compute::Slice;
 using compute::WeightId;
 
+/// How many operations there are up to the last one that leaves something for later steps.
+std::size_t stored_until(const Plan& plan) {
+    if (plan.rows_out.id != kNone) return plan.operations.size();
+    const auto is_attention = [](const compute::Operation& operation) {
+        return std::holds_alternative<compute::AttentionGqa>(operation) ||
+               std::holds_alternative<compute::AttentionMla>(operation);
+    };
+    const auto last =
+        std::ranges::find_if(plan.operations.rbegin(), plan.operations.rend(), is_attention);
+    return static_cast<std::size_t>(plan.operations.rend() - last);
+}
+
 /// Tokens for which the router's weights may be read once each.
 constexpr int kRouterTokensMax = 8;
 
@@ -38,6 +50,7 @@ class Compiler {
           step_(step),
           workspace_(workspace),
           values_(plan, workspace),
+          stored_until_(stored_until(plan)),
           attention_(plan, weights, step, options, workspace, values_, hooks()) {
         out_.logit_values = workspace.take<float>(options.logit_rows_max * plan.vocab_size);
     }
@@ -72,8 +85,10 @@ class Compiler {
 
     template <typename Launch>
     void push(std::string_view name, const Launch& launch) {
-        out_.nodes.push_back(
-            {.name = std::string(name), .launch = launch, .serves_one = next_ > joined_until_});
+        out_.nodes.push_back({.name = std::string(name),
+                              .launch = launch,
+                              .serves_one = next_ > joined_until_,
+                              .serves_logits = next_ > stored_until_});
     }
     [[nodiscard]] bool is_rounding(WeightId id) const {
         return !options_.is_exact && is_quantised(weights_.matrix(id).format);
@@ -109,6 +124,7 @@ class Compiler {
     const StepTables step_;
     Workspace& workspace_;
     Values values_;
+    const std::size_t stored_until_;  ///< operations, up to the last that leaves something
     AttentionCompiler attention_;
     std::size_t next_ = 0;          ///< operation
     std::size_t joined_until_ = 0;  ///< operations that an expert block has taken in, for one token

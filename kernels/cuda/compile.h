@@ -35,6 +35,8 @@ struct Node {
     std::string name;
     std::function<Result<void>(const StepShape&, Queue)> launch;
     bool serves_one = true;  ///< false: another node does its work where there is one token
+    /// Nothing but the logits comes of it: it is behind the last attention.
+    bool serves_logits = false;
 };
 
 struct CompileOptions {

@@ -139,9 +139,12 @@ Result<void> CudaProgram::take_slots() {
 }
 
 Result<void> CudaProgram::launch_nodes(const StepShape& shape) {
+    // Experts on the host are told what each of their layers picks.
+    const bool wants_logits = shape.logit_rows > 0 || experts_ != nullptr;
     for (const auto* nodes : {&compiled_.nodes, &compiled_.logits}) {
         for (const Node& node : *nodes) {
             if (shape.tokens == 1 && !node.serves_one) continue;
+            if (node.serves_logits && !wants_logits) continue;
             HEARTH_CHECK(node.launch(shape, queue_));
         }
     }

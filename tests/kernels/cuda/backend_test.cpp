@@ -310,6 +310,22 @@ TEST_CASE("a token that is picked on the device takes one launch", "[cuda][backe
     CHECK(masked.kernels == kernels + 3);
 }
 
+TEST_CASE("a step that wants no logits ends behind its last rows of the cache", "[cuda][backend]") {
+    const auto launches = [](int layers, bool wants_logits) {
+        const auto model = test::tiny_model({.layer_count = layers});
+        const auto backend = make_cuda_backend({.device = {}, .has_graphs = false});
+        test::ModelRunner runner(model, **backend, {});
+        const auto before = simt::device.launches;
+        const std::vector<std::int32_t> rows = {4};
+        runner.run_rows({{.sequence = 0, .tokens = std::vector<std::int32_t>(5, 5)}},
+                        std::span(rows).first(wants_logits ? 1 : 0));
+        return simt::device.launches - before;
+    };
+    const std::size_t left_out = launches(2, true) - launches(2, false);
+    CHECK(left_out > 4);  // output, router, experts up and down, logits
+    CHECK(launches(3, true) - launches(3, false) == left_out);
+}
+
 /// Kernels that a layer adds to a step of `tokens` tokens.
 std::size_t kernels_per_layer(test::TinyModelOptions options, std::size_t tokens) {
     const auto launches = [&](int layers) {

@@ -169,6 +169,16 @@ void check_contract(const TinyModelOptions& options) {
         begin += count;
     }
     CHECK(is_same(found, expected));
+    // Behind a piece whose logits nobody wants.
+    constexpr std::size_t kSilent = 17;
+    const auto border = tokens.begin() + static_cast<std::ptrdiff_t>(kSilent);
+    const std::vector<float> last(
+        expected.begin() + static_cast<std::ptrdiff_t>(kSilent * vocab_size), expected.end());
+    for (compute::Backend* backend : {plain.get(), graphs.get()}) {
+        ModelRunner runner(model, *backend, limits);
+        CHECK(runner.run_rows({{.tokens = {tokens.begin(), border}}}, {}).empty());
+        CHECK(is_same(runner.run({{.tokens = {border, tokens.end()}}}), last));
+    }
 }
 
 TEST_CASE("numbers do not depend on chunks, company or graphs", "[cuda][program][contract]") {
