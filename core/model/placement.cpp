@@ -280,7 +280,7 @@ SplitSizes split_sizes(std::int64_t positions, std::int64_t split_tokens) {
 
 std::int32_t prompt_tokens_per_step(std::string_view backend, const ModelConfig& config) {
     constexpr std::int32_t kUsual = 256;
-    /// Of an expert in a step, on average: with fewer, laying it out takes a fifth of the time.
+    // Of an expert in a step, on average: with fewer, laying it out takes a fifth of the time.
     constexpr std::int32_t kExpertTokensMin = 32;
     if (backend == "cuda") return kUsual;
     if (backend != "cpu") return kUsual / 2;

@@ -84,7 +84,6 @@ Result<void> CpuProgram::take_memory(const compute::Plan& plan,
     unit_ends_.reserve(groups_max);
     row_numbers_.resize(static_cast<std::size_t>(plan.tokens_max));
     std::iota(row_numbers_.begin(), row_numbers_.end(), 0);
-    is_wanted_.resize(row_numbers_.size());
     return {};
 }
 
@@ -109,10 +108,6 @@ Result<compute::StepOutput> CpuProgram::run(const compute::StepBatch& batch, com
                    .rows_out = rows_out_.get()};
     Step wanted = all;
     wanted.rows = batch.logit_rows;
-    std::fill_n(is_wanted_.begin(), batch.tokens.size(), std::uint8_t{0});
-    for (const std::int32_t row : batch.logit_rows) {
-        is_wanted_[static_cast<std::size_t>(row)] = 1;
-    }
     all_ = &all;
     wanted_ = &wanted;
     stage_ = 0;
@@ -179,7 +174,8 @@ void CpuProgram::run_chain(std::int64_t first, std::int64_t count, Scratch scrat
     const Step& step = step_of(stage.chain_rows);
     const std::int64_t end = std::min(first + count, step.tokens());
     for (std::int64_t token = first; token < end; ++token) {
-        const bool is_wanted = is_wanted_[step.in_batch(token)] != 0;
+        const std::int32_t row = step.rows[static_cast<std::size_t>(token)];
+        const bool is_wanted = std::ranges::binary_search(wanted_->rows, row);
         for (const TokenOp* op : stage.chain) {
             if (is_wanted || op->rows() == Rows::all) op->run(step, token, scratch);
         }

@@ -79,7 +79,6 @@ class CpuProgram final : public compute::Program, private ParallelJob {
     std::int64_t scratch_bytes_ = 0;
     std::unique_ptr<float, Free> logits_, rows_out_;
     std::vector<std::int32_t> row_numbers_;  ///< 0, 1, ... plan_tokens_max_ - 1
-    std::vector<std::uint8_t> is_wanted_;    ///< by token of the batch
 
     // Where a run stands; written by the thread that opens a phase.
     enum class Part { start, chain, phase };

@@ -79,7 +79,7 @@ struct GroupSums {
     __m256i first, second;
 };
 
-/// Rounds the blocks with a scale's inverse each; what is not there is 0.
+/// Rounds the blocks with a scale's inverse each; sums of what is not there are 0.
 template <bool kClamps>
 inline GroupSums round_blocks(const float* x,
                               int blocks,
