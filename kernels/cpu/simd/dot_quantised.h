@@ -77,13 +77,13 @@ template <typename Block>
 inline __m256 factors_of(const Block* blocks, int count) {
     return to_floats(count, [&](int b) { return blocks[b].d; });
 }
+/// The bits of a block's factor: compute::half_scale_of_e8m0, whose code must not be compiled here.
+inline int factor_bits_of(const BlockMxfp4& block) {
+    const std::uint32_t exponent = block.exponent;
+    return static_cast<int>(exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23);
+}
 inline __m256 factors_of(const BlockMxfp4* blocks, int count) {
-    // compute::half_scale_of_e8m0, whose code must not be compiled here.
-    const auto at = [&](int b) {
-        if (b >= count) return 0;
-        const std::uint32_t exponent = blocks[b].exponent;
-        return static_cast<int>(exponent < 2 ? 0x00200000U << exponent : (exponent - 1) << 23);
-    };
+    const auto at = [&](int b) { return b < count ? factor_bits_of(blocks[b]) : 0; };
     return _mm256_castsi256_ps(
         _mm256_setr_epi32(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
 }
@@ -153,11 +153,13 @@ struct Mxfp4 {
     static constexpr bool kHasMinimum = false;
     static constexpr int kQuantMax = 24;
     static constexpr int kOffset = 12;
-    static __m256i quants(const Block& block) {
+    /// Of each code the quant.
+    static __m256i table() {
         const __m128i doubled = load_16(compute::kMxfp4Doubled);
-        const __m256i table =
-            _mm256_broadcastsi128_si256(_mm_add_epi8(doubled, _mm_set1_epi8(kOffset)));
-        return _mm256_shuffle_epi8(table, nibbles(block.quants));
+        return _mm256_broadcastsi128_si256(_mm_add_epi8(doubled, _mm_set1_epi8(kOffset)));
+    }
+    static __m256i quants(const Block& block) {
+        return _mm256_shuffle_epi8(table(), nibbles(block.quants));
     }
 };
 

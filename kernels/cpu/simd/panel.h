@@ -11,54 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/cpu/simd/dot_quantised.h"
+#include "kernels/cpu/simd/panel_rows.h"
 
 namespace hearth::cpu {
 namespace {
-
-/// 256 columns of sixteen rows.
-struct alignas(64) Panel {
-    std::int8_t quants[kRunsPerGroup][kStepsPerRun][kPanelRows][4];
-    std::int16_t scales[2 * kRunsPerGroup][kPanelRows][2];  ///< of the K types, each twice
-    std::int16_t offsets[kRunsPerGroup][kPanelRows][2];     ///< of the K types: times sums of x
-    float d[kRunsPerGroup][kPanelRows];  ///< by block; of the K types d, then dmin
-    float m[kRunsPerGroup][kPanelRows];  ///< by block, of Q5_1
-};
-static_assert(sizeof(Panel) <= kPanelBytes);
-
-constexpr int kHalfRows = kPanelRows / 2;
-
-/// Lane j of rows[i] becomes lane i of rows[j].
-inline void transpose(__m256i* rows) {
-    __m256i pairs[8];
-    for (int i = 0; i < 8; i += 2) {
-        pairs[i] = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);
-        pairs[i + 1] = _mm256_unpackhi_epi32(rows[i], rows[i + 1]);
-    }
-    __m256i fours[8];
-    for (int i = 0; i < 8; i += 4) {
-        fours[i] = _mm256_unpacklo_epi64(pairs[i], pairs[i + 2]);
-        fours[i + 1] = _mm256_unpackhi_epi64(pairs[i], pairs[i + 2]);
-        fours[i + 2] = _mm256_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
-        fours[i + 3] = _mm256_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        rows[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
-        rows[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
-    }
-}
-
-inline void store_32(void* p, __m256i a) {
-    _mm256_store_si256(static_cast<__m256i*>(p), a);
-}
-
-/// Eight rows of a run of 32 columns: `rows` holds a row each.
-inline void store_run(__m256i* rows, int run, int first_row, Panel& panel) {
-    transpose(rows);
-    for (int step = 0; step < kStepsPerRun; ++step) {
-        store_32(panel.quants[run][step][first_row], rows[step]);
-    }
-}
 
 // ---- types of 32-blocks
 
@@ -69,29 +25,8 @@ struct Panel32 {
     static constexpr int kBlocks = kBlocksPerGroup;
     static constexpr int kOffset = Type::kOffset + kAdded;
 
-    static void fill(const Block* const* rows, int blocks, int first_row, Panel& panel) {
-        for (int b = 0; b < blocks; ++b) {
-            __m256i quants[kHalfRows];
-            for (int r = 0; r < kHalfRows; ++r) {
-                quants[r] = Type::quants(rows[r][b]);
-                if constexpr (kAdded != 0) {
-                    const auto added = static_cast<char>(kAdded);
-                    quants[r] = _mm256_add_epi8(quants[r], _mm256_set1_epi8(added));
-                }
-            }
-            store_run(quants, b, first_row, panel);
-        }
-        __m256i factors[kHalfRows];
-        for (int r = 0; r < kHalfRows; ++r) {
-            factors[r] = _mm256_castps_si256(factors_of(rows[r], blocks));
-        }
-        store_factors(factors, blocks, first_row, panel.d);
-        if constexpr (Type::kHasMinimum) {
-            for (int r = 0; r < kHalfRows; ++r) {
-                factors[r] = _mm256_castps_si256(Type::minima(rows[r], blocks));
-            }
-            store_factors(factors, blocks, first_row, panel.m);
-        }
+    static void fill(const RowBlocks<Block>& rows, int blocks, int first_row, Panel& panel) {
+        store_blocks<Type, kAdded>(rows, blocks, first_row, panel);
     }
 
     /// What a token's row has gathered: eight sums per row of weights, one per place in the group.
@@ -144,134 +79,9 @@ struct Panel32 {
         const Floats16 odd = add(add(lane(1), lane(5)), add(lane(3), lane(7)));
         store_floats_unaligned(out, add(even, odd));
     }
-
-  private:
-    static void store_factors(__m256i* factors,
-                              int blocks,
-                              int first_row,
-                              float (*to)[kPanelRows]) {
-        transpose(factors);
-        for (int b = 0; b < blocks; ++b) {
-            store_32(to[b] + first_row, factors[b]);
-        }
-    }
 };
 
 // ---- the K types
-
-/// 32 bytes of eight rows, turned: the step's four bytes of each row side by side.
-template <typename Block>
-inline void load_turned(const Block* const* rows, std::int64_t offset, __m256i* steps) {
-    for (int r = 0; r < kHalfRows; ++r) {
-        steps[r] = load_32(reinterpret_cast<const char*>(rows[r]) + offset);
-    }
-    transpose(steps);
-}
-
-/// `kBits` bits of each byte from bit `first` on, moved to bit `to`.
-template <int kBits, int kTo>
-inline __m256i bits_of(__m256i bytes, int first) {
-    constexpr int kMask = ((1 << kBits) - 1) << kTo;
-    const __m256i moved = first >= kTo ? _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(first - kTo))
-                                       : _mm256_sll_epi16(bytes, _mm_cvtsi32_si128(kTo - first));
-    return _mm256_and_si256(moved, _mm256_set1_epi8(kMask));
-}
-
-/// The quants of eight rows of a block. Bytes are turned before their bits are taken apart.
-inline void store_quants(const BlockQ4K* const* rows, int first_row, Panel& panel) {
-    for (int pair = 0; pair < 4; ++pair) {
-        __m256i bytes[kStepsPerRun];
-        load_turned(rows, offsetof(BlockQ4K, quants) + 32 * pair, bytes);
-        for (int step = 0; step < kStepsPerRun; ++step) {
-            store_32(panel.quants[2 * pair][step][first_row], bits_of<4, 0>(bytes[step], 0));
-            store_32(panel.quants[2 * pair + 1][step][first_row], bits_of<4, 0>(bytes[step], 4));
-        }
-    }
-}
-inline void store_quants(const BlockQ5K* const* rows, int first_row, Panel& panel) {
-    __m256i high[kStepsPerRun];
-    load_turned(rows, offsetof(BlockQ5K, high), high);
-    for (int pair = 0; pair < 4; ++pair) {
-        __m256i bytes[kStepsPerRun];
-        load_turned(rows, offsetof(BlockQ5K, quants) + 32 * pair, bytes);
-        for (int step = 0; step < kStepsPerRun; ++step) {
-            for (int half = 0; half < 2; ++half) {
-                const int run = 2 * pair + half;
-                const __m256i low = bits_of<4, 0>(bytes[step], 4 * half);
-                const __m256i fifth = bits_of<1, 4>(high[step], run);
-                store_32(panel.quants[run][step][first_row], _mm256_or_si256(low, fifth));
-            }
-        }
-    }
-}
-inline void store_quants(const BlockQ6K* const* rows, int first_row, Panel& panel) {
-    for (int half = 0; half < 2; ++half) {
-        __m256i high[kStepsPerRun];
-        load_turned(rows, offsetof(BlockQ6K, high) + 32 * half, high);
-        for (int part = 0; part < 2; ++part) {
-            __m256i bytes[kStepsPerRun];
-            load_turned(rows, offsetof(BlockQ6K, low) + 64 * half + 32 * part, bytes);
-            for (int step = 0; step < kStepsPerRun; ++step) {
-                for (int top = 0; top < 2; ++top) {
-                    const int quarter = part + 2 * top;
-                    const __m256i low = bits_of<4, 0>(bytes[step], 4 * top);
-                    const __m256i fifth_and_sixth = bits_of<2, 4>(high[step], 2 * quarter);
-                    store_32(panel.quants[4 * half + quarter][step][first_row],
-                             _mm256_or_si256(low, fifth_and_sixth));
-                }
-            }
-        }
-    }
-}
-
-/// The first (kWhich 0) or second of each lane's two 16-bit numbers in both places.
-template <int kWhich>
-inline __m256i doubled(__m256i a) {
-    constexpr int kBytes = kWhich == 0 ? 0x01000100 : 0x03020302;
-    return _mm256_shuffle_epi8(
-        a,
-        _mm256_add_epi32(
-            _mm256_set1_epi32(kBytes),
-            _mm256_setr_epi32(
-                0, 0x04040404, 0x08080808, 0x0C0C0C0C, 0, 0x04040404, 0x08080808, 0x0C0C0C0C)));
-}
-
-/// `pairs[p]`: scales 2p and 2p + 1 of eight rows.
-inline void store_scales(const __m256i* pairs, int count, int first_row, Panel& panel) {
-    for (int p = 0; p < count; ++p) {
-        store_32(panel.scales[2 * p][first_row], doubled<0>(pairs[p]));
-        store_32(panel.scales[2 * p + 1][first_row], doubled<1>(pairs[p]));
-    }
-}
-inline void store_offsets(const __m256i* pairs, int count, int first_row, Panel& panel) {
-    for (int p = 0; p < count; ++p) {
-        store_32(panel.offsets[p][first_row], pairs[p]);
-    }
-}
-
-/// Q4_K and Q5_K: eight scales and minima of six bits.
-template <typename Block>
-inline void store_k_factors(const Block* const* rows, int first_row, Panel& panel) {
-    __m256i factors[kHalfRows];
-    for (int r = 0; r < kHalfRows; ++r) {
-        factors[r] = unpack_scales(rows[r]->scales);
-        panel.d[0][first_row + r] = to_float(rows[r]->d);
-        panel.d[1][first_row + r] = to_float(rows[r]->dmin);
-    }
-    transpose(factors);
-    store_scales(factors, 4, first_row, panel);
-    store_offsets(factors + 4, 4, first_row, panel);
-}
-inline void store_k_factors(const BlockQ6K* const* rows, int first_row, Panel& panel) {
-    __m256i factors[kHalfRows];
-    for (int r = 0; r < kHalfRows; ++r) {
-        factors[r] = _mm256_cvtepi8_epi16(load_16(rows[r]->scales));
-        panel.d[0][first_row + r] = to_float(rows[r]->d);
-    }
-    transpose(factors);
-    store_scales(factors, 8, first_row, panel);
-    store_offsets(factors, 8, first_row, panel);
-}
 
 /// sums[t] += offsets times the token's sums, in pairs.
 template <int kPairs, int kCount>
@@ -302,7 +112,7 @@ struct PanelK {
     static constexpr bool kHasMinimum = kQuantMax < 63;  ///< else an offset of 32
     static constexpr int kScaleSteps = kHasMinimum ? 8 : 4;
 
-    static void fill(const Block* const* rows, int, int first_row, Panel& panel) {
+    static void fill(const RowBlocks<Block>& rows, int, int first_row, Panel& panel) {
         store_quants(rows, first_row, panel);
         store_k_factors(rows, first_row, panel);
     }
@@ -372,20 +182,23 @@ constexpr int blocks_in(const DotCall& call, std::int64_t group) {
     return static_cast<int>(rest < Type::kBlocks ? rest : Type::kBlocks);
 }
 
+/// Eight rows from `first_row` on, each from block `block` on.
+template <typename Block>
+inline RowBlocks<Block> row_blocks(const DotCall& call,
+                                   std::int64_t first_row,
+                                   std::int64_t block) {
+    return {reinterpret_cast<const Block*>(row_of(call, first_row)) + block, call.row_bytes};
+}
+
 /// Lays out sixteen rows of weights, (groups) panels.
 template <typename Type>
 void fill_panels(const DotCall& call, std::int64_t first_row, Panel* panels) {
-    using Block = typename Type::Block;
-    for (int half = 0; half < kPanelRows; half += kHalfRows) {
-        const Block* rows[kHalfRows];
-        for (int r = 0; r < kHalfRows; ++r) {
-            rows[r] = reinterpret_cast<const Block*>(row_of(call, first_row + half + r));
-        }
-        for (std::int64_t g = 0; g < groups_of(call); ++g) {
-            Type::fill(rows, blocks_in<Type>(call, g), half, panels[g]);
-            for (const Block*& row : rows) {
-                row += Type::kBlocks;
-            }
+    for (std::int64_t g = 0; g < groups_of(call); ++g) {
+        for (int half = 0; half < kPanelRows; half += kHalfRows) {
+            Type::fill(row_blocks<typename Type::Block>(call, first_row + half, g * Type::kBlocks),
+                       blocks_in<Type>(call, g),
+                       half,
+                       panels[g]);
         }
     }
 }

@@ -235,12 +235,7 @@ class TileDotK {
         for (std::int64_t g = 0; g < tokens_.groups(); ++g) {
             alignas(64) Panel panel;
             for (int half = 0; half < kPanelRows; half += kHalfRows) {
-                const Type* rows[kHalfRows];
-                for (int r = 0; r < kHalfRows; ++r) {
-                    rows[r] =
-                        reinterpret_cast<const Type*>(row_of(call_, first_row + half + r)) + g;
-                }
-                Layout::fill(rows, 1, half, panel);
+                Layout::fill(row_blocks<Type>(call_, first_row + half, g), 1, half, panel);
             }
             split<Type>(panel, panels_[g]);
         }

@@ -86,21 +86,16 @@ inline void split_columns(const Floats& from, SplitTile& to) {
 }
 
 inline void transpose_16(std::uint32_t (*square)[kMixSide]) {
-    constexpr int kHalf = kMixSide / 2;
-    __m256i parts[2][2][kHalf];
-    for (int i = 0; i < 2; ++i) {
-        for (int j = 0; j < 2; ++j) {
-            for (int r = 0; r < kHalf; ++r) {
-                parts[i][j][r] = load_32(square[kHalf * i + r] + kHalf * j);
-            }
-            transpose(parts[i][j]);
+    __m256i columns[2][kMixSide];
+    for (int half = 0; half < 2; ++half) {
+        for (int first = 0; first < kMixSide; first += 4) {
+            load_turned([&](int r) { return square[kHalfRows * half + r] + first; },
+                        columns[half] + first);
         }
     }
-    for (int i = 0; i < 2; ++i) {
-        for (int j = 0; j < 2; ++j) {
-            for (int r = 0; r < kHalf; ++r) {
-                store_32(square[kHalf * i + r] + kHalf * j, parts[j][i][r]);
-            }
+    for (int half = 0; half < 2; ++half) {
+        for (int c = 0; c < kMixSide; ++c) {
+            store_32(square[c] + kHalfRows * half, columns[half][c]);
         }
     }
 }

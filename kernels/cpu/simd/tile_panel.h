@@ -53,23 +53,22 @@ inline void gather_quants(const void* const* rows, int count, std::int64_t g, Ti
     __builtin_memset(&to.quants[0][0] + count * kGroupElements, 0, rest * kGroupElements);
 }
 
-/// Scales and sums of q8, by block.
+/// Scales and sums of q8, by block; those of tokens that are not there are 0.
 inline void gather_factors(const void* const* rows, int count, std::int64_t g, TileTokens& to) {
+    alignas(64) static constexpr Q8Group kNoToken = {};
     for (int first = 0; first < kTileRows; first += kHalfRows) {
-        __m256i scales[kHalfRows];
-        __m256i sums[kHalfRows];
-        for (int t = 0; t < kHalfRows; ++t) {
-            scales[t] = sums[t] = _mm256_setzero_si256();
-            if (first + t >= count) continue;
-            const Q8Group& group = static_cast<const Q8Group*>(rows[first + t])[g];
-            scales[t] = load_32(group.scales);
-            sums[t] = _mm256_castps_si256(_mm256_cvtepi32_ps(load_32(group.sums)));
-        }
-        transpose(scales);
-        transpose(sums);
-        for (int b = 0; b < kBlocksPerGroup; ++b) {
-            store_32(to.scales[b] + first, scales[b]);
-            store_32(to.sums[b] + first, sums[b]);
+        const auto group = [&](int t) -> const Q8Group& {
+            return first + t < count ? static_cast<const Q8Group*>(rows[first + t])[g] : kNoToken;
+        };
+        for (int b = 0; b < kBlocksPerGroup; b += 4) {
+            __m256i scales[4];
+            __m256i sums[4];
+            load_turned([&](int t) { return group(t).scales + b; }, scales);
+            load_turned([&](int t) { return group(t).sums + b; }, sums);
+            for (int i = 0; i < 4; ++i) {
+                store_32(to.scales[b + i] + first, scales[i]);
+                _mm256_store_ps(to.sums[b + i] + first, _mm256_cvtepi32_ps(sums[i]));
+            }
         }
     }
 }
