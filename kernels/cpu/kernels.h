@@ -81,6 +81,8 @@ struct DotCall {
     std::int64_t out_stride;
     /// Scratch of kPanelBytes per group of 256 columns, on a cache line; null: row by row.
     void* panels = nullptr;
+    /// Rows that are multiplied after these, which are asked for in time; null: those behind these.
+    const void* next = nullptr;
 };
 
 /// How the rows of keys and values are stored, in the order of Kernels::store_row and attend.

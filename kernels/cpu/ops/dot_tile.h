@@ -24,14 +24,15 @@ struct WeightRows {
     }
 
     /// out[t * out_stride + r] = row (begin + r) . activations[t]. `panels`: panel_bytes() of
-    /// scratch.
+    /// scratch. `next`: see DotCall.
     void dot(const Kernels& kernels,
              RowRange rows,
              std::span<const void* const> activations,
              float* out,
              std::int64_t out_stride,
-             void* panels) const {
-        kernels.dot[static_cast<std::size_t>(type)]({first + rows.begin * row_bytes,
+             void* panels,
+             const void* next = nullptr) const {
+        kernels.dot[static_cast<std::size_t>(type)]({row(rows.begin),
                                                      row_bytes,
                                                      rows.count,
                                                      activations.data(),
@@ -39,7 +40,12 @@ struct WeightRows {
                                                      dim,
                                                      out,
                                                      out_stride,
-                                                     panels});
+                                                     panels,
+                                                     next});
+    }
+
+    [[nodiscard]] const std::byte* row(std::int64_t index) const {
+        return first + index * row_bytes;
     }
 
     const std::byte* first;

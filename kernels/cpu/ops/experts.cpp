@@ -203,12 +203,15 @@ class ExpertsDownOp final : public ParallelOp {
         float* results = scratch.take<float>(step.kernels.panel_tokens * chunk.count);
         auto* panels = scratch.take<std::byte>(down_.panel_bytes());
         start_from_residual(step, chunk);
-        for (const ExpertGroups::Group& group : groups_->groups()) {
-            const RowRange rows{group.expert * rows_ + chunk.begin, chunk.count};
-            std::span<const Choice> rest = groups_->choices(group);
+        const std::span<const ExpertGroups::Group> groups = groups_->groups();
+        for (std::size_t g = 0; g < groups.size(); ++g) {
+            const RowRange rows{groups[g].expert * rows_ + chunk.begin, chunk.count};
+            const ExpertGroups::Group& next = groups[std::min(g + 1, groups.size() - 1)];
+            const void* next_rows = down_.row(next.expert * rows_ + chunk.begin);
+            std::span<const Choice> rest = groups_->choices(groups[g]);
             while (!rest.empty()) {
                 const std::span<const Choice> tile = take_tile(step, rest);
-                add_tile(step, tile, rows, chunk, results, panels);
+                add_tile(step, tile, rows, chunk, results, panels, next_rows);
             }
         }
     }
@@ -231,14 +234,20 @@ class ExpertsDownOp final : public ParallelOp {
                   RowRange rows,
                   RowRange chunk,
                   float* results,
-                  void* panels) const {
+                  void* panels,
+                  const void* next_rows) const {
         Activations activations;
         for (std::size_t i = 0; i < tile.size(); ++i) {
             activations[i] =
                 step.row<std::byte>(rounded_, tile[i].token) + tile[i].slot * slot_bytes_;
         }
-        down_.dot(
-            step.kernels, rows, {activations.data(), tile.size()}, results, rows.count, panels);
+        down_.dot(step.kernels,
+                  rows,
+                  {activations.data(), tile.size()},
+                  results,
+                  rows.count,
+                  panels,
+                  next_rows);
         for (std::size_t i = 0; i < tile.size(); ++i) {
             step.kernels.combine(1.0F,
                                  results + static_cast<std::int64_t>(i) * rows.count,

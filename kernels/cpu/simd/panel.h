@@ -237,7 +237,10 @@ struct PanelDot {
         const std::int64_t shares = (call.tokens + kPanelTokens - 1) / kPanelTokens * groups;
         const std::int64_t bytes = (kPanelRows * call.row_bytes + shares - 1) / shares;
         const std::int64_t share = first_token / kPanelTokens * groups + group;
-        ask_ahead(row_of(call, first_row + kPanelRows), bytes, share * bytes);
+        const std::int64_t next_row = first_row + kPanelRows;
+        const void* next =
+            next_row >= call.rows && call.next != nullptr ? call.next : row_of(call, next_row);
+        ask_ahead(next, bytes, share * bytes);
     }
 
     template <bool kIsFirst>
