@@ -65,19 +65,37 @@ struct Panel32 {
             }
         }
         if constexpr (kIsFirst) {
+            const int places = places_of(blocks);
             for (int t = 0; t < kCount; ++t) {
-                for (int b = blocks; b < kBlocksPerGroup; ++b) {
+                for (int b = blocks; b < places; ++b) {
                     store_floats(totals[t][b], broadcast_floats(0.0F));
                 }
             }
         }
     }
 
-    static void finish(const Totals& totals, float* out) {
+    /// `blocks`: of the first group. The places behind places_of(blocks) have gathered nothing, and
+    /// what 0 would be added to is not -0.
+    static void finish(const Totals& totals, int blocks, float* out) {
         const auto lane = [&](int b) { return load_floats(totals[b]); };
-        const Floats16 even = add(add(lane(0), lane(4)), add(lane(2), lane(6)));
-        const Floats16 odd = add(add(lane(1), lane(5)), add(lane(3), lane(7)));
+        Floats16 even = lane(0);
+        Floats16 odd = lane(1);
+        const int places = places_of(blocks);
+        if (places == kBlocksPerGroup) {
+            even = add(add(even, lane(4)), add(lane(2), lane(6)));
+            odd = add(add(odd, lane(5)), add(lane(3), lane(7)));
+        } else if (places == kBlocksPerGroup / 2) {
+            even = add(even, lane(2));
+            odd = add(odd, lane(3));
+        }
         store_floats_unaligned(out, add(even, odd));
+    }
+
+  private:
+    /// Of a row whose first group has so many blocks.
+    static int places_of(int blocks) {
+        if (blocks > kBlocksPerGroup / 2) return kBlocksPerGroup;
+        return blocks > kBlocksPerGroup / 4 ? kBlocksPerGroup / 2 : kBlocksPerGroup / 4;
     }
 };
 
@@ -156,7 +174,7 @@ struct PanelK {
         }
     }
 
-    static void finish(const Totals& totals, float* out) {
+    static void finish(const Totals& totals, int, float* out) {
         const Floats16 sum = load_floats(totals[0]);
         store_floats_unaligned(out, kHasMinimum ? sub(sum, load_floats(totals[1])) : sum);
     }
@@ -264,8 +282,9 @@ struct PanelDot {
         alignas(64) Totals totals[kPanelTokens];
         add_groups<true>(first_row, first, count, 0, 1, totals);
         add_groups<false>(first_row, first, count, 1, groups_of(call), totals);
+        const int blocks = blocks_in<Type>(call, 0);
         for (int t = 0; t < count; ++t) {
-            Type::finish(totals[t], call.out + (first + t) * call.out_stride + first_row);
+            Type::finish(totals[t], blocks, call.out + (first + t) * call.out_stride + first_row);
         }
     }
 };

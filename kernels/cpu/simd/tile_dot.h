@@ -151,7 +151,7 @@ class TileDot32 {
         }
         float* out = call_.out + tile * kTileRows * call_.out_stride + first_row;
         for (int t = 0; t < tokens_.count(tile); ++t) {
-            Layout::finish(totals[t], out + t * call_.out_stride);
+            Layout::finish(totals[t], kBlocksPerGroup, out + t * call_.out_stride);
         }
     }
 
@@ -263,7 +263,7 @@ class TileDotK {
             add_products(last, step, products, totals);
         }
         for (std::int64_t t = 0; t < call_.tokens; ++t) {
-            Layout::finish(totals[t], call_.out + t * call_.out_stride + first_row);
+            Layout::finish(totals[t], 1, call_.out + t * call_.out_stride + first_row);
         }
     }
 
