@@ -1,5 +1,7 @@
 #include "kernels/cpu/program.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
@@ -15,14 +17,22 @@ namespace hearth::cpu {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;
+constexpr std::int64_t kHugePageBytes = std::int64_t{2} << 20;
 
 /// Up to here a chain costs less than sharing it.
 constexpr std::int64_t kSerialTokensMax = 3;
 
-/// Not touched, so that only what steps use becomes resident.
+/// Not touched, so that only what steps use becomes resident; in huge pages where the system has
+/// them, since the rows that a product takes lie in more small ones than have their place at hand.
 void* take_bytes(std::int64_t bytes) {
-    const std::int64_t rounded = (bytes + kAlignment) / kAlignment * kAlignment;
-    return std::aligned_alloc(kAlignment, static_cast<std::size_t>(rounded));
+    const std::int64_t alignment = bytes < kHugePageBytes ? kAlignment : kHugePageBytes;
+    const std::int64_t rounded = (bytes + alignment) / alignment * alignment;
+    void* const memory =
+        std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded));
+    if (memory != nullptr && alignment == kHugePageBytes) {
+        ::madvise(memory, static_cast<std::size_t>(rounded), MADV_HUGEPAGE);
+    }
+    return memory;
 }
 
 std::int64_t largest_scratch(std::span<const Node> nodes) {
