@@ -31,12 +31,17 @@ struct alignas(64) Q8Group {
     std::int32_t sums[kGroupElements / kQ8Elements];  ///< of the block's quants
 };
 
+/// Up to here products of 32 quants with numbers of four bits add up to 16 bits.
+inline constexpr int kRunSizeMax = 32767 / 15;
+
 /// One block of q8_k.
 struct alignas(64) Q8kGroup {
     std::int8_t quants[kGroupElements];
     float scale;
     std::int16_t sums_32[kGroupElements / kQ8Elements];  ///< of the quants, for minima per 32
-    std::int16_t unused[6];
+    /// Whether the absolute quants of no 32 add up to more than kRunSizeMax.
+    bool fits_16_bits;
+    std::int8_t unused[11];
     std::int16_t sums[kGroupElements / kQ8kSumElements];  ///< of the quants
 };
 

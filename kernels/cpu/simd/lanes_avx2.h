@@ -23,6 +23,7 @@ inline __m256i add_pairs(__m256i sum, __m256i a, __m256i b) {
 
 /// How signed quants lie in a panel: as they are.
 constexpr int kSignedOffset = 0;
+constexpr bool kScalesPairs = false;
 
 /// Steps of four columns whose products fit 16 bits together: two products of at most
 /// `quant_max` * 127 a step.

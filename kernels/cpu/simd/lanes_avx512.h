@@ -58,6 +58,11 @@ inline Ints16 times(Ints16 a) {
 inline Ints16 add_pairs(Ints16 sum, Ints16 a, Ints16 b) {
     return {_mm512_dpwssd_epi32(sum.lanes, a.lanes, b.lanes)};
 }
+/// The low 16 bits of both in each lane, those of `second` behind.
+inline Ints16 join(Ints16 first, Ints16 second) {
+    constexpr std::uint32_t kSeconds = 0xAAAAAAAA;
+    return {_mm512_mask_blend_epi16(kSeconds, first.lanes, shift_left<16>(second).lanes)};
+}
 /// The second of two 16-bit numbers.
 inline Ints16 second_of_pairs(Ints16 a) {
     return {_mm512_srai_epi32(a.lanes, 16)};

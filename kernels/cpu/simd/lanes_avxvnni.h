@@ -26,6 +26,12 @@ inline Ints16 add_columns(Ints16 sum, Ints16 quants, const std::int8_t* four) {
     return {_mm256_dpbusd_avx_epi32(sum.low, quants.low, columns),
             _mm256_dpbusd_avx_epi32(sum.top, quants.top, columns)};
 }
+/// The low 16 bits of both in each lane, those of `second` behind.
+inline Ints16 join(Ints16 first, Ints16 second) {
+    constexpr int kSeconds = 0xAA;
+    return {_mm256_blend_epi16(first.low, _mm256_slli_epi32(second.low, 16), kSeconds),
+            _mm256_blend_epi16(first.top, _mm256_slli_epi32(second.top, 16), kSeconds)};
+}
 inline Ints16 mul(Ints16 a, Ints16 b) {
     return {_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.top, b.top)};
 }

@@ -147,14 +147,7 @@ struct PanelK {
             groups[t] = static_cast<const Q8kGroup*>(activations[t]) + g;
             sums[t] = broadcast_ints(0);
         }
-        for (int run = 0; run < kRunsPerGroup; ++run) {
-            const std::int8_t* columns[kCount];
-            for (int t = 0; t < kCount; ++t) {
-                columns[t] = groups[t]->quants + run * kQ8Elements;
-            }
-            add_scaled_run<kQuantMax, kScaleSteps, kCount>(
-                panel.quants[run], panel.scales + run * kStepsPerRun / kScaleSteps, columns, sums);
-        }
+        add_runs<kCount>(panel, groups, sums);
         Ints16 offsets[kCount];
         const std::int16_t* sums_of_x[kCount];
         for (int t = 0; t < kCount; ++t) {
@@ -183,6 +176,36 @@ struct PanelK {
     static void add_product(Ints16 sum, Floats16 factor, float* total) {
         const Floats16 before = kIsFirst ? broadcast_floats(0.0F) : load_floats(total);
         store_floats(total, fma(to_floats(sum), factor, before));
+    }
+
+  private:
+    /// sums[t] += scale * (w . x[t]) of all runs.
+    template <int kCount>
+    static void add_runs(const Panel& panel, const Q8kGroup* const* groups, Ints16* sums) {
+        const std::int8_t* columns[kCount];
+        const auto start_at = [&](int run) {
+            for (int t = 0; t < kCount; ++t) {
+                columns[t] = groups[t]->quants + run * kQ8Elements;
+            }
+        };
+        if constexpr (kScalesPairs && kQuantMax == 15) {
+            int fits = 1;
+            for (int t = 0; t < kCount; ++t) {
+                fits &= static_cast<int>(groups[t]->fits_16_bits);
+            }
+            if (fits != 0) {
+                for (int run = 0; run < kRunsPerGroup; run += 2) {
+                    start_at(run);
+                    add_scaled_pair<kCount>(panel.quants + run, panel.scales + run, columns, sums);
+                }
+                return;
+            }
+        }
+        for (int run = 0; run < kRunsPerGroup; ++run) {
+            start_at(run);
+            add_scaled_run<kQuantMax, kScaleSteps, kCount>(
+                panel.quants[run], panel.scales + run * kStepsPerRun / kScaleSteps, columns, sums);
+        }
     }
 };
 

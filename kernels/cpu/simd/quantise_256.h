@@ -142,6 +142,27 @@ constexpr int blocks_left(std::int64_t elements) {
     return static_cast<int>(blocks < kGroupBlocks ? blocks : kGroupBlocks);
 }
 
+/// As Q8kGroup has it, of a group.
+inline bool fits_16_bits(const std::int8_t* quants) {
+    // Of four blocks, in 16 bits, and for each block in four places.
+    __m256i fours[2];
+    for (int i = 0; i < 2; ++i) {
+        fours[i] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+        for (int b = 0; b < kGroupBlocks / 2; ++b) {
+            const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(quants) +
+                                                     kGroupBlocks / 2 * i + b);
+            const __m256i eights = _mm256_sad_epu8(_mm256_abs_epi8(block), _mm256_setzero_si256());
+            fours[i] = _mm256_or_si256(fours[i], _mm256_slli_epi64(eights, 16 * b));
+        }
+    }
+    const __m256i low = _mm256_unpacklo_epi64(fours[0], fours[1]);
+    const __m256i pairs = _mm256_add_epi16(low, _mm256_unpackhi_epi64(fours[0], fours[1]));
+    const __m128i sums =
+        _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    return _mm_movemask_epi8(_mm_cmpgt_epi16(sums, _mm_set1_epi16(kRunSizeMax))) == 0;
+}
+
 /// All scales first, so that one group's need not wait for another's quants.
 void quantise_q8(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8Group*>(out);
@@ -175,6 +196,7 @@ void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
         _mm_storeu_si128(
             reinterpret_cast<__m128i*>(group->sums_32),
             _mm_packs_epi32(_mm256_castsi256_si128(of_32), _mm256_extracti128_si256(of_32, 1)));
+        group->fits_16_bits = fits_16_bits(group->quants);
         auto* of_16 = reinterpret_cast<__m128i*>(group->sums);
         _mm_storeu_si128(of_16, in_order(sums.first));
         _mm_storeu_si128(of_16 + 1, in_order(sums.second));

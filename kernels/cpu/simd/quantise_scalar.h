@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/cpu/kernels.h"
@@ -39,6 +40,15 @@ int sum_of(const std::int8_t* quants, std::int64_t count) {
     return sum;
 }
 
+/// The sum of the absolute ones.
+int size_of(const std::int8_t* quants, std::int64_t count) {
+    int size = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+        size += std::abs(quants[i]);
+    }
+    return size;
+}
+
 void quantise_q8(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8Group*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
@@ -58,12 +68,15 @@ void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8kGroup*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
         group->scale = quantise_run(x + first, kGroupElements, group->quants);
+        group->fits_16_bits = true;
         for (std::int64_t i = 0; i < kGroupElements; i += kQ8kSumElements) {
             const int sum = sum_of(group->quants + i, kQ8kSumElements);
             group->sums[i / kQ8kSumElements] = static_cast<std::int16_t>(sum);
         }
         for (std::int64_t i = 0; i < kGroupElements; i += kQ8Elements) {
             const int sum = sum_of(group->quants + i, kQ8Elements);
+            const int size = size_of(group->quants + i, kQ8Elements);
+            group->fits_16_bits = group->fits_16_bits && size <= kRunSizeMax;
             group->sums_32[i / kQ8Elements] = static_cast<std::int16_t>(sum);
         }
     }

@@ -192,7 +192,15 @@ inline void check_dot(const Kernels& kernels, compute::Dtype dtype) {
     }
 }
 
-/// Random bytes for quants and scales, plain factors, activations of +-1 only (all quants +-127).
+/// Quant `at` of 32 that add up to the most whose products with 15 still fit 16 bits, and `more`.
+inline float edge_quant(std::size_t at, std::size_t more) {
+    constexpr std::size_t kMost = 32767 / 15;
+    if (at < kMost / 127) return 127.0F;
+    return at == kMost / 127 ? static_cast<float>(kMost % 127 + more) : 0.0F;
+}
+
+/// Random bytes for quants and scales, plain factors, activations of +-1 only (all quants +-127)
+/// and those of edge_quant.
 inline void check_extremes(const Kernels& kernels, compute::Dtype dtype) {
     if (activation_format(dtype) == ActivationFormat::f32) return;
     std::mt19937 random(99U + static_cast<unsigned>(dtype));
@@ -221,6 +229,13 @@ inline void check_extremes(const Kernels& kernels, compute::Dtype dtype) {
         }
         for (float& x : c.x) {
             x = round % 3 == 0 ? 1.0F : round % 3 == 1 ? -1.0F : (random() % 2 == 0 ? 1.0F : -1.0F);
+        }
+        round_activations(kernels, c);
+        check_results(kernels, c);
+        for (std::size_t i = 0; i < c.x.size(); ++i) {
+            const float quant =
+                edge_quant(i % kQ8Elements, i / static_cast<std::size_t>(c.dim) % 2);
+            c.x[i] = round % 2 == 0 ? quant : -quant;
         }
         round_activations(kernels, c);
         check_results(kernels, c);
