@@ -31,15 +31,16 @@ struct alignas(64) Q8Group {
     std::int32_t sums[kGroupElements / kQ8Elements];  ///< of the block's quants
 };
 
-/// Up to here products of 32 quants with numbers of four bits add up to 16 bits.
-inline constexpr int kRunSizeMax = 32767 / 15;
+/// Where 32 quants of either sign add up to no more, so do their products with numbers of four bits
+/// to 16 bits.
+inline constexpr int kRunSumMax = 32767 / 15;
 
 /// One block of q8_k.
 struct alignas(64) Q8kGroup {
     std::int8_t quants[kGroupElements];
     float scale;
     std::int16_t sums_32[kGroupElements / kQ8Elements];  ///< of the quants, for minima per 32
-    /// Whether the absolute quants of no 32 add up to more than kRunSizeMax.
+    /// Whether of no 32 the quants of one sign add up to more than kRunSumMax.
     bool fits_16_bits;
     std::int8_t unused[11];
     std::int16_t sums[kGroupElements / kQ8kSumElements];  ///< of the quants

@@ -142,8 +142,8 @@ constexpr int blocks_left(std::int64_t elements) {
     return static_cast<int>(blocks < kGroupBlocks ? blocks : kGroupBlocks);
 }
 
-/// As Q8kGroup has it, of a group.
-inline bool fits_16_bits(const std::int8_t* quants) {
+/// As Q8kGroup has it, of a group with these sums per 32.
+inline bool fits_16_bits(const std::int8_t* quants, __m128i sums) {
     // Of four blocks, in 16 bits, and for each block in four places.
     __m256i fours[2];
     for (int i = 0; i < 2; ++i) {
@@ -158,9 +158,11 @@ inline bool fits_16_bits(const std::int8_t* quants) {
     }
     const __m256i low = _mm256_unpacklo_epi64(fours[0], fours[1]);
     const __m256i pairs = _mm256_add_epi16(low, _mm256_unpackhi_epi64(fours[0], fours[1]));
-    const __m128i sums =
+    const __m128i sizes =
         _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    return _mm_movemask_epi8(_mm_cmpgt_epi16(sums, _mm_set1_epi16(kRunSizeMax))) == 0;
+    // The sums of both signs have these as their sum and their difference.
+    const __m128i twice = _mm_add_epi16(sizes, _mm_abs_epi16(sums));
+    return _mm_movemask_epi8(_mm_cmpgt_epi16(twice, _mm_set1_epi16(2 * kRunSumMax))) == 0;
 }
 
 /// All scales first, so that one group's need not wait for another's quants.
@@ -193,10 +195,10 @@ void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
         const __m256 scales = _mm256_set1_ps(group->scale);
         const GroupSums sums = round_blocks(x + first, kGroupBlocks, scales, group->quants);
         const __m256i of_32 = sums_of_blocks(sums);
-        _mm_storeu_si128(
-            reinterpret_cast<__m128i*>(group->sums_32),
-            _mm_packs_epi32(_mm256_castsi256_si128(of_32), _mm256_extracti128_si256(of_32, 1)));
-        group->fits_16_bits = fits_16_bits(group->quants);
+        const __m128i sums_32 =
+            _mm_packs_epi32(_mm256_castsi256_si128(of_32), _mm256_extracti128_si256(of_32, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(group->sums_32), sums_32);
+        group->fits_16_bits = fits_16_bits(group->quants, sums_32);
         auto* of_16 = reinterpret_cast<__m128i*>(group->sums);
         _mm_storeu_si128(of_16, in_order(sums.first));
         _mm_storeu_si128(of_16 + 1, in_order(sums.second));

@@ -76,7 +76,8 @@ void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
         for (std::int64_t i = 0; i < kGroupElements; i += kQ8Elements) {
             const int sum = sum_of(group->quants + i, kQ8Elements);
             const int size = size_of(group->quants + i, kQ8Elements);
-            group->fits_16_bits = group->fits_16_bits && size <= kRunSizeMax;
+            // The sums of both signs have these as their sum and their difference.
+            group->fits_16_bits = group->fits_16_bits && size + std::abs(sum) <= 2 * kRunSumMax;
             group->sums_32[i / kQ8Elements] = static_cast<std::int16_t>(sum);
         }
     }
