@@ -269,6 +269,8 @@ struct PanelDot {
     }
 
   private:
+    static constexpr std::int64_t kManyRows = 4 * kPanelRows;
+
     /// The rows that are laid out next come from memory while these are multiplied: at each group
     /// of each sixteen tokens a share of their bytes.
     [[gnu::always_inline]] void ask_for_next_rows(std::int64_t first_row,
@@ -284,6 +286,17 @@ struct PanelDot {
         ask_ahead(next, bytes, share * bytes);
     }
 
+    /// The group of the tokens from `first` on, which are multiplied next: with the first rows,
+    /// since after those the tokens are near. For fewer than kManyRows asking costs more than it
+    /// brings.
+    [[gnu::always_inline]] void ask_for_next_tokens(std::int64_t first,
+                                                    int count,
+                                                    std::int64_t group) const {
+        for (std::int64_t t = first; t < first + count && t < call.tokens; ++t) {
+            ask_ahead(call.activations[t], sizeof(Q8Group), group * std::int64_t{sizeof(Q8Group)});
+        }
+    }
+
     template <bool kIsFirst>
     void add_groups(std::int64_t first_row,
                     std::int64_t first,
@@ -295,6 +308,9 @@ struct PanelDot {
         for (std::int64_t g = group; g < end; ++g) {
             ask_for_next_rows(first_row, first, g);
             for_tiles(count, [&]<int kCount>(std::int64_t t) {
+                if (first_row == 0 && call.rows >= kManyRows) {
+                    ask_for_next_tokens(first + t + kCount, kCount, g);
+                }
                 Type::template add_group<kCount, kIsFirst>(
                     panels[g], blocks_in<Type>(call, g), x + t, g, totals + t);
             });
