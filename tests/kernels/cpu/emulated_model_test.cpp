@@ -63,8 +63,10 @@ struct Matrices {
     std::int32_t hidden_dim;
     double distance_max;
 };
-/// What the reference rounds in blocks of 32, the K types round in blocks of 256.
+/// What the reference rounds in blocks of 32, the K types round in blocks of 256. From 128 on k_up
+/// is quantised, and attention beside it stays as it is.
 constexpr Matrices kMatrices[] = {{compute::Dtype::q8_0, 64, 0.003},
+                                  {compute::Dtype::q8_0, 128, 0.003},
                                   {compute::Dtype::q5_1, 64, 0.003},
                                   {compute::Dtype::q4_k, 256, 0.1},
                                   {compute::Dtype::q6_k, 256, 0.1}};
