@@ -31,7 +31,7 @@ const Math<float>& emulated_avx512_math() {
 }
 
 void emulated_bfloat_gemm(const Gemm<float>& product, GemmWorkspace& workspace) {
-    BfloatDriver<Avx512BfloatTile<EmulatedPairs>>::run(product, workspace);
+    BfloatDriver<Avx512BfloatTile<EmulatedPairs>, PortableRounding>::run(product, workspace);
 }
 
 }  // namespace hearth::trainer

@@ -30,7 +30,7 @@ namespace {
 std::vector<Math<float>> bfloat_tables() {
     std::vector<Math<float>> tables(2, portable_math());
     tables[0].name = "amx emulated";
-    tables[0].gemm = BfloatDriver<AmxUnit<test::EmulatedTiles>>::run;
+    tables[0].gemm = BfloatDriver<AmxUnit<test::EmulatedTiles>, PortableRounding>::run;
     tables[1].name = "avx512bf16 emulated";
     tables[1].gemm = emulated_bfloat_gemm;
     Log log;

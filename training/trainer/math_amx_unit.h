@@ -25,13 +25,57 @@ struct AmxUnit {
                          Index rows,
                          Index columns,
                          bool accumulate) {
+        const bool is_whole = rows == kRows && columns == kBfloatColumns;
+        if (is_whole) ask_ahead(c + kRows * c_row, c_row);
+        if (is_whole && accumulate) {
+            load_sums(c, c_row);
+        } else {
+            clear_sums();
+        }
+        add_products(width, strip, panel);
+        if (is_whole) return store_sums(c, c_row);
         alignas(64) float block[kRows * kBfloatColumns];
-        const Index strip_row = width * sizeof(std::uint16_t);
-        const Index panel_row = kBfloatColumns * sizeof(std::uint32_t);
+        store_sums(block, kBfloatColumns);
+        for (Index i = 0; i < rows; ++i) {
+            write_row(block + i * kBfloatColumns, columns, c + i * c_row, accumulate);
+        }
+    }
+
+  private:
+    /// The block below comes to the first-level cache while this one is multiplied.
+    static void ask_ahead(const float* c, Index c_row) {
+        for (Index i = 0; i < kRows; ++i, c += c_row) {
+            __builtin_prefetch(c, 1);
+            __builtin_prefetch(c + kTileRows, 1);
+        }
+    }
+
+    static void clear_sums() {
         Tiles::template zero<0>();
         Tiles::template zero<1>();
         Tiles::template zero<2>();
         Tiles::template zero<3>();
+    }
+    static void load_sums(const float* from, Index row) {
+        const Index row_bytes = row * sizeof(float);
+        const float* below = from + kTileRows * row;
+        Tiles::template load<0>(from, row_bytes);
+        Tiles::template load<1>(from + kTileRows, row_bytes);
+        Tiles::template load<2>(below, row_bytes);
+        Tiles::template load<3>(below + kTileRows, row_bytes);
+    }
+    static void store_sums(float* to, Index row) {
+        const Index row_bytes = row * sizeof(float);
+        float* below = to + kTileRows * row;
+        Tiles::template store<0>(to, row_bytes);
+        Tiles::template store<1>(to + kTileRows, row_bytes);
+        Tiles::template store<2>(below, row_bytes);
+        Tiles::template store<3>(below + kTileRows, row_bytes);
+    }
+
+    static void add_products(Index width, const std::uint16_t* strip, const std::uint32_t* panel) {
+        const Index strip_row = width * sizeof(std::uint16_t);
+        const Index panel_row = kBfloatColumns * sizeof(std::uint32_t);
         for (Index p = 0; p < width; p += kBfloatDepth) {
             const std::uint32_t* pairs = panel + p / 2 * kBfloatColumns;
             Tiles::template load<4>(strip + p, strip_row);
@@ -42,14 +86,6 @@ struct AmxUnit {
             Tiles::template load<5>(strip + kTileRows * width + p, strip_row);
             Tiles::template multiply_bfloat<2, 5, 6>();
             Tiles::template multiply_bfloat<3, 5, 7>();
-        }
-        const Index block_row = kBfloatColumns * sizeof(float);
-        Tiles::template store<0>(block, block_row);
-        Tiles::template store<1>(block + kTileRows, block_row);
-        Tiles::template store<2>(block + kTileRows * kBfloatColumns, block_row);
-        Tiles::template store<3>(block + kTileRows * kBfloatColumns + kTileRows, block_row);
-        for (Index i = 0; i < rows; ++i) {
-            write_row(block + i * kBfloatColumns, columns, c + i * c_row, accumulate);
         }
     }
 

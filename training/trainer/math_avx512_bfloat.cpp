@@ -2,6 +2,7 @@
 // processors that have them.
 #include <immintrin.h>
 
+#include "training/trainer/math_bfloat_rounding.h"
 #include "training/trainer/math_bfloat_tile.h"
 
 namespace hearth::trainer {
@@ -17,7 +18,7 @@ struct ProcessorPairs {
 }  // namespace
 
 void avx512_bfloat_gemm(const Gemm<float>& product, GemmWorkspace& workspace) {
-    BfloatDriver<Avx512BfloatTile<ProcessorPairs>>::run(product, workspace);
+    BfloatDriver<Avx512BfloatTile<ProcessorPairs>, ProcessorRounding>::run(product, workspace);
 }
 
 }  // namespace hearth::trainer

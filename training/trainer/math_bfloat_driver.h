@@ -1,6 +1,6 @@
 // Matrix products in bfloat16 with sums in float. `Unit` multiplies blocks: the tiles of AMX, the
-// pairs of AVX-512, or an emulation of either in a test. No intrinsics here: the loops that pack
-// are such as the compiler makes vectors of.
+// pairs of AVX-512, or an emulation of either in a test; `Rounding` makes bfloat16 of floats. No
+// intrinsics here.
 #pragma once
 
 #include "training/trainer/math_impl.h"
@@ -20,6 +20,24 @@ inline std::uint16_t to_bfloat(float value) {
 inline std::uint32_t to_pair(float low, float high) {
     return to_bfloat(low) | static_cast<std::uint32_t>(to_bfloat(high)) << 16;
 }
+
+/// Pairs of bfloat16 from floats, in loops that the compiler makes vectors of.
+struct PortableRounding {
+    /// out[p] = the pair (in[2p], in[2p + 1]).
+    static void pair_neighbours(const float* in, Index pairs, std::uint32_t* out) {
+#pragma omp simd
+        for (Index p = 0; p < pairs; ++p) {
+            out[p] = to_pair(in[2 * p], in[2 * p + 1]);
+        }
+    }
+    /// out[i] = the pair (low[i], high[i]).
+    static void pair_rows(const float* low, const float* high, Index count, std::uint32_t* out) {
+#pragma omp simd
+        for (Index i = 0; i < count; ++i) {
+            out[i] = to_pair(low[i], high[i]);
+        }
+    }
+};
 
 /// Transposes eight rows of eight that lie `row` apart, of anything that takes 32 bits.
 inline void transpose_pairs(const std::uint32_t* in, Index row, std::uint32_t* out, Index out_row) {
@@ -53,7 +71,7 @@ inline constexpr Index kBfloatDepth = 32;    // k is padded to a multiple of it,
 /// A block of C from Unit::kRows rows of A (`width` values each, `width` apart) and one panel of B:
 /// row p of it holds the pairs (2p, 2p + 1) of its columns side by side. A is packed to rows of
 /// bfloat16.
-template <typename Unit>
+template <typename Unit, typename Rounding>
 struct BfloatDriver {
     static constexpr Index kGroup = 8;  ///< transposed at a time
     static_assert(GemmWorkspace::kRows % Unit::kRows == 0 && GemmWorkspace::kRows % kGroup == 0);
@@ -128,10 +146,7 @@ struct BfloatDriver {
     /// out[p] = the pair (2p, 2p + 1) of `k` values that lie side by side, zeros behind them.
     static void pack_row(const float* in, Index k, Index pairs, std::uint32_t* out) {
         const Index whole = k / 2;
-#pragma omp simd
-        for (Index p = 0; p < whole; ++p) {
-            out[p] = to_pair(in[2 * p], in[2 * p + 1]);
-        }
+        Rounding::pair_neighbours(in, whole, out);
         for (Index p = whole; p < pairs; ++p) {
             out[p] = 2 * p < k ? to_bfloat(in[2 * p]) : 0U;
         }
@@ -148,13 +163,7 @@ struct BfloatDriver {
                            std::uint32_t* out) {
         const float* low = in + p * row;
         const float* high = low + row;
-        if (p + 1 < k && column == 1) {
-#pragma omp simd
-            for (Index i = 0; i < count; ++i) {
-                out[i] = to_pair(low[i], high[i]);
-            }
-            return;
-        }
+        if (p + 1 < k && column == 1) return Rounding::pair_rows(low, high, count, out);
         for (Index i = 0; i < count; ++i) {
             out[i] =
                 (p < k ? to_bfloat(low[i * column]) : 0U) |

@@ -36,7 +36,7 @@ std::vector<Candidate> candidates() {
     static const Math<float> amx = with_products("amx", amx_gemm);
     static const Math<float> bfloat = with_products("avx512bf16", avx512_bfloat_gemm);
     // bfloat16 keeps 8 bits of each factor.
-    return {{amx, cpu::is_supported(cpu::Isa::amx), 1e-2F},
+    return {{amx, has_bfloat && cpu::is_supported(cpu::Isa::amx), 1e-2F},
             {bfloat, has_bfloat, 1e-2F},
             {avx512_math(), has_avx512, 1e-5F},
             {avx2_math(), has_avx2, 1e-5F},

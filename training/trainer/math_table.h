@@ -108,8 +108,8 @@ const Math<double>& portable_math_double();
 const Math<float>& avx2_math();    // needs AVX2 and FMA
 const Math<float>& avx512_math();  // needs AVX-512 F, BW, DQ, VL
 
-/// Products with factors rounded to bfloat16. The first needs AMX tiles and bfloat16 and, once for
-/// the whole process, the kernel's permission, the second AVX-512 BF16; select_math sees to that.
+/// Products with factors rounded to bfloat16. Both need AVX-512 BF16, the first AMX tiles and
+/// bfloat16 too and, once for the whole process, the kernel's permission; select_math sees to that.
 void amx_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
 void avx512_bfloat_gemm(const Gemm<float>& product, GemmWorkspace& workspace);
 

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 
+#include "core/base/assert.h"
 #include "core/compute/dequantize.h"
 #include "core/compute/dtype.h"
 #include "kernels/reference/quantize.h"
@@ -65,17 +67,32 @@ Evaluation evaluate(const Math<float>& math,
     return result;
 }
 
+void round_experts(const ParameterLayout& layout,
+                   std::span<const float> weights,
+                   std::size_t threads,
+                   std::span<float> rounded) {
+    HEARTH_ASSERT(rounded.size() == weights.size());
+    run_team(threads, [&](std::size_t member) {
+        std::vector<std::byte> bytes;
+        for (std::size_t i = member; i < layout.parameters.size(); i += threads) {
+            const Parameter& p = layout.parameters[i];
+            const auto from = weights.subspan(p.offset, p.elements());
+            const auto to = rounded.subspan(p.offset, p.elements());
+            if (!p.is_routed_expert) {
+                std::ranges::copy(from, to.begin());
+                continue;
+            }
+            bytes.resize(static_cast<std::size_t>(
+                compute::row_bytes(compute::Dtype::q4_0, static_cast<std::int64_t>(to.size()))));
+            reference::quantize(compute::Dtype::q4_0, from, bytes);
+            compute::dequantize(compute::Dtype::q4_0, bytes, to);
+        }
+    });
+}
+
 std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights) {
-    std::vector<float> rounded(weights.begin(), weights.end());
-    std::vector<std::byte> bytes;
-    for (const Parameter& p : layout.parameters) {
-        if (!p.is_routed_expert) continue;
-        const std::span<float> values(rounded.data() + p.offset, p.elements());
-        bytes.resize(static_cast<std::size_t>(
-            compute::row_bytes(compute::Dtype::q4_0, static_cast<std::int64_t>(values.size()))));
-        reference::quantize(compute::Dtype::q4_0, values, bytes);
-        compute::dequantize(compute::Dtype::q4_0, bytes, values);
-    }
+    std::vector<float> rounded(weights.size());
+    round_experts(layout, weights, 1, rounded);
     return rounded;
 }
 
@@ -159,33 +176,45 @@ void Trainer::pass(std::size_t member, std::span<const float> weights) {
     }
 }
 
-/// Adds what the other threads found to the first member.
-void Trainer::sum_members() {
+/// Adds what the other threads found to the first member; each thread adds its share of the
+/// gradients. The norm of their sum.
+double Trainer::sum_members() {
     Member& first = *members_.front();
+    std::vector<double> squares(members_.size());
+    run_team(members_.size(), [&](std::size_t member) {
+        const std::size_t begin = layout_.elements * member / members_.size();
+        const std::size_t count = layout_.elements * (member + 1) / members_.size() - begin;
+        float* sum = first.gradients.data() + begin;
+        for (std::size_t i = 1; i < members_.size(); ++i) {
+            math_.add_scaled(count, 1.0F, members_[i]->gradients.data() + begin, sum);
+        }
+        squares[member] = static_cast<double>(math_.dot(count, sum, sum));
+    });
     for (std::size_t i = 1; i < members_.size(); ++i) {
         const Member& other = *members_[i];
-        math_.add_scaled(layout_.elements, 1.0F, other.gradients.data(), first.gradients.data());
         first.loss += other.loss;
         for (std::size_t e = 0; e < first.load.size(); ++e) {
             first.load[e] += other.load[e];
         }
     }
+    return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 Trainer::StepReport Trainer::step(double progress) {
     fill_step(progress);
-    std::vector<float> rounded;
-    if (progress >= kRoundingBegin) rounded = round_experts(layout_, state_.weights);
-    const std::span<const float> weights = rounded.empty() ? state_.weights : rounded;
+    if (progress >= kRoundingBegin) {
+        rounded_.resize(state_.weights.size());
+        round_experts(layout_, state_.weights, members_.size(), rounded_);
+    }
+    const std::span<const float> weights = rounded_.empty() ? state_.weights : rounded_;
     run_team(members_.size(), [&](std::size_t member) { pass(member, weights); });
-    sum_members();
+    const double gradient_norm = sum_members();
     Member& sum = *members_.front();
     const std::size_t tokens =
         micro_batches_.size() * options_.micro_windows * options_.window_tokens;
     StepReport report;
     report.loss = sum.loss / static_cast<double>(tokens);
-    report.gradient_norm = std::sqrt(static_cast<double>(
-        math_.dot(layout_.elements, sum.gradients.data(), sum.gradients.data())));
+    report.gradient_norm = gradient_norm;
     ++state_.steps;
     state_.tokens += tokens;
     if (!std::isfinite(report.gradient_norm)) {

@@ -66,7 +66,11 @@ Evaluation evaluate(const Math<float>& math,
                     const TokenShards& shards,
                     const EvaluationOptions& options);
 
-/// The weights as the file will hold them: routed experts rounded to Q4_0.
+/// `rounded`: the weights as the file will hold them, routed experts rounded to Q4_0.
+void round_experts(const ParameterLayout& layout,
+                   std::span<const float> weights,
+                   std::size_t threads,
+                   std::span<float> rounded);
 std::vector<float> round_experts(const ParameterLayout& layout, std::span<const float> weights);
 
 enum class RunEnd { complete, stopped };
@@ -105,7 +109,7 @@ class Trainer {
     void fill_step(double progress);
     StepReport step(double progress);
     void pass(std::size_t member, std::span<const float> weights);
-    void sum_members();
+    double sum_members();
     void report(const StepReport& step, double progress);
     [[nodiscard]] std::string load_spread() const;
     Result<void> save(const char* name);
@@ -117,6 +121,7 @@ class Trainer {
     const ParameterLayout layout_;
     const CandidateSampler sampler_;
     TrainState state_;
+    std::vector<float> rounded_;  // weights, once experts are rounded
     Log& log_;
     const Clock& clock_;
     std::vector<std::unique_ptr<Member>> members_;
