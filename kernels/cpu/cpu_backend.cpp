@@ -69,7 +69,7 @@ class CpuBackend final : public compute::Backend {
 
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
-        return CpuKvStore::make(layout, block_count, kernels_of(isa_));
+        return CpuKvStore::make(layout, block_count);
     }
 
   private:

@@ -136,7 +136,7 @@ inline constexpr int kMixLanes = 16;
 
 /// One step of online softmax over keys and values as floats: `rows` queries against `count`
 /// tokens. Each row's result depends on its query, its state and the tokens it may see only; equal
-/// on every machine with vectors, but for the tile unit's.
+/// on every machine with vectors.
 struct MixCall {
     const float* queries;  ///< (key_dim, rows): turned; 0 from `rows` to the next kMixLanes
     std::int64_t query_stride;
@@ -186,9 +186,10 @@ constexpr std::int64_t rounded_block_bytes(std::int64_t key_dim, std::int64_t va
 constexpr std::int64_t widened_rows_bytes(std::int64_t key_dim, std::int64_t value_dim) {
     return kMixTokens * rounded_row_stride(key_dim, value_dim) * std::int64_t{sizeof(std::int16_t)};
 }
-/// Rows of floats that round_queries needs for (key_dim) rows of queries.
+/// Rows of floats that round_queries needs for (key_dim) rows of queries, and that the tile unit
+/// may look at.
 constexpr std::int64_t rounded_query_rows(std::int64_t key_dim) {
-    return key_dim + 4;
+    return key_dim + 8;
 }
 
 /// Queries of a latent model, rounded in place.
@@ -233,7 +234,7 @@ struct Kernels {
         const void* rows, std::int64_t row_bytes, std::int64_t dim, std::int64_t count, float* out);
     void (*mix)(const MixCall& call);
     /// The same with queries, cached rows and weights rounded to eight bits, for models whose
-    /// activations are rounded anyway; null where `mix` is no slower.
+    /// activations are rounded anyway.
     void (*mix_rounded)(const MixCall& call);
     void (*round_queries)(const RoundQueriesCall& call);
     void (*store_rounded)(const StoreRoundedCall& call);

@@ -19,16 +19,14 @@ CpuKvStore::CpuKvStore(const compute::KvLayout& layout, std::int32_t block_count
                                   : compute::kBlockTokens * key_row_bytes_) {}
 
 Result<std::unique_ptr<compute::KvStore>> CpuKvStore::make(const compute::KvLayout& layout,
-                                                           std::int32_t block_count,
-                                                           const Kernels& kernels) {
+                                                           std::int32_t block_count) {
     if (layout.layer_count < 0 || layout.key_dim < 0 || layout.value_dim < 0 || block_count < 1) {
         return fail(ErrorCode::invalid_argument,
                     "a cache of " + std::to_string(block_count) + " blocks and " +
                         std::to_string(layout.layer_count) + " layers cannot be made",
                     "cpu");
     }
-    const bool is_rounded = layout.dtype != compute::Dtype::f32 && layout.rounded_latent_dim > 0 &&
-                            kernels.mix_rounded != nullptr;
+    const bool is_rounded = layout.dtype != compute::Dtype::f32 && layout.rounded_latent_dim > 0;
     std::unique_ptr<CpuKvStore> store(new CpuKvStore(layout, block_count, is_rounded));
     std::int64_t bytes = 0;
     const bool is_too_large =

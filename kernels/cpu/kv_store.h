@@ -20,8 +20,7 @@ class CpuKvStore final : public compute::KvStore {
   public:
     /// Errors: invalid_argument, out_of_memory.
     static Result<std::unique_ptr<compute::KvStore>> make(const compute::KvLayout& layout,
-                                                          std::int32_t block_count,
-                                                          const Kernels& kernels);
+                                                          std::int32_t block_count);
 
     [[nodiscard]] std::int32_t block_count() const override { return block_count_; }
     [[nodiscard]] std::int64_t size_bytes() const override;

@@ -84,7 +84,7 @@ struct MlaInputs {
     Floats q, latent;
     const compute::Tensor& k_up;
     const compute::Tensor& v_up;
-    bool rounds_attention = false;  ///< queries, rows of the cache and weights: twelve bits
+    bool rounds_attention = false;  ///< queries, rows of the cache and weights: bytes
     bool rounds_mixed = false;      ///< what v_up multiplies, by round_activations()
 };
 void attention_mla(const compute::AttentionMla& op,

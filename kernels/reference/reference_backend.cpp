@@ -149,7 +149,7 @@ class ReferenceProgram final : public compute::Program {
                        .latent = floats(op.latent),
                        .k_up = weight(op.k_up),
                        .v_up = weight(op.v_up),
-                       .rounds_attention = options_.rounds_attention && is_quantised(op.k_up),
+                       .rounds_attention = rounds_latents(op.k_up),
                        .rounds_mixed = rounds_latents(op.v_up)},
                       places(),
                       *kv_,

@@ -14,11 +14,9 @@ struct ReferenceOptions {
     /// (round_activations(); not by k_up and v_up of latent attention), the cache's rows to
     /// halves, those in Q8_0 once more. What is left between the two is the order of sums.
     bool rounds_activations = false;
-    /// Also by k_up and v_up, as the CPU backend does. It rounds otherwise for the K types alone.
+    /// Also by k_up and v_up, and in attention between the two to eight bits where k_up is
+    /// quantised, as the CPU backend does. It rounds otherwise for the K types alone.
     bool rounds_latents = false;
-    /// And attention between the two, where k_up is quantised, to twelve bits: as the CPU backend
-    /// does but for the tile unit.
-    bool rounds_attention = false;
 };
 
 /// Borrows the weights' bytes; keeps the cache in F32; uses the calling thread only.

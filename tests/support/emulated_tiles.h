@@ -78,11 +78,15 @@ struct EmulatedTiles {
 
     template <int kSum, int kA, int kB>
     static void multiply_int8() {
-        multiply_bytes<std::int8_t, kSum, kA, kB>();
+        multiply_bytes<std::int8_t, std::int8_t, kSum, kA, kB>();
     }
     template <int kSum, int kA, int kB>
     static void multiply_int8_unsigned() {
-        multiply_bytes<std::uint8_t, kSum, kA, kB>();
+        multiply_bytes<std::int8_t, std::uint8_t, kSum, kA, kB>();
+    }
+    template <int kSum, int kA, int kB>
+    static void multiply_unsigned_int8() {
+        multiply_bytes<std::uint8_t, std::int8_t, kSum, kA, kB>();
     }
 
     /// Sums of the even and of the odd places, each with fused multiply-adds from 0 on, then both
@@ -101,13 +105,13 @@ struct EmulatedTiles {
     }
 
   private:
-    template <typename B, int kSum, int kA, int kB>
+    template <typename A, typename B, int kSum, int kA, int kB>
     static void multiply_bytes() {
         check_product(kSum, kA, kB);
         for_sums(kSum, [](int i, int j) {
             auto sum = tiles[kSum].at<std::int32_t>(i, j);
             for (int k = 0; k < row_bytes_of[kA]; ++k) {
-                sum += tiles[kA].at<std::int8_t>(i, k) * tiles[kB].at<B>(k / 4, 4 * j + k % 4);
+                sum += tiles[kA].at<A>(i, k) * tiles[kB].at<B>(k / 4, 4 * j + k % 4);
             }
             tiles[kSum].set(i, j, sum);
         });

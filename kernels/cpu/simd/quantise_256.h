@@ -166,7 +166,7 @@ inline bool fits_16_bits(const std::int8_t* quants, __m128i sums) {
 }
 
 /// All scales first, so that one group's need not wait for another's quants.
-void quantise_q8(const float* x, std::int64_t dim, void* out) {
+inline void quantise_q8(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8Group*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
         const __m256 largest = largest_of_blocks(x + first, blocks_left(dim - first));
@@ -181,7 +181,7 @@ void quantise_q8(const float* x, std::int64_t dim, void* out) {
     }
 }
 
-void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
+inline void quantise_q8_k(const float* x, std::int64_t dim, void* out) {
     auto* group = static_cast<Q8kGroup*>(out);
     for (std::int64_t first = 0; first < dim; first += kGroupElements, ++group) {
         __m256 largest = largest_of_blocks(x + first, kGroupBlocks);

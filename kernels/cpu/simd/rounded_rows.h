@@ -136,7 +136,7 @@ inline Vec round_part(const RoundQueriesCall& call,
     return div(largest, broadcast(kRoundedMax));
 }
 
-void round_queries(const RoundQueriesCall& call) {
+inline void round_queries(const RoundQueriesCall& call) {
     const RoundedQueries to(call.queries, call.stride, call.key_dim, call.value_dim);
     for (std::int64_t lane = 0; lane < call.stride; lane += Vec::kWidth) {
         // Columns never overtake the rows that they are made of.
@@ -182,7 +182,7 @@ inline float round_row(const float* x, std::int64_t dim, std::int8_t* out) {
     return largest / kRoundedMax;
 }
 
-void store_rounded(const StoreRoundedCall& call) {
+inline void store_rounded(const StoreRoundedCall& call) {
     const std::int64_t stride = rounded_row_stride(call.key_dim, call.value_dim);
     auto* row = static_cast<std::int8_t*>(static_cast<void*>(call.block)) + call.slot * stride;
     auto* const scales =

@@ -5,7 +5,7 @@
 #include "kernels/cpu/simd/lanes_avx512.h"
 #include "kernels/cpu/simd/lanes_vnni.h"
 #include "kernels/cpu/simd/tile_dot.h"
-#include "kernels/cpu/simd/tile_mix.h"
+#include "kernels/cpu/simd/tile_rounded_mix.h"
 
 namespace hearth::cpu {
 namespace {
@@ -30,8 +30,7 @@ Kernels with_tiles(const char* name) {
     set_k.template operator()<BlockQ4K, WeightType::q4_k>();
     set_k.template operator()<BlockQ5K, WeightType::q5_k>();
     set_k.template operator()<BlockQ6K, WeightType::q6_k>();
-    kernels.mix = mix_with_tiles<Tiles, kOthers>;
-    kernels.mix_rounded = nullptr;
+    kernels.mix_rounded = mix_rounded_with_tiles<Tiles>;
     return kernels;
 }
 

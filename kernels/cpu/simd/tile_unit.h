@@ -51,6 +51,11 @@ struct ProcessorTiles {
     static void multiply_int8_unsigned() {
         asm volatile("tdpbsud %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kB), "i"(kA), "i"(kSum));
     }
+    /// The same, where those of a are.
+    template <int kSum, int kA, int kB>
+    static void multiply_unsigned_int8() {
+        asm volatile("tdpbusd %%tmm%c0, %%tmm%c1, %%tmm%c2" ::"i"(kB), "i"(kA), "i"(kSum));
+    }
     /// sum += a * b of bfloat16; two rows of b side by side in each of its rows.
     template <int kSum, int kA, int kB>
     static void multiply_bfloat() {

@@ -115,7 +115,8 @@ void dot_float(const DotCall& call) {
     for_token_tiles<FloatTile<Row>>(call);
 }
 
-void rms_norm(const float* x, const float* weight, std::int64_t dim, float epsilon, float* out) {
+inline void rms_norm(
+    const float* x, const float* weight, std::int64_t dim, float epsilon, float* out) {
     Vec squares = zero();
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
@@ -143,7 +144,7 @@ inline Vec swiglu_of(Vec gate, Vec up) {
     return mul(div(gate, denominator), up);
 }
 
-void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
+inline void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
         store(out + i, swiglu_of(load(gate + i), load(up + i)));
@@ -154,7 +155,7 @@ void swiglu(const float* gate, const float* up, std::int64_t dim, float* out) {
     }
 }
 
-void combine(float keep, const float* x, float factor, std::int64_t dim, float* out) {
+inline void combine(float keep, const float* x, float factor, std::int64_t dim, float* out) {
     const Vec keeps = broadcast(keep);
     const Vec factors = broadcast(factor);
     std::int64_t i = 0;
@@ -167,7 +168,7 @@ void combine(float keep, const float* x, float factor, std::int64_t dim, float* 
     }
 }
 
-void store_f16(const float* x, std::int64_t dim, void* out) {
+inline void store_f16(const float* x, std::int64_t dim, void* out) {
     auto* halves = static_cast<std::uint16_t*>(out);
     std::int64_t i = 0;
     for (; i + Vec::kWidth <= dim; i += Vec::kWidth) {
@@ -182,7 +183,7 @@ void store_f16(const float* x, std::int64_t dim, void* out) {
     }
 }
 
-void store_q8_0(const float* x, std::int64_t dim, void* out) {
+inline void store_q8_0(const float* x, std::int64_t dim, void* out) {
     auto* block = static_cast<compute::BlockQ80*>(out);
     for (std::int64_t first = 0; first < dim; first += kQ8Elements, ++block) {
         float rest[kQ8Elements] = {};
@@ -197,7 +198,7 @@ void store_q8_0(const float* x, std::int64_t dim, void* out) {
     }
 }
 
-void store_f32(const float* x, std::int64_t dim, void* out) {
+inline void store_f32(const float* x, std::int64_t dim, void* out) {
     __builtin_memcpy(out, x, sizeof(float) * static_cast<std::size_t>(dim));
 }
 

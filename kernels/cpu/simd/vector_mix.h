@@ -157,7 +157,7 @@ inline void mix_rows(const MixCall& call,
 }
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
-void mix(const MixCall& call) {
+inline void mix(const MixCall& call) {
     MixWeights weights;
     float factors[kAttendRows];
     Ahead ahead(call, ahead_parts(call));

@@ -165,6 +165,29 @@ struct RoundedWeights {
     }
 };
 
+/// out = out * factor + mixed * scale, for a row's two Vecs of columns from `column` on.
+inline void add_mixed(const MixCall& call,
+                      std::int64_t row,
+                      std::int64_t column,
+                      Vec* mixed,
+                      float scale,
+                      float factor) {
+    to_column_order(mixed);
+    float* out = call.out + row * call.out_stride + column;
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v, out += Vec::kWidth) {
+        const std::int64_t left = call.value_dim - column - v * Vec::kWidth;
+        if (left <= 0) break;
+        const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
+        const Vec sum = fma(mixed[v], broadcast(scale), mul(before, broadcast(factor)));
+        if (left < Vec::kWidth) {
+            store_part(out, sum, left);
+        } else {
+            store(out, sum);
+        }
+    }
+}
+
 /// out = out * factor + sum over the tokens of weight * value, for kRows rows and kPairs times two
 /// Vecs of columns. kPerLane tokens' columns are put side by side in registers, for all rows at
 /// once; behind the last token weights are 0.
@@ -221,25 +244,15 @@ template <int kRows, int kPairs>
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-        const Vec factor = broadcast(factors[row + r]);
-        const Vec scale = broadcast(weights.scales[row + r]);
-        float* out = call.out + (row + r) * call.out_stride + column;
 #pragma GCC unroll 2
         for (int p = 0; p < kPairs; ++p) {
             Vec mixed[2] = {to_floats(sums[r][2 * p]), to_floats(sums[r][2 * p + 1])};
-            to_column_order(mixed);
-#pragma GCC unroll 2
-            for (int v = 0; v < 2; ++v, out += Vec::kWidth) {
-                const std::int64_t left = call.value_dim - column - (2 * p + v) * Vec::kWidth;
-                if (left <= 0) break;
-                const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
-                const Vec sum = fma(mixed[v], scale, mul(before, factor));
-                if (left < Vec::kWidth) {
-                    store_part(out, sum, left);
-                } else {
-                    store(out, sum);
-                }
-            }
+            add_mixed(call,
+                      row + r,
+                      column + 2 * p * Vec::kWidth,
+                      mixed,
+                      weights.scales[row + r],
+                      factors[row + r]);
         }
     }
 }
@@ -263,7 +276,7 @@ inline void mix_rounded_rows(const MixCall& call,
 }
 
 /// Source: Milakov and Gimelshein, arXiv:1805.02867 (online softmax).
-void mix_rounded(const MixCall& call) {
+inline void mix_rounded(const MixCall& call) {
     const RoundedRows tokens(call);
     MixWeights weights;
     float factors[kAttendRows];

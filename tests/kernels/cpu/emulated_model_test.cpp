@@ -43,7 +43,7 @@ class EmulatedBackend final : public compute::Backend {
     }
     Result<std::unique_ptr<compute::KvStore>> make_kv_store(const compute::KvLayout& layout,
                                                             std::int32_t block_count) override {
-        return CpuKvStore::make(layout, block_count, kernels_);
+        return CpuKvStore::make(layout, block_count);
     }
 
   private:
@@ -64,7 +64,7 @@ struct Matrices {
     double distance_max;
 };
 /// What the reference rounds in blocks of 32, the K types round in blocks of 256. From 128 on k_up
-/// is quantised, and attention beside it stays as it is.
+/// is quantised, and attention beside it rounded.
 constexpr Matrices kMatrices[] = {{compute::Dtype::q8_0, 64, 0.003},
                                   {compute::Dtype::q8_0, 128, 0.003},
                                   {compute::Dtype::q5_1, 64, 0.003},

@@ -1,20 +1,16 @@
 // Whole models on the CPU backend: near the reference, and the same numbers in whatever company.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/isa.h"
-#include "kernels/cpu/kernels.h"
 #include "kernels/reference/reference_backend.h"
 #include "tests/support/logits_reference.h"
 #include "tests/support/model_runner.h"
@@ -34,11 +30,6 @@ std::unique_ptr<compute::Backend> backend_of(std::int32_t threads) {
     auto backend = make_cpu_backend({.thread_count = threads});
     if (!backend) throw std::runtime_error(backend.error().text);
     return std::move(backend).value();
-}
-
-/// Of the backends above.
-const Kernels& chosen_kernels() {
-    return kernels_of(choose_isa(std::getenv("HEARTH_CPU_ISA")).value());
 }
 
 /// One of each architecture and each fork within it.
@@ -112,10 +103,8 @@ TEST_CASE("a cache in Q8_0 gives the logits of the reference's", "[cpu][program]
 
 TEST_CASE("quantised weights give the logits of a reference that rounds alike", "[cpu][program]") {
     const auto cpu = backend_of(2);
-    const auto reference = reference::make_reference_backend(
-        {.rounds_activations = true,
-         .rounds_latents = true,
-         .rounds_attention = chosen_kernels().mix_rounded != nullptr});
+    const auto reference =
+        reference::make_reference_backend({.rounds_activations = true, .rounds_latents = true});
     for (const Dtype dtype : {Dtype::q8_0, Dtype::q4_0, Dtype::q5_0, Dtype::q5_1, Dtype::mxfp4}) {
         for (const TinyModelOptions& options : every_model(dtype, 64)) {
             INFO(options.architecture << " " << compute::traits(dtype).name);
@@ -235,9 +224,6 @@ TEST_CASE("numbers do not depend on chunks, company or threads", "[cpu][program]
 }
 
 TEST_CASE("with weights and a cache of floats the logits are the reference's", "[cpu][program]") {
-    // The attention of latents on the tile unit keeps 16 bits of a float.
-    const bool has_tiles = std::string_view(chosen_kernels().name) == "amx";
-    const double distance_max = has_tiles ? 1.5e-5 : 1e-5;
     const auto cpu = backend_of(2);
     const auto reference = reference::make_reference_backend();
     for (const TinyModelOptions& options : every_model(Dtype::f32, 64)) {
@@ -253,7 +239,7 @@ TEST_CASE("with weights and a cache of floats the logits are the reference's", "
                 test::relative_l2_rows(logits_of(*cpu, cache_type), expected, vocab_size));
         };
         INFO(options.architecture);
-        CHECK(largest(Dtype::f32) <= distance_max);
+        CHECK(largest(Dtype::f32) <= 1e-5);
         CHECK(largest(Dtype::f16) > 2 * largest(Dtype::f32));
     }
 }

@@ -150,7 +150,6 @@ inline void check_rounded_mix(const Kernels& kernels,
 }
 
 inline void check_rounded_mix(const Kernels& kernels) {
-    if (kernels.mix_rounded == nullptr) return;
     static std::mt19937 random(27);
     for (MixCase c : kMixCases) {
         c.value_dim = std::min(c.value_dim, c.key_dim);
@@ -160,7 +159,6 @@ inline void check_rounded_mix(const Kernels& kernels) {
 
 /// What is rotated may be much larger than the latent, and rows may be 0.
 inline void check_uneven_rounded_mix(const Kernels& kernels) {
-    if (kernels.mix_rounded == nullptr) return;
     const MixCase c{5, 80, 48, 37};
     static std::mt19937 random(29);
     RoundedMixInputs in = rounded_mix_inputs(c, random);
