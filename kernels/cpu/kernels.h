@@ -72,7 +72,7 @@ inline constexpr std::int64_t kPanelTokensMin = 8;
 inline constexpr std::int64_t kPanelTokensMax = 128;
 /// Scratch for 256 columns: of rows that are laid out, and of tokens where those are too. Only the
 /// tile unit takes all of it.
-inline constexpr std::int64_t kPanelBytes = 49536;
+inline constexpr std::int64_t kPanelBytes = 47616;
 
 /// out[t * out_stride + r] = weights[r] . activations[t]. Each result depends on its row and its
 /// activation only.

@@ -37,7 +37,7 @@ fetch_peer() {
     [ -z "${HEARTH_PEER:-}" ] && [ ! -d "$root/build/peer/node_modules" ] || return 0
     mkdir -p "$root/build/peer"
     cp "$root"/tests/bench/peer/{package.json,package-lock.json,.npmrc} "$root/build/peer/"
-    npm --prefix "$root/build/peer" ci >/dev/null 2>&1 || echo "the peer could not be fetched: npm is missing or failed"
+    npm --prefix "$root/build/peer" install >/dev/null 2>&1 || echo "the peer could not be fetched: npm is missing or failed"
 }
 
 beside() {

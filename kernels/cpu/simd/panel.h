@@ -244,6 +244,18 @@ void fill_panels(const DotCall& call, std::int64_t first_row, Panel* panels) {
     }
 }
 
+/// The `count` rows from `row` on, or those that follow the call's, come from memory while those
+/// before are multiplied: a share of their bytes at a time.
+[[gnu::always_inline]] inline void ask_for_rows(const DotCall& call,
+                                                std::int64_t row,
+                                                std::int64_t count,
+                                                std::int64_t share,
+                                                std::int64_t shares) {
+    const std::int64_t bytes = (count * call.row_bytes + shares - 1) / shares;
+    const void* rows = row >= call.rows && call.next != nullptr ? call.next : row_of(call, row);
+    ask_ahead(rows, bytes, share * bytes);
+}
+
 /// Tokens whose totals stay in the first-level cache while a panel is multiplied with them.
 constexpr int kPanelTokens = 16;
 
@@ -271,21 +283,6 @@ struct PanelDot {
   private:
     static constexpr std::int64_t kManyRows = 4 * kPanelRows;
 
-    /// The rows that are laid out next come from memory while these are multiplied: at each group
-    /// of each sixteen tokens a share of their bytes.
-    [[gnu::always_inline]] void ask_for_next_rows(std::int64_t first_row,
-                                                  std::int64_t first_token,
-                                                  std::int64_t group) const {
-        const std::int64_t groups = groups_of(call);
-        const std::int64_t shares = (call.tokens + kPanelTokens - 1) / kPanelTokens * groups;
-        const std::int64_t bytes = (kPanelRows * call.row_bytes + shares - 1) / shares;
-        const std::int64_t share = first_token / kPanelTokens * groups + group;
-        const std::int64_t next_row = first_row + kPanelRows;
-        const void* next =
-            next_row >= call.rows && call.next != nullptr ? call.next : row_of(call, next_row);
-        ask_ahead(next, bytes, share * bytes);
-    }
-
     /// The group of the tokens from `first` on, which are multiplied next: with the first rows,
     /// since after those the tokens are near. For fewer than kManyRows asking costs more than it
     /// brings.
@@ -306,7 +303,11 @@ struct PanelDot {
                     Totals* totals) const {
         const void* const* x = call.activations + first;
         for (std::int64_t g = group; g < end; ++g) {
-            ask_for_next_rows(first_row, first, g);
+            ask_for_rows(call,
+                         first_row + kPanelRows,
+                         kPanelRows,
+                         first / kPanelTokens * groups_of(call) + g,
+                         (call.tokens + kPanelTokens - 1) / kPanelTokens * groups_of(call));
             for_tiles(count, [&]<int kCount>(std::int64_t t) {
                 if (first_row == 0 && call.rows >= kManyRows) {
                     ask_for_next_tokens(first + t + kCount, kCount, g);

@@ -97,9 +97,12 @@ template <typename Tiles, typename Dot>
 void run_tiles(const DotCall& call) {
     const Dot dot(call);
     Tiles::configure(Dot::config());
-    for (std::int64_t row = 0; row < call.rows; row += kPanelRows) {
-        dot.fill(row);
-        dot.multiply(row);
+    std::int64_t row = 0;
+    for (; row + Dot::kPanels * kPanelRows <= call.rows; row += Dot::kPanels * kPanelRows) {
+        dot.template run<Dot::kPanels>(row);
+    }
+    for (; row < call.rows; row += kPanelRows) {
+        dot.template run<1>(row);
     }
     Tiles::release();
 }
@@ -128,9 +131,11 @@ class TileDot32 {
         return config;
     }
 
-    void fill(std::int64_t first_row) const { fill_panels<Layout>(call_, first_row, panels_); }
+    static constexpr int kPanels = 1;
 
-    void multiply(std::int64_t first_row) const {
+    template <int>
+    void run(std::int64_t first_row) const {
+        fill_panels<Layout>(call_, first_row, panels_);
         for (std::int64_t tile = 0; tile < tiles_of(call_); ++tile) {
             if (tokens_.count(tile) > kTileRows / 2) {
                 multiply_tile<kTileRows>(first_row, tile);
@@ -147,6 +152,11 @@ class TileDot32 {
     void multiply_tile(std::int64_t first_row, std::int64_t tile) const {
         alignas(64) Totals totals[kCount];
         for (int b = 0; b < kBlocksPerGroup; ++b) {
+            ask_for_rows(call_,
+                         first_row + kPanelRows,
+                         kPanelRows,
+                         tile * kBlocksPerGroup + b,
+                         tiles_of(call_) * kBlocksPerGroup);
             add_place<kCount>(tile, b, totals);
         }
         float* out = call_.out + tile * kTileRows * call_.out_stride + first_row;
@@ -222,136 +232,175 @@ class TileDotK {
     using Totals = typename Layout::Totals;
 
   public:
-    explicit TileDotK(const DotCall& call)
-        : call_(call),
-          tokens_(call),
-          panels_(static_cast<TilePanelK*>(tokens_.rest())) {}
+    /// So many panels are multiplied with a tile of tokens while it is near.
+    static constexpr int kPanels = 2;
 
-    /// Tiles 0 to 3 are sums: of two tiles of tokens with the low and the high part; 4 and 5 are of
-    /// tokens, 6 and 7 of weights.
+    explicit TileDotK(const DotCall& call) : call_(call), tokens_(call) {}
+
+    /// Tiles 0 to 3 are sums, of two panels with the low and the high part; 4 is of tokens, 5 and 6
+    /// are of weights.
     static TileConfig config() { return {}; }
 
-    void fill(std::int64_t first_row) const {
-        for (std::int64_t g = 0; g < tokens_.groups(); ++g) {
-            alignas(64) Panel panel;
-            for (int half = 0; half < kPanelRows; half += kHalfRows) {
-                Layout::fill(row_blocks<Type>(call_, first_row + half, g), 1, half, panel);
-            }
-            split<Type>(panel, panels_[g]);
+    /// Each group with a tile of tokens after the other. What the tile before has given is added on
+    /// the vector units in the meantime.
+    template <int kCount>
+    void run(std::int64_t first_row) const {
+        alignas(64) Totals totals[kCount][kPanelTokensMax];
+        for (int p = 0; p < kCount; ++p) {
+            __builtin_memset(totals[p], 0, sizeof(Totals) * static_cast<std::size_t>(call_.tokens));
         }
-    }
-
-    /// Each group with two tiles of tokens after the other. What the tiles before have given is
-    /// added on the vector units in the meantime.
-    void multiply(std::int64_t first_row) const {
-        alignas(64) Totals totals[kPanelTokensMax];
-        __builtin_memset(totals, 0, sizeof(Totals) * static_cast<std::size_t>(call_.tokens));
-        alignas(64) Products products[2][2];
+        alignas(64) TilePanelK panels[kCount];
+        alignas(64) TileFactorsK factors[2][kCount];
+        alignas(64) Products products[kCount][2];
         Part last = {};
         for (std::int64_t g = 0; g < tokens_.groups(); ++g) {
-            for (std::int64_t first = 0; first < call_.tokens; first += 2 * kTileRows) {
-                const Part next = {g, first, least(call_.tokens - first, 2 * kTileRows)};
-                if (next.count > kTileRows) {
-                    multiply_part<2>(next, last, products, totals);
-                } else {
-                    multiply_part<1>(next, last, products, totals);
-                }
-                last = next;
+            fill<kCount>(first_row, g, panels, factors[g % 2]);
+            for (std::int64_t tile = 0; tile < tiles_of(call_); ++tile) {
+                const Part part = {g, tile * kTileRows, tokens_.count(tile)};
+                ask_for_rows(call_,
+                             first_row + kCount * kPanelRows,
+                             kCount * kPanelRows,
+                             g * tiles_of(call_) + tile,
+                             tokens_.groups() * tiles_of(call_));
+                multiply_part<kCount>(
+                    part, last, panels, factors[last.group % 2], products, totals);
+                last = part;
             }
         }
         for (int step = 0; step < kTileSteps; ++step) {
-            add_products(last, step, products, totals);
+            add_products<kCount>(last, step, factors[last.group % 2], products, totals);
         }
-        for (std::int64_t t = 0; t < call_.tokens; ++t) {
-            Layout::finish(totals[t], 1, call_.out + t * call_.out_stride + first_row);
+        for (int p = 0; p < kCount; ++p) {
+            float* out = call_.out + first_row + p * kPanelRows;
+            for (std::int64_t t = 0; t < call_.tokens; ++t) {
+                Layout::finish(totals[p][t], 1, out + t * call_.out_stride);
+            }
         }
     }
 
   private:
     using Products = std::int32_t[kTileRows][kPanelRows];
-    /// A group of columns with some tokens.
+    static constexpr int kPairs = kRunsPerGroup / 2;
+    /// A group of columns with a tile of tokens.
     struct Part {
         std::int64_t group;
         std::int64_t first;
-        std::int64_t count;  ///< of tokens
+        int count;  ///< of tokens
     };
 
-    /// `products`: in those of `last`, by tile of tokens, low and high; out those of `next`.
-    template <int kTiles>
-    void multiply_part(const Part& next,
+    /// A panel is read by whole lines, which the halves that were stored last would hold up: behind
+    /// the others.
+    template <int kCount>
+    void fill(std::int64_t first_row,
+              std::int64_t g,
+              TilePanelK* panels,
+              TileFactorsK* factors) const {
+        alignas(64) Panel laid_out[kCount];
+        for (int p = 0; p < kCount; ++p) {
+            for (int half = 0; half < kPanelRows; half += kHalfRows) {
+                const std::int64_t row = first_row + p * kPanelRows + half;
+                Layout::fill(row_blocks<Type>(call_, row, g), 1, half, laid_out[p]);
+            }
+        }
+        for (int p = 0; p < kCount; ++p) {
+            split<Type>(laid_out[p], panels[p], factors[p]);
+        }
+    }
+
+    /// `products`: in those of `last`, by panel, low and high; out those of `part`.
+    template <int kCount>
+    void multiply_part(const Part& part,
                        const Part& last,
+                       const TilePanelK* panels,
+                       const TileFactorsK* factors,
                        Products (*products)[2],
-                       Totals* totals) const {
+                       Totals (*totals)[kPanelTokensMax]) const {
         Tiles::template zero<0>();
         Tiles::template zero<1>();
-        if constexpr (kTiles == 2) {
+        if constexpr (kCount == 2) {
             Tiles::template zero<2>();
             Tiles::template zero<3>();
         }
-        const TilePanelK& panel = panels_[next.group];
-        const std::int64_t tile = next.first / kTileRows;
         for (int step = 0; step < kTileSteps; ++step) {
-            Tiles::template load<6>(panel.low[step], kTileBytes);
-            Tiles::template load<7>(panel.high[step], kTileBytes);
-            tokens_.template load<Tiles, 4>(tile, next.group, step * kTileBytes);
-            multiply_tiles<0, 4, 6>();
-            multiply_tiles<1, 4, 7>();
-            if constexpr (kTiles == 2) {
-                tokens_.template load<Tiles, 5>(tile + 1, next.group, step * kTileBytes);
-                multiply_tiles<2, 5, 6>();
-                multiply_tiles<3, 5, 7>();
-            }
-            add_products(last, step, products, totals);
+            tokens_.template load<Tiles, 4>(part.first / kTileRows, part.group, step * kTileBytes);
+            multiply_tiles<0>(panels[0], step);
+            if constexpr (kCount == 2) multiply_tiles<2>(panels[1], step);
+            add_products<kCount>(last, step, factors, products, totals);
         }
         Tiles::template store<0>(products[0][0], kTileBytes);
         Tiles::template store<1>(products[0][1], kTileBytes);
-        if constexpr (kTiles == 2) {
+        if constexpr (kCount == 2) {
             Tiles::template store<2>(products[1][0], kTileBytes);
             Tiles::template store<3>(products[1][1], kTileBytes);
         }
     }
 
-    template <int kSum, int kA, int kB>
-    static void multiply_tiles() {
+    template <int kSum>
+    static void multiply_tiles(const TilePanelK& panel, int step) {
+        Tiles::template load<5>(panel.low[step], kTileBytes);
+        Tiles::template load<6>(panel.high[step], kTileBytes);
         if constexpr (Layout::kHasMinimum) {
-            Tiles::template multiply_int8_unsigned<kSum, kA, kB>();
+            Tiles::template multiply_int8_unsigned<kSum, 4, 5>();
+            Tiles::template multiply_int8_unsigned<kSum + 1, 4, 6>();
         } else {
-            Tiles::template multiply_int8<kSum, kA, kB>();
+            Tiles::template multiply_int8<kSum, 4, 5>();
+            Tiles::template multiply_int8<kSum + 1, 4, 6>();
         }
     }
 
+    /// What a panel has for every token, in registers.
+    struct Factors {
+        explicit Factors(const TileFactorsK& factors)
+            : d(load_floats(factors.d[0])),
+              minimum_d(load_floats(factors.d[1])) {
+#pragma GCC unroll 4
+            for (int i = 0; i < kPairs; ++i) {
+                offsets[i] = load_ints(factors.offsets[i]);
+            }
+        }
+        Floats16 d, minimum_d;
+        Ints16 offsets[kPairs];
+    };
+
     /// A quarter of the tokens of `part`.
+    template <int kCount>
     void add_products(const Part& part,
                       int quarter,
+                      const TileFactorsK* panel_factors,
                       const Products (*products)[2],
-                      Totals* totals) const {
-        constexpr int kTokens = 2 * kTileRows / kTileSteps;
-        const TilePanelK& panel = panels_[part.group];
-        const auto end = least(part.count, (quarter + 1) * kTokens);
-        for (std::int64_t t = quarter * kTokens; t < end; ++t) {
+                      Totals (*totals)[kPanelTokensMax]) const {
+        constexpr int kTokens = kTileRows / kTileSteps;
+        const Factors factors[2] = {Factors(panel_factors[0]), Factors(panel_factors[kCount - 1])};
+        const auto end = static_cast<int>(least(part.count, (quarter + 1) * kTokens));
+        for (int t = quarter * kTokens; t < end; ++t) {
             const auto& x =
                 static_cast<const Q8kGroup*>(call_.activations[part.first + t])[part.group];
-            const Products* both = products[t / kTileRows];
-            const Ints16 sum =
-                add(shift_left<TileScales<Type>::kHighBits>(load_ints(both[1][t % kTileRows])),
-                    load_ints(both[0][t % kTileRows]));
             const Floats16 scale = broadcast_floats(x.scale);
-            Totals& to = totals[part.first + t];
-            Layout::add_product(sum, mul(load_floats(panel.d[0]), scale), to[0]);
-            if constexpr (Layout::kHasMinimum) {
+            Ints16 sums_of_x[kPairs];
+#pragma GCC unroll 4
+            for (int i = 0; i < kPairs; ++i) {
+                sums_of_x[i] = broadcast_pair(x.sums_32 + 2 * i);
+            }
+#pragma GCC unroll 2
+            for (int p = 0; p < kCount; ++p) {
+                const Ints16 sum =
+                    add(shift_left<TileScales<Type>::kHighBits>(load_ints(products[p][1][t])),
+                        load_ints(products[p][0][t]));
+                Totals& to = totals[p][part.first + t];
+                Layout::add_product(sum, mul(factors[p].d, scale), to[0]);
+                if constexpr (!Layout::kHasMinimum) continue;
                 Ints16 offsets = broadcast_ints(0);
-                for (int p = 0; p < kRunsPerGroup / 2; ++p) {
-                    offsets = add_pairs(
-                        offsets, load_ints(panel.offsets[p]), broadcast_pair(x.sums_32 + 2 * p));
+#pragma GCC unroll 4
+                for (int i = 0; i < kPairs; ++i) {
+                    offsets = add_pairs(offsets, factors[p].offsets[i], sums_of_x[i]);
                 }
-                Layout::add_product(offsets, mul(load_floats(panel.d[1]), scale), to[1]);
+                Layout::add_product(offsets, mul(factors[p].minimum_d, scale), to[1]);
             }
         }
     }
 
     const DotCall& call_;
     TokenTiles tokens_;
-    TilePanelK* panels_;  ///< (groups)
 };
 
 /// Whole sixteens of rows on the unit where there are tokens enough, the rest by `kOthers`.

@@ -31,11 +31,13 @@ struct alignas(64) TileTokens {
 struct alignas(64) TilePanelK {
     std::int8_t low[kTileSteps][kTileRows][kPanelRows][4];
     std::int8_t high[kTileSteps][kTileRows][kPanelRows][4];
+};
+/// What their sums are multiplied with.
+struct alignas(64) TileFactorsK {
     std::int16_t offsets[kRunsPerGroup / 2][kPanelRows][2];  ///< minima, times sums of x
     float d[2][kPanelRows];                                  ///< d, then dmin
 };
-static_assert(sizeof(Panel) <= sizeof(TilePanelK));
-static_assert(kPanelTokensMax / kTileRows * sizeof(TileTokens) + sizeof(TilePanelK) == kPanelBytes);
+static_assert(kPanelTokensMax / kTileRows * sizeof(TileTokens) + sizeof(Panel) == kPanelBytes);
 
 inline void copy_64(void* to, const void* from) {
     _mm512_store_si512(to, _mm512_loadu_si512(from));
@@ -126,7 +128,7 @@ struct TileScales<BlockQ6K> {
 
 /// 256 columns of sixteen rows from a Panel of the type.
 template <typename Block>
-inline void split(const Panel& from, TilePanelK& to) {
+inline void split(const Panel& from, TilePanelK& to, TileFactorsK& factors) {
     constexpr int kScaleSteps = PanelK<Block>::kScaleSteps;
     const auto* quants = &from.quants[0][0];
     auto* low = &to.low[0][0];
@@ -137,11 +139,11 @@ inline void split(const Panel& from, TilePanelK& to) {
             scales.split(quants[step], low[step], high[step]);
         }
     }
-    copy_64(to.d[0], from.d[0]);
+    copy_64(factors.d[0], from.d[0]);
     if constexpr (!PanelK<Block>::kHasMinimum) return;
-    copy_64(to.d[1], from.d[1]);
+    copy_64(factors.d[1], from.d[1]);
     for (int p = 0; p < kRunsPerGroup / 2; ++p) {
-        copy_64(to.offsets[p], from.offsets[p]);
+        copy_64(factors.offsets[p], from.offsets[p]);
     }
 }
 
