@@ -183,7 +183,8 @@ inline void add_values(const MixCall& call,
     }
 }
 
-/// The unit works on 32 columns while the vectors add those before.
+/// The unit works on 32 columns while the vectors put the next side by side, which it can read
+/// late, and add those before.
 template <typename Tiles, int kRowTiles>
 void mix_values(const MixCall& call,
                 const TokenBlocks& tokens,
@@ -191,22 +192,23 @@ void mix_values(const MixCall& call,
                 const float* factors,
                 Ahead& ahead) {
     const WeightTiles tiles(weights);
+    ValueTiles values[2];
+    values[0].fill(tokens, 0);
     Tiles::configure(mix_config(call.rows));
     Tiles::template load<4>(tiles.rows[0], kMixTokens);
     Tiles::template load<5>(tiles.rows[kMixSide], kMixTokens);
-    ValueTiles values;
     alignas(64) MixSums sums[2];
     const std::int64_t columns = tokens.tokens.value_stride;
-    for (std::int64_t column = 0; column < columns; column += kRoundedColumns) {
+    int turn = 0;
+    for (std::int64_t column = 0; column < columns; column += kRoundedColumns, turn ^= 1) {
         ahead.ask();
-        const std::int64_t turn = column / kRoundedColumns % 2;
-        values.fill(tokens, column);
-        multiply_values<Tiles, kRowTiles>(values, sums[turn]);
+        const std::int64_t next = column + kRoundedColumns;
+        if (next < columns) values[turn ^ 1].fill(tokens, next);
+        multiply_values<Tiles, kRowTiles>(values[turn], sums[turn]);
         if (column == 0) continue;
-        add_values(call, column - kRoundedColumns, weights, factors, sums[1 - turn]);
+        add_values(call, column - kRoundedColumns, weights, factors, sums[turn ^ 1]);
     }
-    add_values(
-        call, columns - kRoundedColumns, weights, factors, sums[columns / kRoundedColumns % 2 ^ 1]);
+    add_values(call, columns - kRoundedColumns, weights, factors, sums[turn ^ 1]);
     Tiles::release();
 }
 
@@ -237,8 +239,10 @@ void mix_rounded_tiles(const MixCall& call) {
         }
     }
     hide(call, weights);
-    // Behind the last token weights are 0.
-    alignas(64) RoundedWeights rounded = {};
+    alignas(64) RoundedWeights rounded;
+    for (std::int64_t g = to_groups(call.count); g < kMixGroups; ++g) {
+        __builtin_memset(rounded.groups[g], 0, sizeof rounded.groups[g]);
+    }
     alignas(64) float factors[kAttendRows];
     for (int row = 0; row < kRowTiles * kMixSide; row += kMixSide) {
         soften(call, row, weights, factors);

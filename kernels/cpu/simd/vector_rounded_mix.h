@@ -174,18 +174,21 @@ inline void add_mixed(const MixCall& call,
                       float factor) {
     to_column_order(mixed);
     float* out = call.out + row * call.out_stride + column;
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v, out += Vec::kWidth) {
-        const std::int64_t left = call.value_dim - column - v * Vec::kWidth;
-        if (left <= 0) break;
-        const Vec before = left < Vec::kWidth ? load_part(out, left) : load(out);
-        const Vec sum = fma(mixed[v], broadcast(scale), mul(before, broadcast(factor)));
-        if (left < Vec::kWidth) {
-            store_part(out, sum, left);
-        } else {
-            store(out, sum);
-        }
+    const auto sum_with = [&](int v, Vec before) {
+        return fma(mixed[v], broadcast(scale), mul(before, broadcast(factor)));
+    };
+    const std::int64_t left = call.value_dim - column;
+    if (left >= 2 * Vec::kWidth) {
+        store(out, sum_with(0, load(out)));
+        store(out + Vec::kWidth, sum_with(1, load(out + Vec::kWidth)));
+        return;
     }
+    const int whole = left >= Vec::kWidth ? 1 : 0;
+    if (whole == 1) store(out, sum_with(0, load(out)));
+    const std::int64_t part = left - whole * Vec::kWidth;
+    if (part <= 0) return;
+    out += whole * Vec::kWidth;
+    store_part(out, sum_with(whole, load_part(out, part)), part);
 }
 
 /// out = out * factor + sum over the tokens of weight * value, for kRows rows and kPairs times two
