@@ -1,7 +1,8 @@
 // `mix_rounded` on the tile unit: cached rows are what it multiplies with queries as they lie, and
 // with weights once the columns of four tokens lie side by side. The integers are exact and the
 // floats are added as vector_rounded_mix.h adds them, so that the bits are those of the other
-// AVX-512 kernels. `Tiles` is the unit. Included by tile_table.h alone; internal linkage.
+// AVX-512 kernels, which take calls of few rows. `Tiles` is the unit. Included by tile_table.h
+// alone; internal linkage.
 #pragma once
 
 #include <immintrin.h>
@@ -48,8 +49,16 @@ struct TokenBlocks {
     RoundedBlock blocks[2];
 };
 
+template <typename Tiles>
+void clear_sums() {
+    Tiles::template zero<0>();
+    Tiles::template zero<1>();
+    Tiles::template zero<2>();
+    Tiles::template zero<3>();
+}
+
 /// Some columns of both blocks with the same of all queries, tiles kA and kB.
-template <typename Tiles, int kRowTiles, int kA, int kB>
+template <typename Tiles, int kA, int kB>
 void add_score_columns(const TokenBlocks& tokens,
                        std::int64_t column,
                        const float* queries,
@@ -63,24 +72,19 @@ void add_score_columns(const TokenBlocks& tokens,
     Tiles::template multiply_int8_unsigned<0, kA, kB>();
     load_tokens(1);
     Tiles::template multiply_int8_unsigned<2, kA, kB>();
-    if constexpr (kRowTiles == 2) {
-        Tiles::template load<kB>(queries + kMixSide, query_bytes);
-        Tiles::template multiply_int8_unsigned<3, kA, kB>();
-        load_tokens(0);
-        Tiles::template multiply_int8_unsigned<1, kA, kB>();
-    }
+    Tiles::template load<kB>(queries + kMixSide, query_bytes);
+    Tiles::template multiply_int8_unsigned<3, kA, kB>();
+    load_tokens(0);
+    Tiles::template multiply_int8_unsigned<1, kA, kB>();
 }
 
-template <typename Tiles, int kRowTiles>
+template <typename Tiles>
 void sum_scores(const TokenBlocks& tokens,
                 const RoundedQueries& queries,
                 int part,
                 Ahead& ahead,
                 ScoreSums& out) {
-    Tiles::template zero<0>();
-    Tiles::template zero<1>();
-    Tiles::template zero<2>();
-    Tiles::template zero<3>();
+    clear_sums<Tiles>();
     const std::int64_t first = part * tokens.tokens.value_stride;
     const float* from = queries.columns(part);
     // Columns up to whole tiles are zero on one side or, behind the queries' last, on the other.
@@ -88,30 +92,25 @@ void sum_scores(const TokenBlocks& tokens,
     std::int64_t i = 0;
     for (; i + kScoreColumns <= columns; i += kScoreColumns) {
         ahead.ask();
-        add_score_columns<Tiles, kRowTiles, 4, 6>(
+        add_score_columns<Tiles, 4, 6>(
             tokens, first + i, from + i / kPerLane * queries.stride, queries.stride);
     }
     if (i < columns) {
-        add_score_columns<Tiles, kRowTiles, 5, 7>(
+        add_score_columns<Tiles, 5, 7>(
             tokens, first + i, from + i / kPerLane * queries.stride, queries.stride);
     }
     constexpr std::int64_t kRowBytes = sizeof out[0];
     Tiles::template store<0>(out[0], kRowBytes);
+    Tiles::template store<1>(out[0] + kMixSide, kRowBytes);
     Tiles::template store<2>(out[kAttendTokens], kRowBytes);
-    if constexpr (kRowTiles == 2) {
-        Tiles::template store<1>(out[0] + kMixSide, kRowBytes);
-        Tiles::template store<3>(out[kAttendTokens] + kMixSide, kRowBytes);
-    }
+    Tiles::template store<3>(out[kAttendTokens] + kMixSide, kRowBytes);
 }
 
 /// Tiles 0 to 3 are sums, (rows, columns) by sixteens of columns; 4 and 5 are of rows' weights, 6
 /// and 7 of values.
 inline TileConfig mix_config(std::int64_t rows) {
-    const auto first = static_cast<std::uint8_t>(rows < kMixSide ? rows : kMixSide);
-    const auto second = static_cast<std::uint8_t>(rows > kMixSide ? rows - kMixSide : first);
     TileConfig config;
-    config.rows[0] = config.rows[1] = config.rows[4] = first;
-    config.rows[2] = config.rows[3] = config.rows[5] = second;
+    config.rows[2] = config.rows[3] = config.rows[5] = static_cast<std::uint8_t>(rows - kMixSide);
     config.row_bytes[4] = config.row_bytes[5] = kMixTokens;
     config.rows[6] = config.rows[7] = kMixGroups;
     return config;
@@ -150,25 +149,20 @@ struct alignas(64) ValueTiles {
 /// (two sixteens of columns, rows)
 using MixSums = std::int32_t[2][kAttendRows][kMixSide];
 
-template <typename Tiles, int kRowTiles>
+template <typename Tiles>
 void multiply_values(const ValueTiles& values, MixSums& out) {
     constexpr std::int64_t kRowBytes = sizeof out[0][0];
-    Tiles::template zero<0>();
-    Tiles::template zero<1>();
+    clear_sums<Tiles>();
     Tiles::template load<6>(values.lanes[0], kRowBytes);
     Tiles::template load<7>(values.lanes[1], kRowBytes);
     Tiles::template multiply_unsigned_int8<0, 4, 6>();
     Tiles::template multiply_unsigned_int8<1, 4, 7>();
-    if constexpr (kRowTiles == 2) {
-        Tiles::template zero<2>();
-        Tiles::template zero<3>();
-        Tiles::template multiply_unsigned_int8<2, 5, 6>();
-        Tiles::template multiply_unsigned_int8<3, 5, 7>();
-        Tiles::template store<2>(out[0][kMixSide], kRowBytes);
-        Tiles::template store<3>(out[1][kMixSide], kRowBytes);
-    }
+    Tiles::template multiply_unsigned_int8<2, 5, 6>();
+    Tiles::template multiply_unsigned_int8<3, 5, 7>();
     Tiles::template store<0>(out[0], kRowBytes);
     Tiles::template store<1>(out[1], kRowBytes);
+    Tiles::template store<2>(out[0][kMixSide], kRowBytes);
+    Tiles::template store<3>(out[1][kMixSide], kRowBytes);
 }
 
 inline void add_values(const MixCall& call,
@@ -185,7 +179,7 @@ inline void add_values(const MixCall& call,
 
 /// The unit works on 32 columns while the vectors put the next side by side, which it can read
 /// late, and add those before.
-template <typename Tiles, int kRowTiles>
+template <typename Tiles>
 void mix_values(const MixCall& call,
                 const TokenBlocks& tokens,
                 const RoundedWeights& weights,
@@ -204,7 +198,7 @@ void mix_values(const MixCall& call,
         ahead.ask();
         const std::int64_t next = column + kRoundedColumns;
         if (next < columns) values[turn ^ 1].fill(tokens, next);
-        multiply_values<Tiles, kRowTiles>(values[turn], sums[turn]);
+        multiply_values<Tiles>(values[turn], sums[turn]);
         if (column == 0) continue;
         add_values(call, column - kRoundedColumns, weights, factors, sums[turn ^ 1]);
     }
@@ -212,7 +206,7 @@ void mix_values(const MixCall& call,
     Tiles::release();
 }
 
-template <typename Tiles, int kRowTiles>
+template <typename Tiles>
 void mix_rounded_tiles(const MixCall& call) {
     const TokenBlocks tokens(call);
     const RoundedQueries queries(call.queries, call.query_stride, call.key_dim, call.value_dim);
@@ -220,7 +214,7 @@ void mix_rounded_tiles(const MixCall& call) {
     alignas(64) ScoreSums sums[kMixParts];
     Tiles::configure(score_config());
     for (int part = 0; part < kMixParts; ++part) {
-        sum_scores<Tiles, kRowTiles>(tokens, queries, part, ahead, sums[part]);
+        sum_scores<Tiles>(tokens, queries, part, ahead, sums[part]);
     }
     MixWeights weights;
     for (std::int64_t t = 0; t < call.count; ++t) {
@@ -228,7 +222,7 @@ void mix_rounded_tiles(const MixCall& call) {
         for (int part = 0; part < kMixParts; ++part) {
             const std::int64_t at = part * kAttendTokens + t % kAttendTokens;
             const __m512i raised = _mm512_set1_epi32(kRaised * block.sums[at]);
-            for (int row = 0; row < kRowTiles * kMixSide; row += kMixSide) {
+            for (int row = 0; row < kAttendRows; row += kMixSide) {
                 const IntVec sum = load_ints_of<IntVec>(sums[part][t] + row);
                 add_scores(IntVec{_mm512_sub_epi32(sum.v, raised)},
                            queries.scales(part) + row,
@@ -244,20 +238,17 @@ void mix_rounded_tiles(const MixCall& call) {
         __builtin_memset(rounded.groups[g], 0, sizeof rounded.groups[g]);
     }
     alignas(64) float factors[kAttendRows];
-    for (int row = 0; row < kRowTiles * kMixSide; row += kMixSide) {
+    for (int row = 0; row < kAttendRows; row += kMixSide) {
         soften(call, row, weights, factors);
         rounded.round(call, tokens.tokens, row, weights);
     }
-    mix_values<Tiles, kRowTiles>(call, tokens, rounded, factors, ahead);
+    mix_values<Tiles>(call, tokens, rounded, factors, ahead);
 }
 
-template <typename Tiles>
+template <typename Tiles, const Kernels& kOthers>
 void mix_rounded_with_tiles(const MixCall& call) {
-    if (call.rows > kMixSide) {
-        mix_rounded_tiles<Tiles, 2>(call);
-    } else {
-        mix_rounded_tiles<Tiles, 1>(call);
-    }
+    if (call.rows <= kMixSide) return kOthers.mix_rounded(call);
+    mix_rounded_tiles<Tiles>(call);
 }
 
 }  // namespace

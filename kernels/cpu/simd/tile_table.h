@@ -30,7 +30,7 @@ Kernels with_tiles(const char* name) {
     set_k.template operator()<BlockQ4K, WeightType::q4_k>();
     set_k.template operator()<BlockQ5K, WeightType::q5_k>();
     set_k.template operator()<BlockQ6K, WeightType::q6_k>();
-    kernels.mix_rounded = mix_rounded_with_tiles<Tiles>;
+    kernels.mix_rounded = mix_rounded_with_tiles<Tiles, kOthers>;
     return kernels;
 }
 
