@@ -1,6 +1,6 @@
 // What `mix` does between its products: the softmax of a call's scores, and the requests for what
-// will be read next. Rows lie in lanes. Included by vector_mix.h and tile_mix.h behind the Vec of
-// their instruction set; internal linkage.
+// will be read next. Rows lie in lanes. Included by vector_mix.h behind the Vec of its
+// instruction set; internal linkage.
 #pragma once
 
 #include <cstdint>
