@@ -25,52 +25,32 @@ struct AmxUnit {
                          Index rows,
                          Index columns,
                          bool accumulate) {
+        const auto stride = static_cast<std::int64_t>(c_row);
         const bool is_whole = rows == kRows && columns == kBfloatColumns;
         if (is_whole) ask_ahead(c + kRows * c_row, c_row);
         if (is_whole && accumulate) {
-            load_sums(c, c_row);
+            Sums::load(c, stride);
         } else {
-            clear_sums();
+            Sums::clear();
         }
         add_products(width, strip, panel);
-        if (is_whole) return store_sums(c, c_row);
+        if (is_whole) return Sums::store(c, stride);
         alignas(64) float block[kRows * kBfloatColumns];
-        store_sums(block, kBfloatColumns);
+        Sums::store(block, kBfloatColumns);
         for (Index i = 0; i < rows; ++i) {
             write_row(block + i * kBfloatColumns, columns, c + i * c_row, accumulate);
         }
     }
 
   private:
+    using Sums = cpu::SquareSums<Tiles>;
+
     /// The block below comes to the first-level cache while this one is multiplied.
     static void ask_ahead(const float* c, Index c_row) {
         for (Index i = 0; i < kRows; ++i, c += c_row) {
             __builtin_prefetch(c, 1);
             __builtin_prefetch(c + kTileRows, 1);
         }
-    }
-
-    static void clear_sums() {
-        Tiles::template zero<0>();
-        Tiles::template zero<1>();
-        Tiles::template zero<2>();
-        Tiles::template zero<3>();
-    }
-    static void load_sums(const float* from, Index row) {
-        const Index row_bytes = row * sizeof(float);
-        const float* below = from + kTileRows * row;
-        Tiles::template load<0>(from, row_bytes);
-        Tiles::template load<1>(from + kTileRows, row_bytes);
-        Tiles::template load<2>(below, row_bytes);
-        Tiles::template load<3>(below + kTileRows, row_bytes);
-    }
-    static void store_sums(float* to, Index row) {
-        const Index row_bytes = row * sizeof(float);
-        float* below = to + kTileRows * row;
-        Tiles::template store<0>(to, row_bytes);
-        Tiles::template store<1>(to + kTileRows, row_bytes);
-        Tiles::template store<2>(below, row_bytes);
-        Tiles::template store<3>(below + kTileRows, row_bytes);
     }
 
     static void add_products(Index width, const std::uint16_t* strip, const std::uint32_t* panel) {

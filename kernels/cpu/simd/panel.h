@@ -231,16 +231,22 @@ inline RowBlocks<Block> row_blocks(const DotCall& call,
     return {reinterpret_cast<const Block*>(row_of(call, first_row)) + block, call.row_bytes};
 }
 
-/// Lays out sixteen rows of weights, (groups) panels.
+/// Lays out group `g` of sixteen rows of weights.
+template <typename Type>
+void fill_panel(const DotCall& call, std::int64_t first_row, std::int64_t g, Panel& panel) {
+    for (int half = 0; half < kPanelRows; half += kHalfRows) {
+        Type::fill(row_blocks<typename Type::Block>(call, first_row + half, g * Type::kBlocks),
+                   blocks_in<Type>(call, g),
+                   half,
+                   panel);
+    }
+}
+
+/// All of them, (groups) panels.
 template <typename Type>
 void fill_panels(const DotCall& call, std::int64_t first_row, Panel* panels) {
     for (std::int64_t g = 0; g < groups_of(call); ++g) {
-        for (int half = 0; half < kPanelRows; half += kHalfRows) {
-            Type::fill(row_blocks<typename Type::Block>(call, first_row + half, g * Type::kBlocks),
-                       blocks_in<Type>(call, g),
-                       half,
-                       panels[g]);
-        }
+        fill_panel<Type>(call, first_row, g, panels[g]);
     }
 }
 

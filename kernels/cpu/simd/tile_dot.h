@@ -297,10 +297,7 @@ class TileDotK {
               TileFactorsK* factors) const {
         alignas(64) Panel laid_out[kCount];
         for (int p = 0; p < kCount; ++p) {
-            for (int half = 0; half < kPanelRows; half += kHalfRows) {
-                const std::int64_t row = first_row + p * kPanelRows + half;
-                Layout::fill(row_blocks<Type>(call_, row, g), 1, half, laid_out[p]);
-            }
+            fill_panel<Layout>(call_, first_row + p * kPanelRows, g, laid_out[p]);
         }
         for (int p = 0; p < kCount; ++p) {
             split<Type>(laid_out[p], panels[p], factors[p]);

@@ -49,14 +49,6 @@ struct TokenBlocks {
     RoundedBlock blocks[2];
 };
 
-template <typename Tiles>
-void clear_sums() {
-    Tiles::template zero<0>();
-    Tiles::template zero<1>();
-    Tiles::template zero<2>();
-    Tiles::template zero<3>();
-}
-
 /// Some columns of both blocks with the same of all queries, tiles kA and kB.
 template <typename Tiles, int kA, int kB>
 void add_score_columns(const TokenBlocks& tokens,
@@ -84,7 +76,7 @@ void sum_scores(const TokenBlocks& tokens,
                 int part,
                 Ahead& ahead,
                 ScoreSums& out) {
-    clear_sums<Tiles>();
+    SquareSums<Tiles>::clear();
     const std::int64_t first = part * tokens.tokens.value_stride;
     const float* from = queries.columns(part);
     // Columns up to whole tiles are zero on one side or, behind the queries' last, on the other.
@@ -99,11 +91,7 @@ void sum_scores(const TokenBlocks& tokens,
         add_score_columns<Tiles, 5, 7>(
             tokens, first + i, from + i / kPerLane * queries.stride, queries.stride);
     }
-    constexpr std::int64_t kRowBytes = sizeof out[0];
-    Tiles::template store<0>(out[0], kRowBytes);
-    Tiles::template store<1>(out[0] + kMixSide, kRowBytes);
-    Tiles::template store<2>(out[kAttendTokens], kRowBytes);
-    Tiles::template store<3>(out[kAttendTokens] + kMixSide, kRowBytes);
+    SquareSums<Tiles>::store(&out[0][0], kAttendRows);
 }
 
 /// Tiles 0 to 3 are sums, (rows, columns) by sixteens of columns; 4 and 5 are of rows' weights, 6
@@ -152,7 +140,7 @@ using MixSums = std::int32_t[2][kAttendRows][kMixSide];
 template <typename Tiles>
 void multiply_values(const ValueTiles& values, MixSums& out) {
     constexpr std::int64_t kRowBytes = sizeof out[0][0];
-    clear_sums<Tiles>();
+    SquareSums<Tiles>::clear();
     Tiles::template load<6>(values.lanes[0], kRowBytes);
     Tiles::template load<7>(values.lanes[1], kRowBytes);
     Tiles::template multiply_unsigned_int8<0, 4, 6>();

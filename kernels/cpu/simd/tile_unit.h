@@ -63,5 +63,39 @@ struct ProcessorTiles {
     }
 };
 
+/// Tiles 0 to 3 as a square of two by two, 32 rows of 32 numbers of 32 bits.
+template <typename Tiles>
+struct SquareSums {
+    static constexpr std::int64_t kSide = 16;  ///< of a tile
+
+    static void clear() {
+        Tiles::template zero<0>();
+        Tiles::template zero<1>();
+        Tiles::template zero<2>();
+        Tiles::template zero<3>();
+    }
+    /// Rows lie `stride` numbers apart.
+    template <typename Number>
+    static void load(const Number* from, std::int64_t stride) {
+        static_assert(sizeof(Number) == 4);
+        const std::int64_t row_bytes = stride * 4;
+        const Number* below = from + kSide * stride;
+        Tiles::template load<0>(from, row_bytes);
+        Tiles::template load<1>(from + kSide, row_bytes);
+        Tiles::template load<2>(below, row_bytes);
+        Tiles::template load<3>(below + kSide, row_bytes);
+    }
+    template <typename Number>
+    static void store(Number* to, std::int64_t stride) {
+        static_assert(sizeof(Number) == 4);
+        const std::int64_t row_bytes = stride * 4;
+        Number* below = to + kSide * stride;
+        Tiles::template store<0>(to, row_bytes);
+        Tiles::template store<1>(to + kSide, row_bytes);
+        Tiles::template store<2>(below, row_bytes);
+        Tiles::template store<3>(below + kSide, row_bytes);
+    }
+};
+
 }  // namespace
 }  // namespace hearth::cpu
