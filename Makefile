@@ -20,7 +20,7 @@ define install
 	  $(APT) -qq update && $(APT) -qq -y --no-install-recommends install $$missing >/dev/null; fi
 endef
 
-.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate train format clean \
+.PHONY: help demo test build check check-tsan check-asan check-tidy check-threads check-fuzz check-minimal bench evaluate train learn format clean \
         training-programs corpus shards cases calibrate check-gpu-training gpu-bundle packages test-packages check-packages
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make shards   what evaluation and training read: the corpus (2 GB of downloads), cut by the model's tokenizer (MODEL= CORPUS= SHARDS=)"
 	@echo "make train    train the default model further on this machine's processor, into build/train (MINUTES=90 THREADS= CORPUS=)"
+	@echo "make learn    teach the default model your own code (PROJECTS=\"FOLDER ...\" EPOCHS=2), into build/learnt; nothing leaves the machine"
 	@echo "make gpu-bundle  build/gpu-bundle: what a machine with a GPU needs to test and measure the CUDA backend (run.sh)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
@@ -163,6 +164,24 @@ train: training-programs
 	@$(BUILD)/bin/hearth-train export --checkpoint $(TRAINED) --like $(MODEL) --out $(TRAINED)/model.gguf
 	@echo "$(TRAINED)/model.gguf is the result. What it is worth: make evaluate MODEL=$(TRAINED)/model.gguf RESULTS=$(TRAINED)"
 	@echo "To ship it: cp $(TRAINED)/model.gguf $(MODEL), then make evaluate"
+
+# Teaches MODEL the code of projects of your own: PROJECTS="FOLDER ...". An interrupted run goes on. Some of the files are held out:
+# by them is measured what it gave.
+LEARNT ?= build/learnt
+EPOCHS ?= 2
+learn: training-programs
+	@[ -n "$(PROJECTS)" ] || { echo 'make learn wants PROJECTS="FOLDER ..."' >&2; exit 2; }
+	@mkdir -p $(LEARNT)/shards
+	@[ -f $(LEARNT)/unfinished ] || { python3 -B training/corpus/pack_projects.py $(LEARNT)/corpus.pack $(PROJECTS) && \
+	  $(BUILD)/bin/hearth-train tokenizer --model $(MODEL) --out $(LEARNT)/tokenizer.txt && rm -f $(LEARNT)/shards/* && \
+	  $(BUILD)/bin/hearth-make-samples $(LEARNT)/corpus.pack $(LEARNT)/tokenizer.txt $(LEARNT)/shards >/dev/null; }
+	@$(BUILD)/bin/hearth-train run --data $(LEARNT)/shards --out $(LEARNT) --threads $(THREADS) --step-tokens 4096 --rate 0.002 --adam-rate 0.0012 \
+	  $(if $(wildcard $(LEARNT)/unfinished),--resume $(LEARNT),--epochs $(EPOCHS) --from $(MODEL)) \
+	  || { code=$$?; [ $$code != 3 ] || echo "make learn goes on from there" >&2; exit $$code; }
+	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share 0.25 --out $(LEARNT)/model.gguf
+	@for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
+	  $(BUILD)/bin/hearth-train evaluate --model $$model --data $(LEARNT)/shards --tokenizer $(LEARNT)/tokenizer.txt; done
+	@echo "To use it: hearth stop, and \"model\": \"$(abspath $(LEARNT)/model.gguf)\" in hearth's settings (docs/configuration.md)"
 
 format:
 	@clang-format -i $(SOURCES)

@@ -69,6 +69,12 @@ class TrainTest(FolderTest):
         done = run(BIN / "hearth-train", "export", "--checkpoint", checkpoint, "--out", out, *words)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def weights(self, name):
+        done = run(BIN / "hearth-train", "import", "--model", self.folder / name, "--out", self.folder / "imported")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        data = (self.folder / "imported" / "checkpoint.bin").read_bytes()
+        return array.array("f", data[15 * 8 + 16 + 48 :])
+
     def command(self, *words):
         fixed = ["--data", self.folder, "--out", self.out, "--window", 64, "--step-tokens", 256, "--log-steps", 1]
         return [str(word) for word in (BIN / "hearth-train", "run", *fixed, *words)]
@@ -103,12 +109,32 @@ class TrainTest(FolderTest):
         self.export(self.folder, self.folder / "other.gguf", "--like", self.model, "--name", "another")
         self.assertNotEqual((self.folder / "other.gguf").read_bytes(), self.model.read_bytes())
 
+    def test_a_blend_lies_between_both_models(self):
+        done = run(*self.command("--from", self.model, "--epochs", 0.25))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, r" step 5 tokens .* progress 1\.000")  # 4096 * 0.25 / 0.8 are 5 steps of 256
+        exact = ["--like", self.model, "--matrices", "F32", "--experts", "F32", "--embedding", "F32"]
+        self.export(self.folder, self.folder / "before.gguf", *exact)
+        self.export(self.out, self.folder / "after.gguf", *exact)
+        before, after = self.weights("before.gguf"), self.weights("after.gguf")
+        self.assertNotEqual(before, after)
+        for share in (0, 0.25, 1):
+            self.export(self.out, self.folder / "blend.gguf", *exact, "--blend", self.folder / "before.gguf",
+                        "--blend-share", share)  # fmt: skip
+            for blended, first, last in zip(self.weights("blend.gguf"), before, after, strict=True):
+                self.assertAlmostEqual(blended, share * first + (1 - share) * last, places=5)
+        words = ["export", "--checkpoint", self.out, "--out", self.folder / "no.gguf", *exact, "--blend", self.model]
+        done = run(BIN / "hearth-train", *words, "--blend-share", 2)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--blend-share", done.stderr)
+
 
 class MakeTest(FolderTest):
-    """What `make train` would run."""
+    """What `make train` and `make learn` would run."""
 
-    def plan(self):
-        done = run("make", "-n", "-C", ROOT, "train", f"TRAINED={self.out}", "MODEL=models/default.gguf", "MINUTES=5")
+    def plan(self, target="train", *words):
+        words = [f"TRAINED={self.out}", f"LEARNT={self.out}", "MODEL=models/default.gguf", "MINUTES=5", *words]
+        done = run("make", "-n", "-C", ROOT, target, *words)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout.replace("\\\n", " ")
 
@@ -125,6 +151,14 @@ class MakeTest(FolderTest):
         said = self.plan()
         self.assertRegex(said, rf"hearth-train export .*--like models/default\.gguf --out {self.out}/model\.gguf")
         self.assertNotIn("--out models", said)
+
+    def test_learning_begins_from_the_shipped_file_and_goes_on_where_it_was(self):
+        said = self.plan("learn", "PROJECTS=a b")
+        self.assertRegex(said, rf"pack_projects\.py {self.out}/corpus\.pack a b ")
+        self.assertRegex(said, r"hearth-train run .*--epochs 2 --from models/default\.gguf")
+        self.assertRegex(said, rf"export .*--blend models/default\.gguf --blend-share 0\.25 --out {self.out}/model\.gguf")
+        (self.out / "unfinished").touch()
+        self.assertRegex(self.plan("learn", "PROJECTS=a b"), rf"hearth-train run .*--resume {self.out}")
 
 
 if __name__ == "__main__":

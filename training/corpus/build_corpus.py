@@ -154,11 +154,12 @@ def select_all(packages, drops, factor):
     chosen["heldout"] = [file for file in chosen["heldout"] if selector.is_clean(file)]
     # Folders are shuffled and stay together: any stretch of the pack is a balanced mix, and a file's
     # neighbours are near.
-    chosen["train"].sort(key=_pack_order)
+    chosen["train"].sort(key=pack_order)
     return chosen
 
 
-def _pack_order(file):
+def pack_order(file):
+    """The key of training files in a pack."""
     folder = file.path.rpartition("/")[0]
     return hashlib.sha256(f"{file.package}\0{folder}".encode("utf-8")).digest(), file.path
 

@@ -96,8 +96,8 @@ def read_text(data):
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), None
 
 
-def rejection(text):
-    """The reason why `text` is not worth learning from, or None."""
+def rejection(text, is_own=False):
+    """The reason why `text` is not worth learning from, or None. Whoever owns it may learn from it under any licence."""
     lines = text.split("\n")
     data = text.encode("utf-8")
     if max(map(len, lines)) > LINE_MAX or len(text) / len(lines) > MEAN_LINE_MAX:
@@ -108,7 +108,7 @@ def rejection(text):
         return "not code-like"
     if _GENERATED.search(text[:2000]):
         return "generated"
-    if _COPYLEFT.search(text[:6000]):
+    if not is_own and _COPYLEFT.search(text[:6000]):
         return "names a copyleft licence"
     return None
 

@@ -34,6 +34,7 @@ constexpr double kDecayShare = 0.30;    // of all training tokens
 constexpr double kExplainShare = 0.10;  // of the decay phase
 constexpr double kFixShare = 0.30;
 constexpr std::size_t kExplainTokensMax = 320;
+constexpr std::size_t kFixMutationsTried = 1000;
 constexpr std::size_t kHeldoutTokensMax = std::size_t{400} * 512;  // per language
 
 struct Options {
@@ -133,6 +134,7 @@ class SampleMaker {
             }
             while (fix < all * kFixShare && !fixable_.empty()) {
                 const Tokens sample = fix_sample();
+                if (sample.empty()) fixable_.clear();  // a few lines that nothing can be done to
                 fix += static_cast<double>(sample.size());
                 packer.add(sample);
             }
@@ -165,9 +167,10 @@ class SampleMaker {
         return samples;
     }
 
-    /// A fix sample from a file that is picked by the size of its text.
+    /// A fix sample from a file that is picked by the size of its text; empty where luck never
+    /// finds one.
     Tokens fix_sample() {
-        for (;;) {
+        for (std::size_t tried = 0; tried < kFixMutationsTried; ++tried) {
             const Mutation mutation = pick_mutation(random_);
             // Some mutations need luck to find a place; each kind gets its share all the same.
             for (int i = 0; i < 100; ++i) {
@@ -183,6 +186,7 @@ class SampleMaker {
                 if (!tokens.empty()) return tokens;
             }
         }
+        return {};
     }
 
     Result<void> write_heldout() {

@@ -1,4 +1,5 @@
 // hearth-train: trains a small deepseek2 model on token shards, on the processor alone.
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -19,6 +20,8 @@ constexpr const char* kUsage =
   --shape NAME          tiny-cpu (default) or c1
   --tokens N            stop after N tokens, the decay included
   --minutes M           stop after M minutes, the decay included
+  --epochs E            stop after the train shards were read E times and the decay on top of that
+  --epochs E            stop when the train shards were read E times and the decay was done
   --threads T           data-parallel threads (1)
   --resume DIR          go on from DIR/checkpoint.bin, with its counters and moments; to where that
                         run was going, where neither --tokens nor --minutes is given
@@ -37,6 +40,7 @@ constexpr const char* kUsage =
 hearth-train export --checkpoint DIR (--tokenizer FILE | --like FILE.gguf) --out FILE.gguf [options]
   --like FILE.gguf              tokenizer, name, description, window and mark of that model, where
                                 they are not given
+  --blend FILE.gguf --blend-share S   S (0 to 1) of that model's weights and the rest of the checkpoint's
   --name, --description TEXT    for the file's metadata
   --window N                    tokens that its readers may take at a time (512)
   --infill-mark line|none|cursor            where readers put <|fim_middle|> (line)
@@ -168,11 +172,12 @@ Result<void> run(Arguments arguments, Log& log) {
     HEARTH_TRY(TrainState state, start_state(arguments, options.limits));
     const std::string folder = arguments.text("data");
     const std::string math_name = arguments.text("math");
+    const double epochs = arguments.number("epochs", 0);
     HEARTH_CHECK(arguments.finish());
     if (folder.empty() || options.out_folder.empty() ||
-        (options.limits.tokens_max <= 0 && options.limits.seconds_max <= 0))
+        (options.limits.tokens_max <= 0 && options.limits.seconds_max <= 0 && epochs <= 0))
         return fail(ErrorCode::invalid_argument,
-                    "run needs --data, --out, and --tokens or --minutes",
+                    "run needs --data, --out, and --tokens, --minutes or --epochs",
                     "trainer");
     std::error_code error;
     std::filesystem::create_directories(options.out_folder, error);
@@ -183,6 +188,9 @@ Result<void> run(Arguments arguments, Log& log) {
             ErrorCode::not_found,
             "no train-*.bin with a window of tokens in " + folder + "; `make shards` cuts them",
             "trainer");
+    if (epochs > 0)
+        options.limits.tokens_max =
+            epochs * static_cast<double>(data.train.tokens().size()) / kDecayBegin;
     log.info("trainer",
              std::string("products by ") + math->name + "; tokens: train " +
                  std::to_string(data.train.tokens().size()) + ", decay " +
@@ -207,10 +215,30 @@ Result<compute::Dtype> parse_type(const std::string& name) {
     return fail(ErrorCode::invalid_argument, "no type is called '" + name + "'", "trainer");
 }
 
+/// Moves the weights `share` of the way to those of a model file of the same shape.
+Result<void> blend(TrainState& state, const std::string& path, double share) {
+    if (!(share >= 0 && share <= 1))
+        return fail(ErrorCode::invalid_argument, "--blend-share wants 0 to 1", "trainer");
+    HEARTH_TRY(const TrainState other, load_model(path));
+    if (other.shape != state.shape)
+        return fail(ErrorCode::invalid_argument,
+                    path + " has another shape than the checkpoint, so they cannot be blended",
+                    "trainer");
+    for (std::size_t i = 0; i < state.weights.size(); ++i) {
+        state.weights[i] = std::lerp(state.weights[i], other.weights[i], static_cast<float>(share));
+    }
+    return {};
+}
+
 Result<void> export_model(Arguments arguments, bool is_mtp) {
     const std::string checkpoint = arguments.text("checkpoint") + "/checkpoint.bin";
-    HEARTH_TRY(const TrainState state,
+    HEARTH_TRY(TrainState state,
                is_mtp ? load_mtp_checkpoint(checkpoint) : load_checkpoint(checkpoint));
+    const std::string blended = arguments.text("blend");
+    const double share = arguments.number("blend-share", 0.5);
+    if (!blended.empty()) {
+        HEARTH_CHECK(blend(state, blended, share));
+    }
     const std::string like = arguments.text("like");
     const std::string path = arguments.text("tokenizer");
     HEARTH_TRY(

@@ -30,6 +30,13 @@ std::string format(const char* pattern, Values... values) {
     return line;
 }
 
+/// Fewer windows at once where a step has too few for all threads.
+RunOptions with_work_for_all(RunOptions options) {
+    const std::size_t windows = options.step_tokens / options.window_tokens / options.threads;
+    options.micro_windows = std::clamp<std::size_t>(windows, 1, options.micro_windows);
+    return options;
+}
+
 }  // namespace
 
 double Evaluation::nats_per_token() const {
@@ -117,7 +124,7 @@ Trainer::Trainer(RunOptions options,
                  TrainState state,
                  Log& log,
                  const Clock& clock)
-    : options_(std::move(options)),
+    : options_(with_work_for_all(std::move(options))),
       math_(math),
       data_(std::move(data)),
       layout_(state.shape),
