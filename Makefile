@@ -179,6 +179,7 @@ learn: training-programs
 	  $(if $(wildcard $(LEARNT)/unfinished),--resume $(LEARNT),--epochs $(EPOCHS) --from $(MODEL)) \
 	  || { code=$$?; [ $$code != 3 ] || echo "make learn goes on from there" >&2; exit $$code; }
 	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share 0.25 --out $(LEARNT)/model.gguf
+	@rm -f $(LEARNT)/checkpoint.bin $(LEARNT)/stable.bin
 	@for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
 	  $(BUILD)/bin/hearth-train evaluate --model $$model --data $(LEARNT)/shards --tokenizer $(LEARNT)/tokenizer.txt; done
 	@echo "To use it: hearth stop, and \"model\": \"$(abspath $(LEARNT)/model.gguf)\" in hearth's settings (docs/configuration.md)"
