@@ -180,7 +180,8 @@ learn: training-programs
 	  || { code=$$?; [ $$code != 3 ] || echo "make learn goes on from there" >&2; exit $$code; }
 	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share 0.25 --out $(LEARNT)/model.gguf
 	@rm -f $(LEARNT)/checkpoint.bin $(LEARNT)/stable.bin
-	@for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
+	@[ -n "$$(find $(LEARNT)/shards -name 'heldout-*.bin' -size +0)" ] || { echo "too little is held out to say what it gave"; exit 0; }; \
+	  for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
 	  $(BUILD)/bin/hearth-train evaluate --model $$model --data $(LEARNT)/shards --tokenizer $(LEARNT)/tokenizer.txt; done
 	@echo "To use it: hearth stop, and \"model\": \"$(abspath $(LEARNT)/model.gguf)\" in hearth's settings (docs/configuration.md)"
 
