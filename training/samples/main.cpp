@@ -134,7 +134,10 @@ class SampleMaker {
             }
             while (fix < all * kFixShare && !fixable_.empty()) {
                 const Tokens sample = fix_sample();
-                if (sample.empty()) fixable_.clear();  // a few lines that nothing can be done to
+                if (sample.empty()) {
+                    fixable_.clear();  // a few lines that nothing can be done to
+                    break;
+                }
                 fix += static_cast<double>(sample.size());
                 packer.add(sample);
             }

@@ -21,7 +21,6 @@ constexpr const char* kUsage =
   --tokens N            stop after N tokens, the decay included
   --minutes M           stop after M minutes, the decay included
   --epochs E            stop after the train shards were read E times and the decay on top of that
-  --epochs E            stop when the train shards were read E times and the decay was done
   --threads T           data-parallel threads (1)
   --resume DIR          go on from DIR/checkpoint.bin, with its counters and moments; to where that
                         run was going, where neither --tokens nor --minutes is given
@@ -234,10 +233,9 @@ Result<void> export_model(Arguments arguments, bool is_mtp) {
     const std::string checkpoint = arguments.text("checkpoint") + "/checkpoint.bin";
     HEARTH_TRY(TrainState state,
                is_mtp ? load_mtp_checkpoint(checkpoint) : load_checkpoint(checkpoint));
-    const std::string blended = arguments.text("blend");
-    const double share = arguments.number("blend-share", 0.5);
+    const std::string blended = is_mtp ? "" : arguments.text("blend");
     if (!blended.empty()) {
-        HEARTH_CHECK(blend(state, blended, share));
+        HEARTH_CHECK(blend(state, blended, arguments.number("blend-share", 0.5)));
     }
     const std::string like = arguments.text("like");
     const std::string path = arguments.text("tokenizer");
