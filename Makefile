@@ -175,14 +175,14 @@ learn: training-programs
 	@[ -f $(LEARNT)/unfinished ] || { python3 -B training/corpus/pack_projects.py $(LEARNT)/corpus.pack $(PROJECTS) && \
 	  $(BUILD)/bin/hearth-train tokenizer --model $(MODEL) --out $(LEARNT)/tokenizer.txt && rm -f $(LEARNT)/shards/* && \
 	  $(BUILD)/bin/hearth-make-samples $(LEARNT)/corpus.pack $(LEARNT)/tokenizer.txt $(LEARNT)/shards >/dev/null; }
-	@$(BUILD)/bin/hearth-train run --data $(LEARNT)/shards --out $(LEARNT) --threads $(THREADS) --step-tokens 4096 --rate 0.002 --adam-rate 0.0012 \
+	@$(BUILD)/bin/hearth-train run --data $(LEARNT)/shards --out $(LEARNT) --threads $(THREADS) --weights experts --step-tokens 4096 --rate 0.004 \
 	  $(if $(wildcard $(LEARNT)/unfinished),--resume $(LEARNT),--epochs $(EPOCHS) --from $(MODEL)) \
 	  || { code=$$?; [ $$code != 3 ] || echo "make learn goes on from there" >&2; exit $$code; }
 	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share 0.25 --out $(LEARNT)/model.gguf
 	@rm -f $(LEARNT)/checkpoint.bin $(LEARNT)/stable.bin
 	@[ -n "$$(find $(LEARNT)/shards -name 'heldout-*.bin' -size +0)" ] || { echo "too little is held out to say what it gave"; exit 0; }; \
 	  for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
-	  $(BUILD)/bin/hearth-train evaluate --model $$model --data $(LEARNT)/shards --tokenizer $(LEARNT)/tokenizer.txt; done
+	  $(BUILD)/bin/hearth-train evaluate --model $$model --data $(LEARNT)/shards --tokenizer $(LEARNT)/tokenizer.txt || exit; done
 	@echo "To use it: hearth stop, and \"model\": \"$(abspath $(LEARNT)/model.gguf)\" in hearth's settings (docs/configuration.md)"
 
 format:

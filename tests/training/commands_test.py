@@ -109,6 +109,13 @@ class TrainTest(FolderTest):
         self.export(self.folder, self.folder / "other.gguf", "--like", self.model, "--name", "another")
         self.assertNotEqual((self.folder / "other.gguf").read_bytes(), self.model.read_bytes())
 
+    def test_experts_may_learn_alone(self):
+        done = run(*self.command("--from", self.model, "--epochs", 0.25, "--weights", "experts"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = run(*self.command("--from", self.model, "--epochs", 0.25, "--weights", "some"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--weights wants all or experts, found 'some'", done.stderr)
+
     def test_a_blend_lies_between_both_models(self):
         done = run(*self.command("--from", self.model, "--epochs", 0.25))
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -155,7 +162,7 @@ class MakeTest(FolderTest):
     def test_learning_begins_from_the_shipped_file_and_goes_on_where_it_was(self):
         said = self.plan("learn", "PROJECTS=a b")
         self.assertRegex(said, rf"pack_projects\.py {self.out}/corpus\.pack a b ")
-        self.assertRegex(said, r"hearth-train run .*--epochs 2 --from models/default\.gguf")
+        self.assertRegex(said, r"hearth-train run .*--weights experts .*--epochs 2 --from models/default\.gguf")
         self.assertRegex(said, rf"export .*--blend models/default\.gguf --blend-share 0\.25 --out {self.out}/model\.gguf")
         (self.out / "unfinished").touch()
         self.assertRegex(self.plan("learn", "PROJECTS=a b"), rf"hearth-train run .*--resume {self.out}")

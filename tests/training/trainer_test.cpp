@@ -131,3 +131,28 @@ TEST_CASE("gradients hold when the head scores only candidates", "[trainer][grad
     REQUIRE(candidates.tokens.size() < toy.shape.vocab_size);
     check_gradients(toy, {.candidates = &candidates});
 }
+
+TEST_CASE("a pass for experts alone gives their gradients bit for bit, and adds to no other matrix",
+          "[trainer][gradient]") {
+    Toy toy;
+    const HeadCandidates candidates = toy_candidates(toy);
+    for (const HeadCandidates* chosen :
+         {static_cast<const HeadCandidates*>(nullptr), &candidates}) {
+        const auto whole = toy.gradients(portable_math_double(), {.candidates = chosen});
+        const auto part =
+            toy.gradients(portable_math_double(), {.candidates = chosen, .experts_only = true});
+        for (const Parameter& p : toy.layout.parameters) {
+            INFO(p.name);
+            const auto of = [&](const std::vector<double>& all) {
+                const auto first = all.begin() + static_cast<std::ptrdiff_t>(p.offset);
+                return std::vector<double>(first,
+                                           first + static_cast<std::ptrdiff_t>(p.elements()));
+            };
+            if (p.is_routed_expert) {
+                CHECK(of(part) == of(whole));
+            } else if (p.kind != ParameterKind::norm) {
+                CHECK(of(part) == std::vector<double>(p.elements(), 0.0));
+            }
+        }
+    }
+}

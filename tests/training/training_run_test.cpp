@@ -301,6 +301,32 @@ TEST_CASE("a short run learns a counting text", "[trainer][run]") {
     CHECK(load_checkpoint(folder.path + "/stable.bin"));
 }
 
+TEST_CASE("a run of experts alone learns and leaves all other weights", "[trainer][run]") {
+    const Folder folder("hearth_trainer_experts");
+    Log log = quiet_log();
+    const test::FakeClock clock;
+    const RunData data = counting_data();
+    const TrainState start = make_state(small_shape(), 1);
+    RunOptions options = small_options(folder.path);
+    options.experts_only = true;
+    Trainer trainer(options, portable_math(), data, start, log, clock);
+    REQUIRE(trainer.run(kNeverStopped));
+    const std::vector<float>& weights = trainer.state().weights;
+    for (const Parameter& p : ParameterLayout(start.shape).parameters) {
+        INFO(p.name);
+        const auto first = static_cast<std::ptrdiff_t>(p.offset);
+        const bool is_same =
+            std::equal(weights.begin() + first,
+                       weights.begin() + first + static_cast<std::ptrdiff_t>(p.elements()),
+                       start.weights.begin() + first);
+        CHECK(is_same == !p.is_routed_expert);
+    }
+    const EvaluationOptions part{.window_tokens = 16, .windows_max = 20};
+    CHECK(
+        evaluate(portable_math(), start.shape, weights, data.heldout, part).nats_per_token() <
+        evaluate(portable_math(), start.shape, start.weights, data.heldout, part).nats_per_token());
+}
+
 TEST_CASE("a run that is stopped and resumed takes the steps of one that was not",
           "[trainer][run]") {
     const Folder folder("hearth_trainer_resume");

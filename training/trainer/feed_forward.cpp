@@ -58,12 +58,14 @@ void Model<Real>::feed_forward_backward(const Pass& pass,
     Real* inner = scratch_.ffn.data();
     multiply(a_times_b(rows, width, d, d_out, d, pass.weights + ffn.down, width, d_inner, width));
     math_.swiglu_backward(rows * width, d_inner, gate, up, inner);
-    multiply(a_transposed_times_b(
-        d, width, rows, d_out, d, inner, width, pass.gradients + ffn.down, width, true));
-    multiply(a_transposed_times_b(
-        width, d, rows, gate, width, in, d, pass.gradients + ffn.gate, d, true));
-    multiply(
-        a_transposed_times_b(width, d, rows, up, width, in, d, pass.gradients + ffn.up, d, true));
+    if (ffn.is_routed || !pass.experts_only) {
+        multiply(a_transposed_times_b(
+            d, width, rows, d_out, d, inner, width, pass.gradients + ffn.down, width, true));
+        multiply(a_transposed_times_b(
+            width, d, rows, gate, width, in, d, pass.gradients + ffn.gate, d, true));
+        multiply(a_transposed_times_b(
+            width, d, rows, up, width, in, d, pass.gradients + ffn.up, d, true));
+    }
     multiply(
         a_times_b(rows, d, width, gate, width, pass.weights + ffn.gate, d, d_in, d, accumulate));
     multiply(a_times_b(rows, d, width, up, width, pass.weights + ffn.up, d, d_in, d, true));
@@ -147,7 +149,7 @@ void Model<Real>::experts(const Pass& pass, std::size_t layer, LayerState<Real>&
         const std::size_t matrix = e * width * d;
         expert_load_[layer * shape_.expert_count + e] = rows;
         feed_forward(pass,
-                     {at.gate + matrix, at.up + matrix, at.down + matrix, width},
+                     {at.gate + matrix, at.up + matrix, at.down + matrix, width, true},
                      rows,
                      state.routed_in.data() + first * d,
                      state.routed_gate.data() + first * width,
@@ -193,16 +195,17 @@ void Model<Real>::router_backward(const Pass& pass,
             d_score[token * experts + chosen[j]] = d_chosen * s * (Real(1) - s);
         }
     }
-    multiply(a_transposed_times_b(experts,
-                                  d,
-                                  pass.tokens,
-                                  d_score,
-                                  experts,
-                                  state.ffn_in.data(),
-                                  d,
-                                  pass.gradients + at.router,
-                                  d,
-                                  true));
+    add_gradient(pass,
+                 a_transposed_times_b(experts,
+                                      d,
+                                      pass.tokens,
+                                      d_score,
+                                      experts,
+                                      state.ffn_in.data(),
+                                      d,
+                                      pass.gradients + at.router,
+                                      d,
+                                      true));
     multiply(a_times_b(pass.tokens,
                        d,
                        experts,
@@ -247,7 +250,7 @@ void Model<Real>::experts_backward(const Pass& pass, std::size_t layer, LayerSta
         const std::size_t rows = state.expert_begin[e + 1] - first;
         const std::size_t matrix = e * width * d;
         feed_forward_backward(pass,
-                              {at.gate + matrix, at.up + matrix, at.down + matrix, width},
+                              {at.gate + matrix, at.up + matrix, at.down + matrix, width, true},
                               rows,
                               state.routed_in.data() + first * d,
                               state.routed_gate.data() + first * width,

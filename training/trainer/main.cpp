@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <map>
 #include <string>
 
@@ -29,6 +30,8 @@ constexpr const char* kUsage =
   --window N            tokens of one window (512)
   --rate R              learning rate of matrices (0.005)
   --adam-rate R         learning rate of the embedding, norms and routers (0.003)
+  --weights all|experts what learns: all of it, or the routed experts alone, which keep more of what
+                        they knew of other code (all)
   --head-frequent N     most common tokens that every step scores (1024)
   --head-sampled N      others, drawn at random (1024); 0 scores the whole vocabulary
   --bytes-per-token B   lets the log say bits per byte
@@ -100,6 +103,18 @@ class Arguments {
         return static_cast<std::size_t>(number(key, static_cast<double>(otherwise)));
     }
 
+    /// One of `words`; the first where none is given.
+    std::string choice(const std::string& key, std::initializer_list<const char*> words) {
+        const std::string value = text(key, *words.begin());
+        std::string known;
+        for (const char* word : words) {
+            if (value == word) return value;
+            known += (known.empty() ? "" : " or ") + std::string(word);
+        }
+        wrong_ = "--" + key + " wants " + known + ", found '" + value + "'";
+        return value;
+    }
+
     /// After all were asked: an unknown name or a bad number.
     [[nodiscard]] Result<void> finish() const {
         if (!wrong_.empty()) return fail(ErrorCode::invalid_argument, wrong_, "trainer");
@@ -131,6 +146,7 @@ RunOptions parse_run_options(Arguments& arguments) {
     options.head_frequent = arguments.whole("head-frequent", options.head_frequent);
     options.head_sampled = arguments.whole("head-sampled", options.head_sampled);
     options.bytes_per_token = arguments.number("bytes-per-token", 0);
+    options.experts_only = arguments.choice("weights", {"all", "experts"}) == "experts";
     options.log_steps = std::max<std::size_t>(1, arguments.whole("log-steps", options.log_steps));
     return options;
 }
@@ -177,6 +193,10 @@ Result<void> run(Arguments arguments, Log& log) {
         (options.limits.tokens_max <= 0 && options.limits.seconds_max <= 0 && epochs <= 0))
         return fail(ErrorCode::invalid_argument,
                     "run needs --data, --out, and --tokens, --minutes or --epochs",
+                    "trainer");
+    if (options.experts_only && state.shape.dense_layer_count == state.shape.layer_count)
+        return fail(ErrorCode::invalid_argument,
+                    "--weights experts: this model has no routed experts",
                     "trainer");
     std::error_code error;
     std::filesystem::create_directories(options.out_folder, error);

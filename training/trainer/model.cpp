@@ -194,11 +194,12 @@ double Model<Real>::head(const Pass& pass, const TokenBatch& batch, const PassOp
                  .scale = d_rows ? static_cast<Real>(options.gradient_scale) : Real(0)});
         }
         if (!d_rows) continue;
-        multiply(a_transposed_times_b(count, d, block, logits, count, normed, d, d_rows, d, true));
+        add_gradient(
+            pass, a_transposed_times_b(count, d, block, logits, count, normed, d, d_rows, d, true));
         multiply(a_times_b(
             block, d, count, logits, count, rows, d, scratch_.normed.data() + first * d, d));
     }
-    if (chosen && d_rows) {
+    if (chosen && d_rows && !pass.experts_only) {
         for (std::size_t i = 0; i < count; ++i) {
             math_.add_scaled(d,
                              Real(1),
@@ -220,7 +221,8 @@ double Model<Real>::run(std::span<const Real> weights,
                     gradients.empty() ? nullptr : gradients.data(),
                     batch.window_count,
                     batch.length,
-                    batch.tokens()};
+                    batch.tokens(),
+                    options.experts_only};
     const std::size_t d = shape_.hidden_dim;
     forward_layers(pass, batch);
     const double loss = head(pass, batch, options);
@@ -250,6 +252,7 @@ double Model<Real>::run(std::span<const Real> weights,
                                   false);
         } else {
             experts_backward(pass, layer, state);
+            if (pass.experts_only && layer == shape_.dense_layer_count) return loss;
         }
         math_.rms_norm_backward(pass.tokens,
                                 d,

@@ -37,6 +37,8 @@ struct PassOptions {
     double gradient_scale = 1;  // usually 1 / tokens of the whole step
     double z_loss = 0;
     const HeadCandidates* candidates = nullptr;  // null: the whole vocabulary
+    bool experts_only =
+        false;  // only the gradients of routed experts are whole, for a step of them
 };
 
 /// Activations of one layer that its backward pass reads. N tokens, H heads.
@@ -97,9 +99,11 @@ class Model {
         const Real* weights;
         Real* gradients;
         std::size_t windows, length, tokens;
+        bool experts_only = false;
     };
     struct FeedForward {  // offsets of the three matrices and the width between them
         std::size_t gate, up, down, width;
+        bool is_routed = false;
     };
 
     void forward_layers(const Pass& pass, const TokenBatch& batch);
@@ -140,6 +144,10 @@ class Model {
 
     double head(const Pass& pass, const TokenBatch& batch, const PassOptions& options);
     void multiply(const Gemm<Real>& product) { math_.gemm(product, *workspace_); }
+    /// The gradient of a matrix that is no routed expert.
+    void add_gradient(const Pass& pass, const Gemm<Real>& product) {
+        if (!pass.experts_only) multiply(product);
+    }
 
     const ModelShape shape_;
     const ParameterLayout layout_;

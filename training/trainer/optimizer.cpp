@@ -19,10 +19,11 @@ struct Piece {  // what one thread updates at a time
     std::size_t first, count;
 };
 
-std::vector<Piece> split(const ParameterLayout& layout) {
+std::vector<Piece> split(const ParameterLayout& layout, bool experts_only) {
     std::vector<Piece> pieces;
     for (const Parameter& p : layout.parameters) {
         if (p.kind == ParameterKind::routing_bias) continue;
+        if (experts_only && !p.is_routed_expert) continue;
         const std::size_t size = p.kind == ParameterKind::matrix ? p.rows * p.columns : kAdamPiece;
         for (std::size_t first = 0; first < p.elements(); first += size) {
             pieces.push_back({&p, p.offset + first, std::min(size, p.elements() - first)});
@@ -115,7 +116,7 @@ void update_weights(const ParameterLayout& layout,
                     std::span<const float> gradients,
                     Moments& moments,
                     std::span<float> weights) {
-    const std::vector<Piece> pieces = split(layout);
+    const std::vector<Piece> pieces = split(layout, step.experts_only);
     run_team(step.threads, [&](std::size_t member) {
         const auto workspace = std::make_unique<GemmWorkspace>();
         for (std::size_t i = member; i < pieces.size(); i += step.threads) {

@@ -19,6 +19,7 @@ struct OptimizerStep {
     float gradient_scale = 1;   // from clipping
     std::size_t number = 1;     // of this step, from 1: corrects the moments
     std::size_t threads = 1;
+    bool experts_only = false;  // the other weights stay
 };
 
 /// Moments, in the layout of the weights. Muon uses the first only.

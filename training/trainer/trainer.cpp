@@ -169,6 +169,7 @@ void Trainer::pass(std::size_t member, std::span<const float> weights) {
     PassOptions options;
     options.gradient_scale = 1.0 / static_cast<double>(micro_batches_.size() * micro_tokens);
     options.z_loss = options_.z_loss;
+    options.experts_only = options_.experts_only;
     for (std::size_t i = member; i < micro_batches_.size(); i += members_.size()) {
         const TokenBatch batch = micro_batches_[i].view();
         if (options_.head_sampled > 0) {
@@ -236,8 +237,10 @@ Trainer::StepReport Trainer::step(double progress) {
         std::min(1.0, static_cast<double>(options_.gradient_norm_max) / report.gradient_norm));
     update.number = state_.steps;
     update.threads = members_.size();
+    update.experts_only = options_.experts_only;
     update_weights(layout_, math_, update, sum.gradients, state_.moments, state_.weights);
-    update_routing_bias(layout_, sum.load, options_.bias_rate * factor, state_.weights);
+    if (!options_.experts_only)
+        update_routing_bias(layout_, sum.load, options_.bias_rate * factor, state_.weights);
     return report;
 }
 

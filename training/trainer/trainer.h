@@ -31,6 +31,7 @@ struct RunOptions {
     float bias_rate = 5e-3F;
     float gradient_norm_max = 1;
     double z_loss = 1e-4;
+    bool experts_only = false;   // routed experts learn, everything else stays as it is
     double bytes_per_token = 0;  // for the log; 0: say nats only
     std::size_t log_steps = 10;
     std::size_t evaluate_steps = 100;
