@@ -33,7 +33,7 @@ help:
 	@echo "make evaluate what models/default.gguf is worth: bits per byte, lines, explanations, fixes (MODEL= SHARDS= CASES= WINDOWS=)"
 	@echo "make shards   what evaluation and training read: the corpus (2 GB of downloads), cut by the model's tokenizer (MODEL= CORPUS= SHARDS=)"
 	@echo "make train    train the default model further on this machine's processor, into build/train (MINUTES=90 THREADS= CORPUS=)"
-	@echo "make learn    teach the default model your own code (PROJECTS=\"FOLDER ...\" EPOCHS=2), into build/learnt; nothing leaves the machine"
+	@echo "make learn    teach the default model your own code (PROJECTS=\"FOLDER ...\" EPOCHS=2 BLEND_SHARE=0.25), into build/learnt; nothing leaves the machine"
 	@echo "make gpu-bundle  build/gpu-bundle: what a machine with a GPU needs to test and measure the CUDA backend (run.sh)"
 	@echo "make format   clang-format over every source"
 	@echo "make clean    remove build/"
@@ -169,6 +169,7 @@ train: training-programs
 # by them is measured what it gave.
 LEARNT ?= build/learnt
 EPOCHS ?= 2
+BLEND_SHARE ?= 0.25
 learn: training-programs
 	@[ -n "$(PROJECTS)" ] || { echo 'make learn wants PROJECTS="FOLDER ..."' >&2; exit 2; }
 	@mkdir -p $(LEARNT)/shards
@@ -178,7 +179,7 @@ learn: training-programs
 	@$(BUILD)/bin/hearth-train run --data $(LEARNT)/shards --out $(LEARNT) --threads $(THREADS) --weights experts --step-tokens 4096 --rate 0.004 \
 	  $(if $(wildcard $(LEARNT)/unfinished),--resume $(LEARNT),--epochs $(EPOCHS) --from $(MODEL)) \
 	  || { code=$$?; [ $$code != 3 ] || echo "make learn goes on from there" >&2; exit $$code; }
-	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share 0.25 --out $(LEARNT)/model.gguf
+	@$(BUILD)/bin/hearth-train export --checkpoint $(LEARNT) --like $(MODEL) --blend $(MODEL) --blend-share $(BLEND_SHARE) --out $(LEARNT)/model.gguf
 	@rm -f $(LEARNT)/checkpoint.bin $(LEARNT)/stable.bin
 	@[ -n "$$(find $(LEARNT)/shards -name 'heldout-*.bin' -size +0)" ] || { echo "too little is held out to say what it gave"; exit 0; }; \
 	  for model in $(MODEL) $(LEARNT)/model.gguf; do echo "$$model, files held out:"; \
