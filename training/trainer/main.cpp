@@ -105,7 +105,7 @@ class Arguments {
 
     /// One of `words`; the first where none is given.
     std::string choice(const std::string& key, std::initializer_list<const char*> words) {
-        const std::string value = text(key, *words.begin());
+        std::string value = text(key, *words.begin());
         std::string known;
         for (const char* word : words) {
             if (value == word) return value;
