@@ -252,7 +252,8 @@ double Model<Real>::run(std::span<const Real> weights,
                                   false);
         } else {
             experts_backward(pass, layer, state);
-            if (pass.experts_only && layer == shape_.dense_layer_count) return loss;
+            const bool is_lowest = layer == shape_.dense_layer_count;
+            if (pass.experts_only && is_lowest) return loss;
         }
         math_.rms_norm_backward(pass.tokens,
                                 d,

@@ -37,8 +37,7 @@ struct PassOptions {
     double gradient_scale = 1;  // usually 1 / tokens of the whole step
     double z_loss = 0;
     const HeadCandidates* candidates = nullptr;  // null: the whole vocabulary
-    bool experts_only =
-        false;  // only the gradients of routed experts are whole, for a step of them
+    bool experts_only = false;  // gradients of routed experts alone; those of norms are unfinished
 };
 
 /// Activations of one layer that its backward pass reads. N tokens, H heads.
