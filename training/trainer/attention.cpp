@@ -302,26 +302,15 @@ void Model<Real>::latent_backward(const Pass& pass,
     const std::size_t value_row = s.head_count * s.value_dim;
     Real* d_latent = scratch_.latent.data();
     Real* d_normed = scratch_.rank.data();
-    add_gradient(pass,
-                 a_transposed_times_b(value_row,
-                                      s.latent_rank,
-                                      n,
-                                      scratch_.value.data(),
-                                      value_row,
-                                      state.latent_normed.data(),
-                                      s.latent_rank,
-                                      pass.gradients + at.value_b,
-                                      s.latent_rank,
-                                      true));
-    multiply(a_times_b(n,
-                       s.latent_rank,
-                       value_row,
-                       scratch_.value.data(),
-                       value_row,
-                       pass.weights + at.value_b,
-                       s.latent_rank,
-                       d_normed,
-                       s.latent_rank));
+    matrix_backward(pass,
+                    n,
+                    value_row,
+                    s.latent_rank,
+                    at.value_b,
+                    scratch_.value.data(),
+                    state.latent_normed.data(),
+                    d_normed,
+                    false);
     std::fill(scratch_.latent.begin(), scratch_.latent.end(), Real(0));
     key_backward(pass, at, state);
     rotate_rows(pass, -1, d_latent + s.latent_rank, row);
@@ -335,26 +324,15 @@ void Model<Real>::latent_backward(const Pass& pass,
                             d_latent,
                             false,
                             pass.gradients + at.latent_norm);
-    add_gradient(pass,
-                 a_transposed_times_b(row,
-                                      s.hidden_dim,
-                                      n,
-                                      d_latent,
-                                      row,
-                                      state.attention_in.data(),
-                                      s.hidden_dim,
-                                      pass.gradients + at.latent_a,
-                                      s.hidden_dim,
-                                      true));
-    multiply(a_times_b(n,
-                       s.hidden_dim,
-                       row,
-                       d_latent,
-                       row,
-                       pass.weights + at.latent_a,
-                       s.hidden_dim,
-                       scratch_.normed.data(),
-                       s.hidden_dim));
+    matrix_backward(pass,
+                    n,
+                    row,
+                    s.hidden_dim,
+                    at.latent_a,
+                    d_latent,
+                    state.attention_in.data(),
+                    scratch_.normed.data(),
+                    false);
 }
 
 /// From the gradient of the rotated queries to that of the normed input (added).
@@ -370,26 +348,15 @@ void Model<Real>::query_backward(const Pass& pass,
     for (std::size_t head = 0; head < s.head_count; ++head) {
         rotate_rows(pass, -1, d_query + head * s.head_dim() + s.nope_dim, query_row);
     }
-    add_gradient(pass,
-                 a_transposed_times_b(query_row,
-                                      s.query_rank,
-                                      n,
-                                      d_query,
-                                      query_row,
-                                      state.query_a_normed.data(),
-                                      s.query_rank,
-                                      pass.gradients + at.query_b,
-                                      s.query_rank,
-                                      true));
-    multiply(a_times_b(n,
-                       s.query_rank,
-                       query_row,
-                       d_query,
-                       query_row,
-                       pass.weights + at.query_b,
-                       s.query_rank,
-                       d_normed,
-                       s.query_rank));
+    matrix_backward(pass,
+                    n,
+                    query_row,
+                    s.query_rank,
+                    at.query_b,
+                    d_query,
+                    state.query_a_normed.data(),
+                    d_normed,
+                    false);
     // The gradient of query_a takes the place of its normed twin, which is no longer read.
     Real* d_query_a = state.query_a_normed.data();
     math_.rms_norm_backward(n,
@@ -402,27 +369,15 @@ void Model<Real>::query_backward(const Pass& pass,
                             d_query_a,
                             false,
                             pass.gradients + at.query_a_norm);
-    add_gradient(pass,
-                 a_transposed_times_b(s.query_rank,
-                                      s.hidden_dim,
-                                      n,
-                                      d_query_a,
-                                      s.query_rank,
-                                      state.attention_in.data(),
-                                      s.hidden_dim,
-                                      pass.gradients + at.query_a,
-                                      s.hidden_dim,
-                                      true));
-    multiply(a_times_b(n,
-                       s.hidden_dim,
-                       s.query_rank,
-                       d_query_a,
-                       s.query_rank,
-                       pass.weights + at.query_a,
-                       s.hidden_dim,
-                       scratch_.normed.data(),
-                       s.hidden_dim,
-                       true));
+    matrix_backward(pass,
+                    n,
+                    s.query_rank,
+                    s.hidden_dim,
+                    at.query_a,
+                    d_query_a,
+                    state.attention_in.data(),
+                    scratch_.normed.data(),
+                    true);
 }
 
 /// scratch_.residual holds the gradient of `middle` and becomes that of `input`.
@@ -433,26 +388,15 @@ void Model<Real>::attention_backward(const Pass& pass,
     const ModelShape& s = shape_;
     const std::size_t n = pass.tokens;
     const std::size_t value_row = s.head_count * s.value_dim;
-    add_gradient(pass,
-                 a_transposed_times_b(s.hidden_dim,
-                                      value_row,
-                                      n,
-                                      scratch_.residual.data(),
-                                      s.hidden_dim,
-                                      state.mixed.data(),
-                                      value_row,
-                                      pass.gradients + at.output,
-                                      value_row,
-                                      true));
-    multiply(a_times_b(n,
-                       value_row,
-                       s.hidden_dim,
-                       scratch_.residual.data(),
-                       s.hidden_dim,
-                       pass.weights + at.output,
-                       value_row,
-                       scratch_.mixed.data(),
-                       value_row));
+    matrix_backward(pass,
+                    n,
+                    s.hidden_dim,
+                    value_row,
+                    at.output,
+                    scratch_.residual.data(),
+                    state.mixed.data(),
+                    scratch_.mixed.data(),
+                    false);
     std::fill(scratch_.key.begin(), scratch_.key.end(), Real(0));
     std::fill(scratch_.value.begin(), scratch_.value.end(), Real(0));
     for (std::size_t window = 0; window < pass.windows; ++window) {

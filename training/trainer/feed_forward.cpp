@@ -195,27 +195,15 @@ void Model<Real>::router_backward(const Pass& pass,
             d_score[token * experts + chosen[j]] = d_chosen * s * (Real(1) - s);
         }
     }
-    add_gradient(pass,
-                 a_transposed_times_b(experts,
-                                      d,
-                                      pass.tokens,
-                                      d_score,
-                                      experts,
-                                      state.ffn_in.data(),
-                                      d,
-                                      pass.gradients + at.router,
-                                      d,
-                                      true));
-    multiply(a_times_b(pass.tokens,
-                       d,
-                       experts,
-                       d_score,
-                       experts,
-                       pass.weights + at.router,
-                       d,
-                       scratch_.normed.data(),
-                       d,
-                       true));
+    matrix_backward(pass,
+                    pass.tokens,
+                    experts,
+                    d,
+                    at.router,
+                    d_score,
+                    state.ffn_in.data(),
+                    scratch_.normed.data(),
+                    true);
 }
 
 /// scratch_.residual holds the gradient of the layer's output; scratch_.normed gets that of ffn_in.

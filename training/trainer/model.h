@@ -147,6 +147,23 @@ class Model {
     void add_gradient(const Pass& pass, const Gemm<Real>& product) {
         if (!pass.experts_only) multiply(product);
     }
+    /// Of y = W x with W (out, in) at offset `weight`: d_x (+)= d_y W, and the gradient of W, which
+    /// is no routed expert. Rows of x, d_y and d_x lie side by side.
+    void matrix_backward(const Pass& pass,
+                         std::size_t rows,
+                         std::size_t out,
+                         std::size_t in,
+                         std::size_t weight,
+                         const Real* d_y,
+                         const Real* x,
+                         Real* d_x,
+                         bool accumulate) {
+        Real* d_weight = pass.gradients + weight;
+        add_gradient(pass,
+                     a_transposed_times_b(out, in, rows, d_y, out, x, in, d_weight, in, true));
+        multiply(
+            a_times_b(rows, in, out, d_y, out, pass.weights + weight, in, d_x, in, accumulate));
+    }
 
     const ModelShape shape_;
     const ParameterLayout layout_;
