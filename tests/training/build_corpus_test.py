@@ -192,14 +192,15 @@ class BuildTest(unittest.TestCase):
         self.assertEqual(set(trained) - seen_files, {python[-1]})
 
         def chosen_files(language_bytes):
-            chosen = pack_parts.choose(pack, seen_files, language_bytes)
+            chosen = pack_parts.choose(pack, seen_files, pack_parts.language_sizes(language_bytes))
             heads = [record.split(b"\n", 1)[0].decode().split("\t") for _, record in pack_parts.records(pack)]
             return [(heads[place][2], heads[place][3]) for place in sorted(chosen)]
 
-        self.assertEqual([file for file in chosen_files(1) if file[1].endswith(".py")], [python[-1]])
-        self.assertEqual(sorted(chosen_files(1_000_000)), sorted(trained))
+        self.assertEqual([file for file in chosen_files("1") if file[1].endswith(".py")], [python[-1]])
+        self.assertEqual(sorted(chosen_files("1000000")), sorted(trained))
+        self.assertEqual(chosen_files("0,python=1"), [python[-1]])
         parts = self.root / "parts"
-        made = pack_parts.write_parts(pack, parts, 1_000_000, pack_parts.choose(pack, seen_files, 1))
+        made = pack_parts.write_parts(pack, parts, 1_000_000, pack_parts.choose(pack, seen_files, pack_parts.language_sizes("1")))
         texts = b"".join(lzma.decompress((parts / f"{name}.pack.xz").read_bytes()) for name in made)
         self.assertIn(python[-1][1].encode(), texts)
         self.assertNotIn(python[0][1].encode(), texts)

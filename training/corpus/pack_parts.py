@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Cuts a corpus for travel: `pack_parts.py corpus.pack OUT [--part-bytes N] [--seen MANIFEST] [--language-bytes N]`.
+"""Cuts a corpus for travel: `pack_parts.py corpus.pack OUT [--part-bytes N] [--seen MANIFEST] [--language-bytes N[,LANG=N...]]`.
 
 OUT gets heldout.pack.xz and part-000.pack.xz and on, each with about N bytes of text, compressed. The
 training files of corpus.pack are shuffled by folder, so each part is a mix like the whole: the first is
 enough to begin with. Every part is a pack of its own.
 
-With --language-bytes each language gets at most so much text; with --seen, the manifest.jsonl of a corpus
+With --language-bytes each language gets at most so much text (LANG=N: that one); with --seen, the manifest.jsonl of a corpus
 that was trained on already, files that are not in it come first.
 """
 
@@ -33,9 +33,16 @@ def seen_files(manifest):
         return {(file["package"], file["path"]) for file in files if file["split"] == "train"}
 
 
+def language_sizes(text):
+    """{language: bytes} of "N,LANG=N,...": N for the languages that are not named."""
+    most, *named = text.split(",")
+    pairs = (each.partition("=") for each in named)
+    return collections.defaultdict(lambda: int(most), {language: int(size) for language, _, size in pairs})
+
+
 def choose(path, seen, language_bytes):
-    """The places among the records of those that are taken: of each language what is not in `seen` first, up to the bytes."""
-    room = collections.defaultdict(lambda: language_bytes)
+    """The places among the records of those that are taken: of each language what is not in `seen` first, up to its bytes."""
+    room = language_bytes.copy()
     chosen, later = set(), []
     for place, (split, record) in enumerate(records(path)):
         if split == "heldout":
@@ -104,7 +111,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--part-bytes", type=int, default=60_000_000, help="of text, before compression")
     parser.add_argument("--seen", type=Path, help="manifest.jsonl of a corpus whose files come last")
-    parser.add_argument("--language-bytes", type=int, help="of text of each language at most")
+    parser.add_argument("--language-bytes", type=language_sizes, help="of text of each language at most: N[,LANG=N...]")
     arguments = parser.parse_args()
     chosen = None
     if arguments.language_bytes:

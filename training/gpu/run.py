@@ -200,6 +200,7 @@ def export(arguments):
     begun_with = out / "start" / "model"
     like = arguments.like or (begun_with.read_text() if begun_with.exists() else None)
     about = ["--like", like] if like else ["--window", arguments.windows[1], "--name", "hearth default"]
+    about += ["--infill-mark", arguments.infill_mark] if arguments.infill_mark else []
     command = [data / "hearth-train", "export", "--checkpoint", out, "--tokenizer", data / "tokenizer.txt", *about, "--out"]
     if arguments.mtp:
         model = out / "mtp.gguf"
@@ -270,7 +271,8 @@ def parse():
     add("poll", poll, out, ("--seconds", {"type": float, "default": 540.0}), ("--lines", {"type": int, "default": 15}))
     size = ("--part-bytes", {"type": int, "default": parts.PART_BYTES, "help": "of one part of a file that comes back"})
     add("export", export, data, out, windows, folder, size, ("--mtp", {"action": "store_true"}),
-        ("--like", {"help": "a model file whose name, context length and mark are kept (that of --from-model)"}))
+        ("--like", {"help": "a model file whose name, context length and mark are kept (that of --from-model)"}),
+        ("--infill-mark", {"help": "where readers put the mark instead, as hearth-train export has it"}))
     add("carry", carry, out, folder, size, ("--what", {"choices": ("full", "stable"), "default": "full"}),
         ("--first", {"type": int, "default": 0}), ("--count", {"type": int, "default": 3}))  # fmt: skip
     return parser.parse_args()
