@@ -96,6 +96,8 @@ struct AssistLimits {
     double invoked_probability_min = 0.1;
     /// For other beginnings of a line than the model's first. 0: none are looked at.
     Duration line_search_budget = std::chrono::milliseconds(250);
+    /// For judging the lines that were found by what follows them. 0: they are not judged.
+    Duration line_judge_budget = std::chrono::milliseconds(150);
     bool has_copies = true;  ///< lines that stand elsewhere in the open documents are suggested
     /// An explanation is shown while its tokens have at least this geometric mean probability, a
     /// fix when it is the right one at least so probably, the line as it is being one of them

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <utility>
 
 #include "core/assist/fix_candidates.h"
 #include "core/assist/text_lines.h"
-#include "core/base/bounded_queue.h"
 
 namespace hearth::assist {
 namespace {
@@ -22,19 +20,6 @@ struct Candidate {
     std::size_t common = 0;  ///< tokens at the head that are the marked line's
     double log_probability = 0.0;
 };
-
-/// Of `tokens` behind the prompt: about those from `first` on.
-JudgedPrompt judged(std::span<const TokenId> prompt,
-                    std::span<const TokenId> tokens,
-                    std::size_t first) {
-    JudgedPrompt out;
-    out.tokens.assign(prompt.begin(), prompt.end());
-    out.tokens.insert(out.tokens.end(), tokens.begin(), tokens.end() - 1);
-    for (std::size_t i = first; i < tokens.size(); ++i) {
-        out.asked.push_back({static_cast<std::int32_t>(prompt.size() + i) - 1, tokens[i]});
-    }
-    return out;
-}
 
 class Search {
   public:
@@ -88,7 +73,7 @@ class Search {
     /// and the edits whose first token gains most over the marked line's own.
     bool look_at_edits() {
         const Tokens& own = candidates_.front().tokens;
-        JudgedPrompt prompt = judged(input_.prompt, own, 0);
+        JudgedPrompt prompt = make_judged_prompt(input_.prompt, own, 0);
         const auto first_row = prompt.asked.front().row;
         for (std::size_t i = 1; i < candidates_.size(); ++i) {
             const Candidate& edit = candidates_[i];
@@ -146,7 +131,7 @@ class Search {
         for (std::size_t i = 1; i < candidates_.size(); ++i) {
             const Candidate& edit = candidates_[i];
             if (edit.common + 1 == edit.tokens.size()) continue;
-            prompts.push_back(judged(input_.prompt, edit.tokens, edit.common + 1));
+            prompts.push_back(make_judged_prompt(input_.prompt, edit.tokens, edit.common + 1));
             of.push_back(i);
         }
         const std::vector<LogProbabilities> told = judge_(std::move(prompts));
@@ -191,35 +176,6 @@ Result<std::optional<FoundFix>> search_fix(const FixSearchInput& input,
                                            const tokenizer::Tokenizer& tokenizer,
                                            const Judge& judge) {
     return Search(input, tokenizer, judge).run();
-}
-
-std::vector<LogProbabilities> judge_by_requests(std::vector<JudgedPrompt> prompts,
-                                                const Submit& submit,
-                                                TimePoint until) {
-    using Told = std::pair<std::size_t, LogProbabilities>;
-    const auto told = std::make_shared<BoundedQueue<Told>>(prompts.size());
-    std::size_t waited_for = 0;
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        engine::Request request;
-        request.prompt = std::move(prompts[i].tokens);
-        request.asked = std::move(prompts[i].asked);
-        request.tokens_max = 1;
-        request.priority = engine::Priority::fix;
-        request.sink = [told, i](const engine::Event& event) {
-            const auto* finished = std::get_if<engine::FinishedEvent>(&event);
-            (void)told->try_push({i, finished ? finished->log_probabilities : LogProbabilities()});
-            return engine::SinkAnswer::go_on;
-        };
-        if (!submit(std::move(request))) continue;  // the queue is full: fewer are judged
-        ++waited_for;
-    }
-    std::vector<LogProbabilities> out(prompts.size());
-    for (; waited_for > 0; --waited_for) {
-        std::optional<Told> next = told->pop_until(until);
-        if (!next) break;
-        out[next->first] = std::move(next->second);
-    }
-    return out;
 }
 
 }  // namespace hearth::assist

@@ -5,28 +5,16 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/assist/prompt_format.h"
+#include "core/assist/judge.h"
 #include "core/assist/text_gate.h"
-#include "core/engine/request.h"
 
 namespace hearth::assist {
-
-/// A prompt, and what is asked about it (engine::Request::asked).
-struct JudgedPrompt {
-    Tokens tokens;
-    std::vector<engine::Asked> asked;
-};
-/// The logarithms of the probabilities, for each prompt in order; none where it was not judged: no
-/// time, no room.
-using LogProbabilities = std::vector<double>;
-using Judge = std::function<std::vector<LogProbabilities>(std::vector<JudgedPrompt> prompts)>;
 
 /// Edits that are judged to their ends.
 inline constexpr std::size_t kFixesJudgedMax = 24;
@@ -50,13 +38,5 @@ struct FoundFix {
 Result<std::optional<FoundFix>> search_fix(const FixSearchInput& input,
                                            const tokenizer::Tokenizer& tokenizer,
                                            const Judge& judge);
-
-/// Judges prompts by requests for them, all at once.
-///   submit   hands a request to the engine
-///   until    what is not told by then was not judged
-using Submit = std::function<Result<engine::Ticket>(engine::Request)>;
-std::vector<LogProbabilities> judge_by_requests(std::vector<JudgedPrompt> prompts,
-                                                const Submit& submit,
-                                                TimePoint until);
 
 }  // namespace hearth::assist

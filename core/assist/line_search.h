@@ -8,19 +8,24 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "core/assist/completion_gate.h"
+#include "core/assist/line_judge.h"
 #include "core/engine/request.h"
 
 namespace hearth::assist {
 
 struct LineSearchLimits {
-    std::size_t beginnings_max = 8;  ///< gone on with
-    std::size_t at_once_max = 4;     ///< of them, side by side
-    std::size_t open_max = 32;       ///< kept for later, the likeliest
+    std::size_t beginnings_max = 16;  ///< gone on with
+    std::size_t at_once_max = 4;      ///< of them, side by side
+    std::size_t open_max = 32;        ///< kept for later, the likeliest
+    /// A beginning is gone on with where it may become a line so many times as likely as the best
+    /// one. Less than 1 where lines are judged: an unlikely one may turn out to be right.
+    double share_min = 1.0;
 };
 
 /// A line that is said, or begun.
@@ -36,19 +41,25 @@ struct SaidLine {
 /// none where there is no more time.
 using GoOn = std::function<std::vector<SaidLine>(std::vector<SaidLine> beginnings)>;
 
+/// Verdicts on lines (judge_lines); may return none at all.
+using JudgeLines = std::function<LineVerdicts(std::span<const AskedLine> lines)>;
+
 struct FoundLine {
     /// The choice among lines and copies. The model's line is the likeliest of those without fault,
-    /// with the probability of all the ways that its text was said in.
+    /// with the probability of all the ways that its text was said in, and of what follows it where
+    /// that was judged.
     Decision decision;
     /// Of the model's line, where that was chosen.
     std::vector<engine::TokenEvent> tokens = {};
 };
 
-/// `first` is what was said greedily, with rivals; `probability_min` as for choose().
+/// `first` is what was said greedily, with rivals; `probability_min` as for choose(). Without
+/// `judge_lines` what follows the cursor takes no part but in the prompt.
 FoundLine search_line(SaidLine first,
                       std::span<const CopyOffer> copies,
                       double probability_min,
                       const LineSearchLimits& limits,
-                      const GoOn& go_on);
+                      const GoOn& go_on,
+                      const JudgeLines& judge_lines = nullptr);
 
 }  // namespace hearth::assist

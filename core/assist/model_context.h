@@ -79,6 +79,8 @@ class ModelContext final : public QueryContext {
         Tokens prompt;
         std::int32_t stable_tokens = 0;
         Tokens short_prompt;
+        std::string next;  ///< what lines are judged by; empty: they are not
+        Tokens judged_prompt;
         CompletionGateOptions gate;
         engine::SamplingSettings sampling;
         std::int32_t tokens_max = 0;
@@ -117,6 +119,9 @@ class ModelContext final : public QueryContext {
     std::vector<SaidLine> go_on(const Infill& infill,
                                 std::vector<SaidLine> beginnings,
                                 TimePoint until);
+    /// What follows the cursor, with \n; empty where lines are not judged by it.
+    [[nodiscard]] std::string next_lines_of(const plugin_host::DocumentView& document) const;
+    LineVerdicts judge(const Infill& infill, std::span<const AskedLine> lines);
     struct Heard {
         AnswerStream::Outcome outcome;
         bool is_read = true;  ///< the sink has taken all of it
@@ -140,7 +145,9 @@ class ModelContext final : public QueryContext {
                                           const FixGate::Options& place,
                                           bool is_diagnosed,
                                           plugin_host::PieceSink& sink);
-    std::vector<LogProbabilities> judge_prompts(std::vector<JudgedPrompt> prompts);
+    std::vector<LogProbabilities> judge_prompts(std::vector<JudgedPrompt> prompts,
+                                                engine::Priority priority,
+                                                TimePoint until);
 
     // Fixed after construction.
     const ModelContextOptions options_;

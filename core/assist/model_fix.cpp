@@ -25,7 +25,7 @@ CallStatus ModelContext::fix_likeliest(engine::Request request,
     const CallStatus status = pump(*generation, 0, shown);
     if (status != CallStatus::ok || error()) return status;
     const Judge judge = [this](std::vector<JudgedPrompt> prompts) {
-        return judge_prompts(std::move(prompts));
+        return judge_prompts(std::move(prompts), engine::Priority::fix, options_.deadline);
     };
     auto found = search_fix(
         {.place = place, .prompt = prompt, .said = judged.answer()}, *access_->tokenizer, judge);
@@ -43,13 +43,15 @@ CallStatus ModelContext::fix_likeliest(engine::Request request,
     return sink.emit(0, line) ? CallStatus::ok : CallStatus::cancelled;
 }
 
-std::vector<LogProbabilities> ModelContext::judge_prompts(std::vector<JudgedPrompt> prompts) {
-    const Submit submit = [this](engine::Request request) -> Result<engine::Ticket> {
-        request.deadline = options_.deadline;
+std::vector<LogProbabilities> ModelContext::judge_prompts(std::vector<JudgedPrompt> prompts,
+                                                          engine::Priority priority,
+                                                          TimePoint until) {
+    const Submit submit = [&](engine::Request request) -> Result<engine::Ticket> {
+        request.deadline = until;
         request.cancel = cancel_token();
         return submit_own(std::move(request));
     };
-    return judge_by_requests(std::move(prompts), submit, wait_until(options_.deadline));
+    return judge_by_requests(std::move(prompts), priority, submit, wait_until(until));
 }
 
 }  // namespace hearth::assist

@@ -117,20 +117,36 @@ std::vector<SaidLine> ModelContext::go_on(const Infill& infill,
     return said;
 }
 
+LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine> lines) {
+    if (infill.next.empty()) return {};
+    const TimePoint until =
+        std::min(options_.deadline, access_->door.now() + access_->limits.line_judge_budget);
+    auto verdicts = judge_lines(
+        {.prompt = infill.judged_prompt, .healed = infill.gate.healed, .next = infill.next},
+        lines,
+        *access_->tokenizer,
+        [&](std::vector<JudgedPrompt> prompts) {
+            return judge_prompts(std::move(prompts), engine::Priority::keystroke, until);
+        });
+    // What cannot be judged is still what the model says.
+    return verdicts ? std::move(verdicts).value() : LineVerdicts();
+}
+
 CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSink& sink) {
     // The rows of the prompt that was taken are in the cache.
     if (first.stream->outcome().usage.is_short) infill.prompt = std::move(infill.short_prompt);
     infill.short_prompt.clear();
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_search_budget);
-    FoundLine found =
-        search_line({.tokens = first.stream->tokens(), .decision = *first.gate->decision()},
-                    infill.gate.copies,
-                    infill.gate.probability_min,
-                    {},
-                    [&](std::vector<SaidLine> beginnings) {
-                        return go_on(infill, std::move(beginnings), until);
-                    });
+    FoundLine found = search_line(
+        {.tokens = first.stream->tokens(), .decision = *first.gate->decision()},
+        infill.gate.copies,
+        infill.gate.probability_min,
+        {.share_min = infill.gate.share_min},
+        [&](std::vector<SaidLine> beginnings) {
+            return go_on(infill, std::move(beginnings), until);
+        },
+        [&](std::span<const AskedLine> lines) { return judge(infill, lines); });
     if (is_cancelled()) return CallStatus::cancelled;
     if (found.decision.choice.source == Source::none) return CallStatus::ok;
     if (found.tokens.empty()) {
@@ -227,6 +243,8 @@ CallStatus ModelContext::infill(const DocumentView& document,
     Infill infill = {.prompt = prompt->tokens,
                      .stable_tokens = prompt->stable_tokens,
                      .short_prompt = make_short_prompt(document, *prompt),
+                     .next = next_lines_of(document),
+                     .judged_prompt = {},
                      .gate = {.before = document.text.substr(0, document.cursor_byte),
                               .after = document.text.substr(document.cursor_byte),
                               .healed = prompt->healed,
@@ -242,9 +260,21 @@ CallStatus ModelContext::infill(const DocumentView& document,
     return infill_by_chance(std::move(infill), options.candidates_max, line_ends);
 }
 
+std::string ModelContext::next_lines_of(const DocumentView& document) const {
+    const bool is_judged =
+        access_->format.goes_on_as_text() && access_->limits.line_judge_budget > Duration::zero();
+    if (!is_judged) return {};
+    return without_carriage_returns(next_lines(document.text.substr(document.cursor_byte)));
+}
+
 CallStatus ModelContext::infill_likeliest(Infill infill, PieceSink& sink) {
     infill.gate.leaves_open =
         infill.gate.has_checks && access_->limits.line_search_budget > Duration::zero();
+    if (!infill.next.empty()) {
+        infill.gate.share_min = kJudgedShareMin;
+        // What tells lines apart is near them: the short prompt costs a quarter.
+        infill.judged_prompt = infill.short_prompt.empty() ? infill.prompt : infill.short_prompt;
+    }
     const auto first = begin(infill, infill.gate, options_.deadline);
     if (!first) return refuse(CallStatus::failed, first.error());
     const CallStatus status = pump(*first, 0, sink);

@@ -152,6 +152,10 @@ bool PromptFormat::can_infill() const {
     return special_.fim_prefix && special_.fim_suffix && special_.fim_middle;
 }
 
+bool PromptFormat::goes_on_as_text() const {
+    return chat_ == Chat::own && special_.infill_mark == InfillMark::none;
+}
+
 bool PromptFormat::can(GenerateTask task) const {
     return chat_ != Chat::none && (chat_ != Chat::own || task != GenerateTask::chat);
 }

@@ -40,6 +40,9 @@ class PromptFormat {
 
     [[nodiscard]] bool can_infill() const;
     [[nodiscard]] bool can(plugin_host::GenerateTask task) const;
+    /// Whether an infill prompt goes on as the document does, so that lines can be judged by what
+    /// follows them (line_judge.h).
+    [[nodiscard]] bool goes_on_as_text() const;
 
     /// Null for models with the mark at the cursor: they have learnt from texts that were cut at
     /// any character.

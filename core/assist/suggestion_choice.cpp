@@ -84,7 +84,7 @@ Choice choose(std::span<const ModelLine> lines,
         if (same == copies.end()) {
             consider(Source::model, alone, line.text);
         } else {
-            consider(Source::both,
+            consider(line.is_said ? Source::both : Source::copy,
                      agreed_probability(copy_probability(same->evidence), alone),
                      same->text);
         }

@@ -46,6 +46,7 @@ double agreed_probability(double copy, double model);
 struct ModelLine {
     std::string_view text;
     Evidence tokens;
+    bool is_said = true;  ///< false: it was asked about a copy
 };
 
 /// The likeliest of the model's lines (all different) and the copies without fault; none below

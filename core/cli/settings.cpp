@@ -46,6 +46,7 @@ class SettingsReader {
         if (key == "completion_copy") return read_bool(key, value, out_.completion_copy);
         if (key == "cold_prompt_ms") return read_count(key, value, out_.cold_prompt_ms.emplace());
         if (key == "line_search_ms") return read_count(key, value, out_.line_search_ms.emplace());
+        if (key == "line_judge_ms") return read_count(key, value, out_.line_judge_ms.emplace());
         if (key == "answer_confidence") return read_share(key, value, out_.answer_confidence);
         if (key == "plugin_folders") return read_folders(key, value);
         if (key == "plugins") return read_plugins(key, value);

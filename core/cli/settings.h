@@ -24,6 +24,7 @@ struct Settings {
     bool completion_copy = true;
     std::optional<std::int32_t> cold_prompt_ms;  ///< 0: no short prompts; empty: the product's own
     std::optional<std::int32_t> line_search_ms;  ///< 0: the model's first line; empty: as above
+    std::optional<std::int32_t> line_judge_ms;   ///< 0: what follows is not asked; empty: as above
     std::optional<double> answer_confidence;
     std::vector<std::string> plugin_folders;  ///< beside the shipped one
     std::map<std::string, std::map<std::string, std::string>>

@@ -73,6 +73,9 @@ assist::AssistLimits to_assist_limits(const cli::Settings& settings) {
         limits.invoked_probability_min =
             std::min(limits.invoked_probability_min, *settings.completion_confidence);
     }
+    if (settings.line_judge_ms) {
+        limits.line_judge_budget = std::chrono::milliseconds(*settings.line_judge_ms);
+    }
     if (settings.line_search_ms) {
         limits.line_search_budget = std::chrono::milliseconds(*settings.line_search_ms);
     }

@@ -168,7 +168,26 @@ Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first
         }
         return said;
     };
-    auto found = assist::search_line(std::move(first), line.gate.copies, 0.0, {}, go_on_with);
+    const auto judge_with = [&](std::span<const assist::AskedLine> lines) {
+        assist::LineVerdicts verdicts;
+        if (line.next.empty()) return verdicts;
+        auto judged = assist::judge_lines(
+            {.prompt = line.judged_prompt, .healed = line.prompt.healed, .next = line.next},
+            lines,
+            *tokenizer_,
+            [this](std::vector<assist::JudgedPrompt> prompts) {
+                return judge(std::move(prompts), engine::Priority::keystroke);
+            });
+        if (judged) return std::move(judged).value();
+        error = judged.error();
+        return verdicts;
+    };
+    auto found = assist::search_line(std::move(first),
+                                     line.gate.copies,
+                                     0.0,
+                                     {.share_min = line.gate.share_min},
+                                     go_on_with,
+                                     judge_with);
     if (error) return fail(*std::move(error));
     return found;
 }
@@ -180,20 +199,24 @@ Result<Product::Line> Product::make_line(const LineCase& cursor) {
     line.tokens_max = std::clamp(room / 4, 1, limits.completion_tokens_max);
     std::vector<assist::ContextPiece> context;
     if (open_context_) context = open_context_->gather(cursor);
+    const assist::InfillSource source = {.repository = cursor.project,
+                                         .path = cursor.path,
+                                         .before = cursor.prefix,
+                                         .after = cursor.suffix,
+                                         .context = context};
+    const std::int32_t prompt_max = std::min(limits.prompt_tokens_max, room - line.tokens_max);
+    HEARTH_TRY(line.prompt, make_infill_prompt(*tokenizer_, *format_, source, prompt_max));
     HEARTH_TRY(
-        line.prompt,
-        assist::make_infill_prompt(*tokenizer_,
-                                   *format_,
-                                   {.repository = cursor.project,
-                                    .path = cursor.path,
-                                    .before = cursor.prefix,
-                                    .after = cursor.suffix,
-                                    .context = context},
-                                   std::min(limits.prompt_tokens_max, room - line.tokens_max)));
+        const assist::InfillPrompt shorter,
+        make_infill_prompt(
+            *tokenizer_, *format_, source, std::min(limits.short_prompt_tokens_max, prompt_max)));
+    line.judged_prompt = shorter.healed == line.prompt.healed ? shorter.tokens : line.prompt.tokens;
     line.gate = {.before = cursor.prefix,
                  .after = cursor.suffix,
                  .language = cursor.language,
                  .lines_max = cursor.lines_max};
+    if (format_->goes_on_as_text()) line.next = assist::next_lines(cursor.suffix);
+    if (!line.next.empty()) line.gate.share_min = assist::kJudgedShareMin;
     return line;
 }
 
@@ -265,9 +288,11 @@ Result<ExplainAnswer> Product::explain(const ExplainCase& function) {
                          .confidence = fanned.evidence().confidence()};
 }
 
-std::vector<assist::LogProbabilities> Product::judge(std::vector<assist::JudgedPrompt> prompts) {
+std::vector<assist::LogProbabilities> Product::judge(std::vector<assist::JudgedPrompt> prompts,
+                                                     engine::Priority priority) {
     return assist::judge_by_requests(
         std::move(prompts),
+        priority,
         [this](engine::Request request) { return engine_->submit(std::move(request)); },
         TimePoint::max());
 }
@@ -298,7 +323,7 @@ Result<FixAnswer> Product::fix(const FixCase& place) {
                      .shown_if_wrong = said.text};
     if (!format_->is_own()) return answer;
     const assist::Judge ask = [this](std::vector<assist::JudgedPrompt> prompts) {
-        return judge(std::move(prompts));
+        return judge(std::move(prompts), engine::Priority::fix);
     };
     HEARTH_TRY(auto found,
                assist::search_fix(

@@ -105,6 +105,8 @@ class Product {
     struct Line {
         assist::InfillPrompt prompt;
         assist::CompletionGateOptions gate;
+        std::string next;  ///< what lines are judged by; empty: they are not
+        assist::Tokens judged_prompt;
         std::int32_t tokens_max = 0;
     };
     /// Runs to the end of the answer.
@@ -122,7 +124,8 @@ class Product {
     /// For an explanation or a fix.
     [[nodiscard]] Result<engine::Request> make_request(
         plugin_host::GenerateTask task, std::span<const plugin_host::Part> parts) const;
-    std::vector<assist::LogProbabilities> judge(std::vector<assist::JudgedPrompt> prompts);
+    std::vector<assist::LogProbabilities> judge(std::vector<assist::JudgedPrompt> prompts,
+                                                engine::Priority priority);
     [[nodiscard]] std::vector<std::string> stop_strings() const;
 
     // Fixed after construction.

@@ -169,6 +169,47 @@ TEST_CASE("other beginnings are looked at only where there is time for them", "[
     CHECK(room.engine.requests().size() == 1);
 }
 
+/// "is_old();" is likelier by itself; `next` is likely behind "was_new();" alone.
+FakeAnswer say_and_judge(const engine::Request& request) {
+    FakeAnswer answer = say_with_rival(request, "");
+    answer.rivals[0] = {'w', 0.2F};
+    answer.judge = [](std::span<const tokenizer::TokenId> before, tokenizer::TokenId) {
+        return FakeTokenizer::own()->show(before).find("was_new") == std::string::npos ? -2.0
+                                                                                       : -0.1;
+    };
+    return answer;
+}
+
+TEST_CASE("lines are judged by what follows them, where the model goes on as text does",
+          "[assist][search]") {
+    const auto goes_on = std::make_shared<FakeTokenizer>(std::vector<std::string>{
+        "<|endoftext|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|repo_name|>",
+        "<|file_sep|>", "<|explain|>", "<|fix|>", "<|bug|>"});
+    goes_on->set_infill_mark(tokenizer::InfillMark::none);
+    const auto query = query_at("^\r\nthen();\r\n");
+    Room room(say_and_judge, quick_limits(), goes_on);
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"was_new();"});
+    std::vector<std::string> judged;
+    for (const engine::Request& request : room.engine.requests()) {
+        if (request.asked.empty()) continue;
+        CHECK(request.priority == engine::Priority::keystroke);
+        judged.push_back(goes_on->show(request.prompt));
+    }
+    REQUIRE(judged.size() == 2);
+    for (const std::string& prompt : judged) {
+        CHECK(prompt.ends_with("();\nthen();"));  // the last token is only asked about
+    }
+
+    AssistLimits limits = quick_limits();
+    limits.line_judge_budget = Duration::zero();
+    Room hurried(say_and_judge, limits, goes_on);
+    CHECK(texts(hurried.complete(query)) == std::vector<std::string>{"is_old();"});
+    Room marked(say_and_judge);
+    CHECK(texts(marked.complete(query)) == std::vector<std::string>{"is_old();"});
+    Room nothing_below(say_and_judge, quick_limits(), goes_on);
+    CHECK(texts(nothing_below.complete(query_at("^\n"))) == std::vector<std::string>{"is_old();"});
+}
+
 const std::string kBlock =
     "    if (value == nullptr) {\n        report(error_missing);\n        return false;\n    }\n";
 const std::string kBegunBlock =

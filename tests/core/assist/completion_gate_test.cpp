@@ -327,6 +327,28 @@ TEST_CASE("a line that another beginning may beat is left open", "[assist][compl
     CHECK_FALSE(decide(0.4F, true, 0.9).second.is_open);  // nor would it be shown
 }
 
+TEST_CASE("where lines are judged, less likely ones keep a line open", "[assist][completion_gate]") {
+    CopyOffer copy;
+    copy.text = "other();";
+    copy.evidence = {.text = "other();", .match_characters = 20, .agreeing = 1};
+    const auto is_open = [&](float rival, std::span<const CopyOffer> copies, double least) {
+        CompletionGate gate({.before = "",
+                             .after = "",
+                             .copies = copies,
+                             .probability_min = least,
+                             .leaves_open = true,
+                             .share_min = 0.1});
+        gate.feed("b();\n", 0.5F, rival);
+        return gate.decision().value().is_open;
+    };
+    CHECK(is_open(0.2F, {}, 0.1));
+    CHECK_FALSE(is_open(0.01F, {}, 0.1));
+    CHECK(is_open(0.01F, {&copy, 1}, 0.1));
+    CHECK(is_open(0.2F, {}, 0.9));  // it may turn out to be as likely
+    copy.fault = Fault::unbalanced;
+    CHECK_FALSE(is_open(0.01F, {&copy, 1}, 0.1));
+}
+
 TEST_CASE("a line that was chosen is shown, however likely", "[assist][completion_gate]") {
     CompletionGate gate({.before = "",
                          .after = "",

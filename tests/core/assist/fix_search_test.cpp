@@ -107,34 +107,5 @@ TEST_CASE("what was not judged is not chosen", "[assist][fix]") {
     CHECK_FALSE(*deaf.search("two();\nlines();"));
 }
 
-TEST_CASE("prompts are judged by requests, those that found no room or time are not",
-          "[assist][fix]") {
-    std::vector<engine::EventSink> sinks;
-    const Submit submit = [&](engine::Request request) -> Result<engine::Ticket> {
-        CHECK(request.priority == engine::Priority::fix);
-        if (request.prompt.front() == 7) return fail(ErrorCode::unavailable, "full", "test");
-        if (request.prompt.front() == 8) {
-            request.sink(engine::FailedEvent{{ErrorCode::internal, "broken", "test"}});
-            return engine::Ticket{1};
-        }
-        if (request.prompt.front() == 9) {  // never told
-            sinks.push_back(request.sink);
-            return engine::Ticket{1};
-        }
-        engine::FinishedEvent told{engine::FinishReason::tokens_max, {}};
-        told.log_probabilities = {-1.0 * request.prompt.front()};
-        request.sink(told);
-        return engine::Ticket{1};
-    };
-    std::vector<JudgedPrompt> prompts;
-    for (const std::int32_t token : {1, 7, 2, 8, 9, 3}) {
-        prompts.push_back({.tokens = {token}, .asked = {{0, 0}}});
-    }
-    const auto told = judge_by_requests(prompts, submit, std::chrono::steady_clock::now());
-    CHECK(told == std::vector<LogProbabilities>{{-1}, {}, {-2}, {}, {}, {-3}});
-    CHECK(judge_by_requests({}, submit, TimePoint::max()).empty());
-    sinks.clear();
-}
-
 }  // namespace
 }  // namespace hearth::assist

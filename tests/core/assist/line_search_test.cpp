@@ -158,6 +158,85 @@ TEST_CASE("a copy may be likelier than all lines, or help one of them", "[assist
     CHECK(found.tokens.empty());
 }
 
+/// Verdicts by text, and what was asked.
+struct Verdicts {
+    std::map<std::string, LineVerdict> of;
+    std::vector<std::string> asked = {};
+
+    JudgeLines judge() {
+        return [this](std::span<const AskedLine> lines) {
+            LineVerdicts verdicts;
+            for (const AskedLine& line : lines) {
+                asked.push_back(line.text + (line.is_said ? "" : "?"));
+                const auto found = of.find(line.text);
+                verdicts.push_back(found == of.end() ? std::nullopt : std::optional(found->second));
+            }
+            return verdicts;
+        };
+    }
+};
+
+TEST_CASE("what follows tells lines apart", "[assist][line_search]") {
+    Speaker speaker(kFlatFirst);
+    const auto go_on = [&](const std::vector<SaidLine>& beginnings) {
+        std::vector<SaidLine> said;
+        for (const SaidLine& beginning : beginnings) {
+            said.push_back(speaker.say(beginning));
+        }
+        return said;
+    };
+    const LineSearchLimits limits = {.share_min = 0.1};
+    // "ba" has 0.36, "aa" 0.18, "ab" 0.15; the last is the one behind which the rest is likely.
+    Verdicts verdicts{{{"ba", {std::log(0.36), -9}}, {"aa", {{}, -9}}, {"ab", {{}, -3}}}};
+    const auto search = [&](const std::vector<CopyOffer>& copies) {
+        verdicts.asked.clear();
+        return search_line(speaker.say({}), copies, 0.0, limits, go_on, verdicts.judge());
+    };
+    const FoundLine found = search({});
+    CHECK(found.decision.choice.text == "ab");
+    CHECK(found.decision.choice.source == Source::model);
+    CHECK(found.decision.model_line == "ab");
+    REQUIRE(found.tokens.size() == 3);
+    CHECK(found.tokens[1].token == 'b');
+    CHECK(verdicts.asked.front() == "ba");
+
+    // A copy is judged beside them, though the model did not say it, and is a copy still.
+    CopyOffer copy;
+    copy.text = "cc";
+    copy.evidence = {.text = "cc", .match_characters = 20, .agreeing = 1};
+    verdicts.of["cc"] = {std::log(0.01), 1.0};
+    const FoundLine copied = search({copy});
+    CHECK(std::ranges::find(verdicts.asked, "cc?") != verdicts.asked.end());
+    CHECK(copied.decision.choice.text == "cc");
+    CHECK(copied.decision.choice.source == Source::copy);
+    CHECK(copied.tokens.empty());
+    copy.fault = Fault::unbalanced;
+    CHECK(search({copy}).decision.choice.text == "ab");
+
+    verdicts.of.clear();  // no time: what the model says stands
+    CHECK(search({}).decision.choice.text == "ba");
+}
+
+TEST_CASE("one line alone is not judged, nor one far less likely than the best",
+          "[assist][line_search]") {
+    Verdicts verdicts;
+    Speaker speaker({{"", {{'a', 0.9F}, {'b', 0.02F}, {'c', 0.01F}}},
+                     {"a", {{'.', 1.0F}}},
+                     {"b", {{'.', 1.0F}}},
+                     {"c", {{'.', 1.0F}}}});
+    const auto go_on = [&](std::vector<SaidLine> beginnings) {
+        for (SaidLine& line : beginnings) {
+            line = speaker.say(std::move(line));
+        }
+        return beginnings;
+    };
+    search_line(speaker.say({}), {}, 0.0, {.share_min = 0.001}, go_on, verdicts.judge());
+    CHECK(verdicts.asked.empty());
+    speaker.language[""] = {{'a', 0.5F}, {'b', 0.4F}, {'c', 0.005F}};
+    search_line(speaker.say({}), {}, 0.0, {.share_min = 0.001}, go_on, verdicts.judge());
+    CHECK(verdicts.asked == std::vector<std::string>{"a", "b"});
+}
+
 TEST_CASE("where time is up, the best so far is the answer", "[assist][line_search]") {
     Speaker speaker(kFlatFirst);
     speaker.is_late = true;

@@ -89,7 +89,9 @@ TEST_CASE("the mark of the middle stands where the model has learnt it",
                              "<|fix|>",
                              "<|bug|>"});
     CHECK(PromptFormat(tokenizer).healing() == nullptr);
+    CHECK_FALSE(PromptFormat(tokenizer).goes_on_as_text());
     tokenizer.set_infill_mark(InfillMark::none);
+    CHECK(PromptFormat(tokenizer).goes_on_as_text());
     CHECK(infill(tokenizer, {}) == "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P");
     CHECK(PromptFormat(tokenizer).healing() != nullptr);
 

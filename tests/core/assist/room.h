@@ -35,6 +35,7 @@ inline AssistLimits quick_limits() {
     limits.context_budget = std::chrono::seconds(20);
     limits.completion_budget = std::chrono::minutes(10);
     limits.line_search_budget = std::chrono::minutes(10);
+    limits.line_judge_budget = std::chrono::minutes(10);
     return limits;
 }
 

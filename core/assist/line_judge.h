@@ -1,0 +1,67 @@
+// LineJudge: which of several lines stands at a cursor is told by the lines that follow. A small
+// model that is asked for a line makes little of what stands below it, though that is in its
+// prompt; asked how probable what stands below is behind each line, it tells them apart (Bayes'
+// rule). Pure: whoever can ask the model judges prompts.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/assist/judge.h"
+
+namespace hearth::assist {
+
+/// Lines that are judged at a cursor.
+inline constexpr std::size_t kLinesJudgedMax = 16;
+/// Where lines are judged, those count that are so many times as likely as the best one.
+inline constexpr double kJudgedShareMin = 0.1;
+
+/// From the end of the cursor's line to the end of the third line below that is not blank; empty
+/// where code stands right of the cursor, or nothing below.
+std::string_view next_lines(std::string_view after);
+
+/// What a model says of a line, in natural logarithms.
+struct LineVerdict {
+    /// Of its tokens, those of the healed text among them, and of its end; nothing where it was
+    /// not asked for.
+    std::optional<double> line;
+    double next = 0.0;  ///< of the tokens of what follows
+};
+
+struct AskedLine {
+    std::string text;
+    bool is_said = false;  ///< how probable the line is itself is known
+};
+
+/// In the order of the lines; nothing for those that were not judged.
+using LineVerdicts = std::vector<std::optional<LineVerdict>>;
+
+struct JudgedPlace {
+    std::span<const tokenizer::TokenId> prompt;  ///< up to the cursor, without the healed text
+    std::string_view healed;                     ///< see TokenHealing
+    std::string_view next;                       ///< what follows each line (next_lines), with \n
+};
+
+/// Of the first kLinesJudgedMax lines. The first one is asked about itself too, said or not: what
+/// the healed text costs is told by it.
+///
+/// Errors: those of Tokenizer::encode.
+Result<LineVerdicts> judge_lines(const JudgedPlace& place,
+                                 std::span<const AskedLine> lines,
+                                 const tokenizer::Tokenizer& tokenizer,
+                                 const Judge& judge);
+
+struct WeighedLine {
+    std::optional<double> said;  ///< log probability, where the model said it
+    std::optional<LineVerdict> verdict;
+};
+
+/// The logarithms of how probable each line is, knowing what follows. Lines that nobody has thought
+/// of keep their share. Without any verdict: what was said.
+std::vector<double> weigh_lines(std::span<const WeighedLine> lines);
+
+}  // namespace hearth::assist

@@ -1,0 +1,141 @@
+#include "core/assist/line_judge.h"
+
+#include <chrono>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "tests/core/assist/fakes.h"
+
+namespace hearth::assist {
+namespace {
+
+using test::FakeTokenizer;
+
+TEST_CASE("prompts are judged by requests, those that found no room or time are not",
+          "[assist][judge]") {
+    std::vector<engine::EventSink> sinks;
+    const Submit submit = [&](engine::Request request) -> Result<engine::Ticket> {
+        CHECK(request.priority == engine::Priority::fix);
+        if (request.prompt.front() == 7) return fail(ErrorCode::unavailable, "full", "test");
+        if (request.prompt.front() == 8) {
+            request.sink(engine::FailedEvent{{ErrorCode::internal, "broken", "test"}});
+            return engine::Ticket{1};
+        }
+        if (request.prompt.front() == 9) {  // never told
+            sinks.push_back(request.sink);
+            return engine::Ticket{1};
+        }
+        engine::FinishedEvent told{engine::FinishReason::tokens_max, {}};
+        told.log_probabilities = {-1.0 * request.prompt.front()};
+        request.sink(told);
+        return engine::Ticket{1};
+    };
+    std::vector<JudgedPrompt> prompts;
+    for (const std::int32_t token : {1, 7, 2, 8, 9, 3}) {
+        prompts.push_back({.tokens = {token}, .asked = {{0, 0}}});
+    }
+    const auto told =
+        judge_by_requests(prompts, engine::Priority::fix, submit, std::chrono::steady_clock::now());
+    CHECK(told == std::vector<LogProbabilities>{{-1}, {}, {-2}, {}, {}, {-3}});
+    CHECK(judge_by_requests({}, engine::Priority::fix, submit, TimePoint::max()).empty());
+    sinks.clear();
+}
+
+TEST_CASE("what lines are judged by begins at the line's end and has three lines",
+          "[assist][line_judge]") {
+    CHECK(next_lines("\n  a();\n\n  b();\n  c();\n  d();\n") == "\n  a();\n\n  b();\n  c();\n");
+    CHECK(next_lines("  \n}\n") == "\n}\n");
+    CHECK(next_lines("\nlast") == "\nlast");
+    CHECK(next_lines(");\n  a();\n").empty());  // code right of the cursor
+    CHECK(next_lines("\n \n\n").empty());
+    CHECK(next_lines("\n").empty());
+    CHECK(next_lines("").empty());
+    CHECK(next_lines("\n" + std::string(1000, 'x')).size() == 360);
+    CHECK(next_lines("\r\na();\r\n") == "\na();\r\n");
+}
+
+/// A byte is a token; all that is asked is said to be as probable as the test says.
+struct Listener {
+    std::vector<std::string> prompts;
+    std::vector<std::size_t> asked;
+
+    Judge judge(double each, std::size_t answered = 100) {
+        return [each, answered, this](const std::vector<JudgedPrompt>& judged) {
+            std::vector<LogProbabilities> told;
+            for (const JudgedPrompt& prompt : judged) {
+                prompts.push_back(FakeTokenizer::own()->show(prompt.tokens));
+                asked.push_back(prompt.asked.size());
+                told.emplace_back(told.size() < answered ? prompt.asked.size() : 0, each);
+            }
+            return told;
+        };
+    }
+};
+
+TEST_CASE("a line that the model said is asked about only what follows it, but for the first",
+          "[assist][line_judge]") {
+    const auto tokenizer = FakeTokenizer::own();
+    const Tokens prompt = *tokenizer->encode("P");
+    const JudgedPlace place{.prompt = prompt, .healed = "  ", .next = "\nend"};
+    const std::vector<AskedLine> lines = {{"abc", true}, {"de", true}, {"f", false}, {"g", false}};
+    Listener listener;
+    const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(-1.0, 3));
+    REQUIRE(verdicts);
+    CHECK(listener.prompts == std::vector<std::string>{
+                                  "P  abc\nen", "P  de\nen", "P  f\nen", "P  g\nen"});
+    CHECK(listener.asked == std::vector<std::size_t>{9, 3, 7, 7});
+    REQUIRE(verdicts->size() == 4);
+    CHECK(verdicts->at(0)->line == -6.0);  // healed text, line, and the line's end
+    CHECK(verdicts->at(0)->next == -3.0);
+    CHECK_FALSE(verdicts->at(1)->line);
+    CHECK(verdicts->at(1)->next == -3.0);
+    CHECK(verdicts->at(2)->line == -4.0);
+    CHECK_FALSE(verdicts->at(3));
+}
+
+TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]") {
+    const auto tokenizer = FakeTokenizer::own();
+    const std::vector<AskedLine> lines(kLinesJudgedMax + 3, {"a", true});
+    Listener listener;
+    const auto verdicts =
+        judge_lines({.prompt = {}, .healed = "x", .next = "\ny"}, lines, *tokenizer, listener.judge(0));
+    CHECK(verdicts->size() == lines.size());
+    CHECK(listener.prompts.size() == kLinesJudgedMax);
+}
+
+std::vector<double> weigh(const std::vector<WeighedLine>& lines) {
+    std::vector<double> weights = weigh_lines(lines);
+    for (double& weight : weights) {
+        weight = std::exp(weight);
+    }
+    return weights;
+}
+
+TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
+    const auto verdict = [](double line, double next) {
+        return LineVerdict{std::log(line), std::log(next)};
+    };
+    // 0.2 * 0.1 and 0.1 * 0.4; what nobody has thought of, 0.7, has the mean: 0.06 / 0.3.
+    const auto both = weigh({{std::log(0.2), verdict(0.2, 0.1)}, {std::log(0.1), verdict(0.1, 0.4)}});
+    CHECK(both[0] == Approx(0.02 / 0.2));
+    CHECK(both[1] == Approx(0.04 / 0.2));
+    // A copy is told by what the healed text costs in the first verdict: a half.
+    const auto copy = weigh({{std::log(0.2), verdict(0.1, 0.1)}, {{}, verdict(0.05, 0.4)}});
+    CHECK(copy[1] == Approx(both[1]));
+    // Without a verdict: as if what follows were as likely behind it as behind the others.
+    const auto unjudged = weigh({{std::log(0.5), verdict(0.5, 0.1)}, {std::log(0.3), {}}});
+    CHECK(unjudged[0] == Approx(0.5));
+    CHECK(unjudged[1] == Approx(0.3));
+    CHECK(weigh({{std::log(0.5), {}}, {std::log(0.3), {}}})[1] == Approx(0.3));
+    CHECK(weigh_lines({}).empty());
+    // Whatever is said, nothing is no number.
+    const auto lost = weigh({{std::log(0.5), LineVerdict{-2.0, -1e9}}, {-1e9, LineVerdict{{}, -1e9}}});
+    CHECK(lost[0] == Approx(0.5));
+    CHECK(lost[1] == 0.0);
+}
+
+}  // namespace
+}  // namespace hearth::assist
