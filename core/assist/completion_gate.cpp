@@ -145,7 +145,7 @@ CompletionGate::CompletionGate(const CompletionGateOptions& options)
       copies_(options.copies.begin(), options.copies.end()),
       probability_min_(options.probability_min),
       leaves_open_(options.leaves_open),
-      share_min_(options.share_min),
+      chances_(options.chances),
       chosen_(options.chosen),
       has_checks_(options.has_checks),
       healed_(options.healed) {
@@ -344,7 +344,7 @@ bool CompletionGate::is_model_shown() const {
 
 /// Whatever comes, the model's first line will not be shown.
 bool CompletionGate::is_hopeless() const {
-    const double least = leaves_open_ ? share_min_ * probability_min_ : probability_min_;
+    const double least = leaves_open_ ? chances_.of_shown * probability_min_ : probability_min_;
     return line_count_ == 0 && !chosen_ && model_probability(evidence()) < least &&
            std::ranges::none_of(copies_, [&](const CopyOffer& copy) {
                return copy.fault == Fault::none && copy.text.starts_with(text_);
@@ -364,8 +364,8 @@ void CompletionGate::decide(std::string_view sound) {
         if (copy.fault != Fault::none || copy.text == decision_->choice.text) continue;
         other = std::max(other, copy_probability(copy.evidence));
     }
-    decision_->is_open = leaves_open_ && other > share_min_ * decision_->choice.probability &&
-                         other >= share_min_ * probability_min_;
+    decision_->is_open = leaves_open_ && other > chances_.of_best * decision_->choice.probability &&
+                         other >= chances_.of_shown * probability_min_;
 }
 
 std::string CompletionGate::release(bool is_end) {

@@ -38,9 +38,7 @@ struct CompletionGateOptions {
     double probability_min = 0.0;            ///< of a line that is shown
     /// The first line is left open where another may become a likelier one.
     bool leaves_open = false;
-    /// Others count from so many times its likelihood on, and may be shown from so many times
-    /// `probability_min` on: see LineSearchLimits::share_min.
-    double share_min = 1.0;
+    Chances chances = {};               ///< of another one
     std::optional<Choice> chosen = {};  ///< the first line is this one, and was chosen already
     bool has_checks = true;             ///< false: what the model says, faults and all
 };
@@ -95,7 +93,7 @@ class CompletionGate final : public TextGate {
     const std::vector<CopyOffer> copies_;
     const double probability_min_;
     const bool leaves_open_;
-    const double share_min_;
+    const Chances chances_;
     const std::optional<Choice> chosen_;
     const bool has_checks_;
 

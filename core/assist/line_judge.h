@@ -12,13 +12,14 @@
 #include <vector>
 
 #include "core/assist/judge.h"
+#include "core/assist/suggestion_choice.h"
 
 namespace hearth::assist {
 
 /// Lines that are judged at a cursor.
 inline constexpr std::size_t kLinesJudgedMax = 16;
-/// Where lines are judged, those count that are so many times as likely as the best one.
-inline constexpr double kJudgedShareMin = 0.1;
+/// Of lines that are judged. What is a long way from being shown is seldom lifted so far.
+inline constexpr Chances kJudgedChances = {.of_best = 0.1, .of_shown = 0.4};
 
 /// From the end of the cursor's line to the end of the third line below that is not blank; empty
 /// where code stands right of the cursor, or nothing below.

@@ -70,13 +70,13 @@ class LineSearch {
 
     /// The likeliest beginnings that may still become the line; none at the end of the search.
     std::vector<SaidLine> next() {
-        const double best = limits_.share_min * choice().probability;
+        const double best = limits_.chances.of_best * choice().probability;
         std::vector<SaidLine> beginnings;
         while (!open_.empty() && beginnings.size() < limits_.at_once_max &&
                begun_ < limits_.beginnings_max) {
             const double possible =
                 model_probability({.log_probability = open_.front().log_probability});
-            if (possible <= best || possible < limits_.share_min * probability_min_) break;
+            if (possible <= best || possible < limits_.chances.of_shown * probability_min_) break;
             std::vector<TokenEvent> tokens = std::move(open_.front().tokens);
             open_.erase(open_.begin());
             const std::size_t known = tokens.size();

@@ -23,9 +23,7 @@ struct LineSearchLimits {
     std::size_t beginnings_max = 16;  ///< gone on with
     std::size_t at_once_max = 4;      ///< of them, side by side
     std::size_t open_max = 32;        ///< kept for later, the likeliest
-    /// A beginning is gone on with where it may become a line so many times as likely as the best
-    /// one. Less than 1 where lines are judged: an unlikely one may turn out to be right.
-    double share_min = 1.0;
+    Chances chances = {};             ///< of what a beginning may become
 };
 
 /// A line that is said, or begun.

@@ -142,7 +142,7 @@ CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSin
         {.tokens = first.stream->tokens(), .decision = *first.gate->decision()},
         infill.gate.copies,
         infill.gate.probability_min,
-        {.share_min = infill.gate.share_min},
+        {.chances = infill.gate.chances},
         [&](std::vector<SaidLine> beginnings) {
             return go_on(infill, std::move(beginnings), until);
         },
@@ -271,7 +271,7 @@ CallStatus ModelContext::infill_likeliest(Infill infill, PieceSink& sink) {
     infill.gate.leaves_open =
         infill.gate.has_checks && access_->limits.line_search_budget > Duration::zero();
     if (!infill.next.empty()) {
-        infill.gate.share_min = kJudgedShareMin;
+        infill.gate.chances = kJudgedChances;
         // What tells lines apart is near them: the short prompt costs a quarter.
         infill.judged_prompt = infill.short_prompt.empty() ? infill.prompt : infill.short_prompt;
     }

@@ -42,6 +42,12 @@ double model_probability(const Evidence& tokens);
 /// Of a line that both suggest: that not both are wrong by chance.
 double agreed_probability(double copy, double model);
 
+/// How unlikely a line may be and still be looked at, where it may turn out to be the likeliest.
+struct Chances {
+    double of_best = 1.0;   ///< so many times as likely as the best line there is
+    double of_shown = 1.0;  ///< and as what is shown has to be
+};
+
 /// What the model says for one line; empty text where it says nothing sound.
 struct ModelLine {
     std::string_view text;

@@ -185,7 +185,7 @@ Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first
     auto found = assist::search_line(std::move(first),
                                      line.gate.copies,
                                      0.0,
-                                     {.share_min = line.gate.share_min},
+                                     {.chances = line.gate.chances},
                                      go_on_with,
                                      judge_with);
     if (error) return fail(*std::move(error));
@@ -216,7 +216,7 @@ Result<Product::Line> Product::make_line(const LineCase& cursor) {
                  .language = cursor.language,
                  .lines_max = cursor.lines_max};
     if (format_->goes_on_as_text()) line.next = assist::next_lines(cursor.suffix);
-    if (!line.next.empty()) line.gate.share_min = assist::kJudgedShareMin;
+    if (!line.next.empty()) line.gate.chances = assist::kJudgedChances;
     return line;
 }
 

@@ -327,7 +327,8 @@ TEST_CASE("a line that another beginning may beat is left open", "[assist][compl
     CHECK_FALSE(decide(0.4F, true, 0.9).second.is_open);  // nor would it be shown
 }
 
-TEST_CASE("where lines are judged, less likely ones keep a line open", "[assist][completion_gate]") {
+TEST_CASE("where lines are judged, less likely ones keep a line open",
+          "[assist][completion_gate]") {
     CopyOffer copy;
     copy.text = "other();";
     copy.evidence = {.text = "other();", .match_characters = 20, .agreeing = 1};
@@ -337,14 +338,15 @@ TEST_CASE("where lines are judged, less likely ones keep a line open", "[assist]
                              .copies = copies,
                              .probability_min = least,
                              .leaves_open = true,
-                             .share_min = 0.1});
+                             .chances = {.of_best = 0.1, .of_shown = 0.4}});
         gate.feed("b();\n", 0.5F, rival);
         return gate.decision().value().is_open;
     };
     CHECK(is_open(0.2F, {}, 0.1));
     CHECK_FALSE(is_open(0.01F, {}, 0.1));
     CHECK(is_open(0.01F, {&copy, 1}, 0.1));
-    CHECK(is_open(0.2F, {}, 0.9));  // it may turn out to be as likely
+    CHECK(is_open(0.5F, {}, 0.9));        // it may turn out to be likely enough
+    CHECK_FALSE(is_open(0.2F, {}, 0.9));  // but not from so far
     copy.fault = Fault::unbalanced;
     CHECK_FALSE(is_open(0.01F, {&copy, 1}, 0.1));
 }

@@ -84,8 +84,8 @@ TEST_CASE("a line that the model said is asked about only what follows it, but f
     Listener listener;
     const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(-1.0, 3));
     REQUIRE(verdicts);
-    CHECK(listener.prompts == std::vector<std::string>{
-                                  "P  abc\nen", "P  de\nen", "P  f\nen", "P  g\nen"});
+    CHECK(listener.prompts ==
+          std::vector<std::string>{"P  abc\nen", "P  de\nen", "P  f\nen", "P  g\nen"});
     CHECK(listener.asked == std::vector<std::size_t>{9, 3, 7, 7});
     REQUIRE(verdicts->size() == 4);
     CHECK(verdicts->at(0)->line == -6.0);  // healed text, line, and the line's end
@@ -100,8 +100,8 @@ TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]
     const auto tokenizer = FakeTokenizer::own();
     const std::vector<AskedLine> lines(kLinesJudgedMax + 3, {"a", true});
     Listener listener;
-    const auto verdicts =
-        judge_lines({.prompt = {}, .healed = "x", .next = "\ny"}, lines, *tokenizer, listener.judge(0));
+    const auto verdicts = judge_lines(
+        {.prompt = {}, .healed = "x", .next = "\ny"}, lines, *tokenizer, listener.judge(0));
     CHECK(verdicts->size() == lines.size());
     CHECK(listener.prompts.size() == kLinesJudgedMax);
 }
@@ -119,7 +119,8 @@ TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
         return LineVerdict{std::log(line), std::log(next)};
     };
     // 0.2 * 0.1 and 0.1 * 0.4; what nobody has thought of, 0.7, has the mean: 0.06 / 0.3.
-    const auto both = weigh({{std::log(0.2), verdict(0.2, 0.1)}, {std::log(0.1), verdict(0.1, 0.4)}});
+    const auto both =
+        weigh({{std::log(0.2), verdict(0.2, 0.1)}, {std::log(0.1), verdict(0.1, 0.4)}});
     CHECK(both[0] == Approx(0.02 / 0.2));
     CHECK(both[1] == Approx(0.04 / 0.2));
     // A copy is told by what the healed text costs in the first verdict: a half.
@@ -132,7 +133,8 @@ TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
     CHECK(weigh({{std::log(0.5), {}}, {std::log(0.3), {}}})[1] == Approx(0.3));
     CHECK(weigh_lines({}).empty());
     // Whatever is said, nothing is no number.
-    const auto lost = weigh({{std::log(0.5), LineVerdict{-2.0, -1e9}}, {-1e9, LineVerdict{{}, -1e9}}});
+    const auto lost =
+        weigh({{std::log(0.5), LineVerdict{-2.0, -1e9}}, {-1e9, LineVerdict{{}, -1e9}}});
     CHECK(lost[0] == Approx(0.5));
     CHECK(lost[1] == 0.0);
 }

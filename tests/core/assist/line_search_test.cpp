@@ -185,7 +185,7 @@ TEST_CASE("what follows tells lines apart", "[assist][line_search]") {
         }
         return said;
     };
-    const LineSearchLimits limits = {.share_min = 0.1};
+    const LineSearchLimits limits = {.chances = {.of_best = 0.1}};
     // "ba" has 0.36, "aa" 0.18, "ab" 0.15; the last is the one behind which the rest is likely.
     Verdicts verdicts{{{"ba", {std::log(0.36), -9}}, {"aa", {{}, -9}}, {"ab", {{}, -3}}}};
     const auto search = [&](const std::vector<CopyOffer>& copies) {
@@ -230,10 +230,10 @@ TEST_CASE("one line alone is not judged, nor one far less likely than the best",
         }
         return beginnings;
     };
-    search_line(speaker.say({}), {}, 0.0, {.share_min = 0.001}, go_on, verdicts.judge());
+    search_line(speaker.say({}), {}, 0.0, {.chances = {.of_best = 0.001}}, go_on, verdicts.judge());
     CHECK(verdicts.asked.empty());
     speaker.language[""] = {{'a', 0.5F}, {'b', 0.4F}, {'c', 0.005F}};
-    search_line(speaker.say({}), {}, 0.0, {.share_min = 0.001}, go_on, verdicts.judge());
+    search_line(speaker.say({}), {}, 0.0, {.chances = {.of_best = 0.001}}, go_on, verdicts.judge());
     CHECK(verdicts.asked == std::vector<std::string>{"a", "b"});
 }
 
