@@ -25,9 +25,9 @@ double healed_cost(std::span<const WeighedLine> lines) {
     double cost = 0.0;
     double best = kNever;
     for (const WeighedLine& line : lines) {
-        if (!line.verdict || or_never(line.said) <= best) continue;
+        if (!line.verdict || !line.verdict->line || or_never(line.said) <= best) continue;
         best = *line.said;
-        cost = best - line.verdict->line;
+        cost = best - *line.verdict->line;
     }
     return cost;
 }
@@ -46,30 +46,36 @@ std::string_view next_lines(std::string_view after) {
 }
 
 Result<LineVerdicts> judge_lines(const JudgedPlace& place,
-                                 std::span<const std::string> lines,
+                                 std::span<const AskedLine> lines,
                                  const tokenizer::Tokenizer& tokenizer,
                                  const Judge& judge) {
+    const std::span<const AskedLine> judged = lines.first(std::min(lines.size(), kLinesJudgedMax));
     std::vector<JudgedPrompt> prompts;
-    std::vector<std::size_t> line_tokens;  // of each prompt, up to the line's end
-    for (const std::string& line : lines.first(std::min(lines.size(), kLinesJudgedMax))) {
-        const std::string text = std::string(place.healed) + line;
+    std::vector<std::size_t> line_tokens;  // that were asked about, up to the line's end
+    for (const AskedLine& line : judged) {
+        const std::string text = std::string(place.healed) + line.text;
         HEARTH_TRY(const Tokens tokens, tokenizer.encode(text + std::string(place.next)));
         std::size_t bytes = 0;
         const auto end = std::ranges::find_if(tokens, [&](tokenizer::TokenId token) {
             bytes += tokenizer.token_bytes(token).size();
             return bytes > text.size() + 1;
         });
-        line_tokens.push_back(static_cast<std::size_t>(end - tokens.begin()));
-        prompts.push_back(make_judged_prompt(place.prompt, tokens, 0));
+        const auto count = static_cast<std::size_t>(end - tokens.begin());
+        const bool is_asked = !line.is_said || prompts.empty();
+        line_tokens.push_back(is_asked ? count : 0);
+        prompts.push_back(make_judged_prompt(place.prompt, tokens, is_asked ? 0 : count));
     }
     const std::vector<LogProbabilities> told = judge(std::move(prompts));
     LineVerdicts verdicts(lines.size());
     for (std::size_t i = 0; i < told.size(); ++i) {
         if (told[i].empty()) continue;
-        const auto end = told[i].begin() + static_cast<std::ptrdiff_t>(line_tokens[i]);
-        verdicts[i] = {.line = std::accumulate(told[i].begin(), end, 0.0),
-                       .next = std::accumulate(end, told[i].end(), 0.0),
-                       .is_exact = is_blank(place.healed)};
+        const std::span<const double> all = told[i];
+        const auto sum = [](std::span<const double> some) {
+            return std::accumulate(some.begin(), some.end(), 0.0);
+        };
+        LineVerdict& verdict = verdicts[i].emplace();
+        if (line_tokens[i] > 0) verdict.line = sum(all.first(line_tokens[i]));
+        verdict.next = sum(all.subspan(line_tokens[i]));
     }
     return verdicts;
 }
@@ -82,10 +88,8 @@ std::vector<double> weigh_lines(std::span<const WeighedLine> lines) {
     for (const WeighedLine& line : lines) {
         double log_probability = or_never(line.said);
         if (line.verdict) {
-            const double judged = std::min(0.0, line.verdict->line + cost);
-            if (!line.said) log_probability = judged;
-            if (line.said && line.verdict->is_exact) {
-                log_probability = std::midpoint(*line.said, judged);
+            if (!line.said && line.verdict->line) {
+                log_probability = std::min(0.0, *line.verdict->line + cost);
             }
             next_max = std::max(next_max, line.verdict->next);
         }

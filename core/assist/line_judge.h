@@ -27,11 +27,15 @@ std::string_view next_lines(std::string_view after);
 
 /// What a model says of a line, in natural logarithms.
 struct LineVerdict {
-    double line = 0.0;  ///< of its tokens, those of the healed text among them, and of its end
+    /// Of its tokens, those of the healed text among them, and of its end; nothing where it was
+    /// not asked for.
+    std::optional<double> line;
     double next = 0.0;  ///< of the tokens of what follows
-    /// Whether `line` has as much to say as what was said: a healed word is cut into tokens in ways
-    /// that were not judged.
-    bool is_exact = true;
+};
+
+struct AskedLine {
+    std::string text;
+    bool is_said = false;  ///< how probable the line is itself is known
 };
 
 /// In the order of the lines; nothing for those that were not judged.
@@ -43,11 +47,12 @@ struct JudgedPlace {
     std::string_view next;                       ///< what follows each line (next_lines), with \n
 };
 
-/// Of the first kLinesJudgedMax lines.
+/// Of the first kLinesJudgedMax lines. The first one is asked about itself too, said or not: what
+/// the healed text costs is told by it.
 ///
 /// Errors: those of Tokenizer::encode.
 Result<LineVerdicts> judge_lines(const JudgedPlace& place,
-                                 std::span<const std::string> lines,
+                                 std::span<const AskedLine> lines,
                                  const tokenizer::Tokenizer& tokenizer,
                                  const Judge& judge);
 
@@ -56,9 +61,8 @@ struct WeighedLine {
     std::optional<LineVerdict> verdict;
 };
 
-/// The logarithms of how probable each line is, knowing what follows. By itself it is as probable
-/// as it was said to be; with an exact verdict, by the geometric mean of both. Lines that nobody
-/// has thought of keep their share. Without any verdict: what was said.
+/// The logarithms of how probable each line is, knowing what follows. Lines that nobody has thought
+/// of keep their share. Without any verdict: what was said.
 std::vector<double> weigh_lines(std::span<const WeighedLine> lines);
 
 }  // namespace hearth::assist

@@ -92,10 +92,10 @@ class LineSearch {
             return line.evidence.log_probability;
         });
         const double least = kShareJudged * choice().probability;
-        std::vector<std::string> asked;
+        std::vector<AskedLine> asked;
         for (const Line& line : lines_) {
             if (asked.size() == kSaidJudgedMax || model_probability(line.evidence) < least) break;
-            asked.push_back(line.text);
+            asked.push_back({.text = line.text, .is_said = true});
         }
         const std::size_t said_count = asked.size();
         for (const CopyOffer& copy : copies_) {
@@ -104,7 +104,7 @@ class LineSearch {
             if (copy.fault != Fault::none || is_known || copy_probability(copy.evidence) < least) {
                 continue;
             }
-            asked.emplace_back(text);
+            asked.push_back({.text = std::string(text)});
         }
         if (asked.size() < 2) return;
         const LineVerdicts verdicts = judge_lines(asked);
@@ -115,7 +115,7 @@ class LineSearch {
         }
         for (std::size_t i = said_count; i < verdicts.size(); ++i) {
             if (!verdicts[i]) continue;
-            lines_.push_back({.text = asked[i], .is_said = false});
+            lines_.push_back({.text = asked[i].text, .is_said = false});
             weighed.push_back({.said = {}, .verdict = verdicts[i]});
         }
         const std::vector<double> weights = weigh_lines(weighed);

@@ -40,7 +40,7 @@ struct SaidLine {
 using GoOn = std::function<std::vector<SaidLine>(std::vector<SaidLine> beginnings)>;
 
 /// Verdicts on lines (judge_lines); may return none at all.
-using JudgeLines = std::function<LineVerdicts(std::span<const std::string> lines)>;
+using JudgeLines = std::function<LineVerdicts(std::span<const AskedLine> lines)>;
 
 struct FoundLine {
     /// The choice among lines and copies. The model's line is the likeliest of those without fault,

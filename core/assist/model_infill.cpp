@@ -117,7 +117,7 @@ std::vector<SaidLine> ModelContext::go_on(const Infill& infill,
     return said;
 }
 
-LineVerdicts ModelContext::judge(const Infill& infill, std::span<const std::string> lines) {
+LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine> lines) {
     if (infill.next.empty()) return {};
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_judge_budget);
@@ -146,7 +146,7 @@ CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSin
         [&](std::vector<SaidLine> beginnings) {
             return go_on(infill, std::move(beginnings), until);
         },
-        [&](std::span<const std::string> lines) { return judge(infill, lines); });
+        [&](std::span<const AskedLine> lines) { return judge(infill, lines); });
     if (is_cancelled()) return CallStatus::cancelled;
     if (found.decision.choice.source == Source::none) return CallStatus::ok;
     if (found.tokens.empty()) {

@@ -168,7 +168,7 @@ Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first
         }
         return said;
     };
-    const auto judge_with = [&](std::span<const std::string> lines) {
+    const auto judge_with = [&](std::span<const assist::AskedLine> lines) {
         assist::LineVerdicts verdicts;
         if (line.next.empty()) return verdicts;
         auto judged = assist::judge_lines(

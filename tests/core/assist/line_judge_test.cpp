@@ -75,37 +75,30 @@ struct Listener {
     }
 };
 
-TEST_CASE("each line is judged, and what follows it", "[assist][line_judge]") {
+TEST_CASE("a line that the model said is asked about only what follows it, but for the first",
+          "[assist][line_judge]") {
     const auto tokenizer = FakeTokenizer::own();
     const Tokens prompt = *tokenizer->encode("P");
     const JudgedPlace place{.prompt = prompt, .healed = "  ", .next = "\nend"};
-    const std::vector<std::string> lines = {"abc", "de", "f"};
+    const std::vector<AskedLine> lines = {{"abc", true}, {"de", true}, {"f", false}, {"g", false}};
     Listener listener;
-    const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(-1.0, 2));
+    const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(-1.0, 3));
     REQUIRE(verdicts);
-    CHECK(listener.prompts == std::vector<std::string>{"P  abc\nen", "P  de\nen", "P  f\nen"});
-    CHECK(listener.asked == std::vector<std::size_t>{9, 8, 7});
-    REQUIRE(verdicts->size() == 3);
+    CHECK(listener.prompts ==
+          std::vector<std::string>{"P  abc\nen", "P  de\nen", "P  f\nen", "P  g\nen"});
+    CHECK(listener.asked == std::vector<std::size_t>{9, 3, 7, 7});
+    REQUIRE(verdicts->size() == 4);
     CHECK(verdicts->at(0)->line == -6.0);  // healed text, line, and the line's end
     CHECK(verdicts->at(0)->next == -3.0);
-    CHECK(verdicts->at(1)->line == -5.0);
-    CHECK(verdicts->at(1)->is_exact);
-    CHECK_FALSE(verdicts->at(2));
-}
-
-TEST_CASE("of a word that is healed the verdict is not exact", "[assist][line_judge]") {
-    const auto tokenizer = FakeTokenizer::own();
-    const std::vector<std::string> lines = {"d;"};
-    Listener listener;
-    const auto verdicts = judge_lines(
-        {.prompt = {}, .healed = " en", .next = "\ny"}, lines, *tokenizer, listener.judge(-1.0));
-    REQUIRE(verdicts->at(0));
-    CHECK_FALSE(verdicts->at(0)->is_exact);
+    CHECK_FALSE(verdicts->at(1)->line);
+    CHECK(verdicts->at(1)->next == -3.0);
+    CHECK(verdicts->at(2)->line == -4.0);
+    CHECK_FALSE(verdicts->at(3));
 }
 
 TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]") {
     const auto tokenizer = FakeTokenizer::own();
-    const std::vector<std::string> lines(kLinesJudgedMax + 3, "a");
+    const std::vector<AskedLine> lines(kLinesJudgedMax + 3, {"a", true});
     Listener listener;
     const auto verdicts = judge_lines(
         {.prompt = {}, .healed = "x", .next = "\ny"}, lines, *tokenizer, listener.judge(0));
@@ -139,14 +132,9 @@ TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
     CHECK(unjudged[1] == Approx(0.3));
     CHECK(weigh({{std::log(0.5), {}}, {std::log(0.3), {}}})[1] == Approx(0.3));
     CHECK(weigh_lines({}).empty());
-    // The prompt that a line was judged behind has its word too: sqrt(0.1 * 0.4).
-    const auto two = weigh({{std::log(0.4), verdict(0.4, 1)}, {std::log(0.1), verdict(0.4, 1)}});
-    CHECK(two[1] == Approx(0.2));
-    const LineVerdict inexact{std::log(0.4), 0.0, false};
-    CHECK(weigh({{std::log(0.4), inexact}, {std::log(0.1), inexact}})[1] == Approx(0.1));
     // Whatever is said, nothing is no number.
     const auto lost =
-        weigh({{std::log(0.5), LineVerdict{std::log(0.5), -1e9}}, {-1e9, LineVerdict{0.0, -1e9}}});
+        weigh({{std::log(0.5), LineVerdict{-2.0, -1e9}}, {-1e9, LineVerdict{{}, -1e9}}});
     CHECK(lost[0] == Approx(0.5));
     CHECK(lost[1] == 0.0);
 }

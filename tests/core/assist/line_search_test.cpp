@@ -164,11 +164,11 @@ struct Verdicts {
     std::vector<std::string> asked = {};
 
     JudgeLines judge() {
-        return [this](std::span<const std::string> lines) {
+        return [this](std::span<const AskedLine> lines) {
             LineVerdicts verdicts;
-            for (const std::string& line : lines) {
-                asked.push_back(line);
-                const auto found = of.find(line);
+            for (const AskedLine& line : lines) {
+                asked.push_back(line.text + (line.is_said ? "" : "?"));
+                const auto found = of.find(line.text);
                 verdicts.push_back(found == of.end() ? std::nullopt : std::optional(found->second));
             }
             return verdicts;
@@ -187,8 +187,7 @@ TEST_CASE("what follows tells lines apart", "[assist][line_search]") {
     };
     const LineSearchLimits limits = {.chances = {.of_best = 0.1}};
     // "ba" has 0.36, "aa" 0.18, "ab" 0.15; the last is the one behind which the rest is likely.
-    Verdicts verdicts{
-        {{"ba", {std::log(0.36), -9}}, {"aa", {std::log(0.18), -9}}, {"ab", {std::log(0.15), -3}}}};
+    Verdicts verdicts{{{"ba", {std::log(0.36), -9}}, {"aa", {{}, -9}}, {"ab", {{}, -3}}}};
     const auto search = [&](const std::vector<CopyOffer>& copies) {
         verdicts.asked.clear();
         return search_line(speaker.say({}), copies, 0.0, limits, go_on, verdicts.judge());
@@ -207,7 +206,7 @@ TEST_CASE("what follows tells lines apart", "[assist][line_search]") {
     copy.evidence = {.text = "cc", .match_characters = 20, .agreeing = 1};
     verdicts.of["cc"] = {std::log(0.01), 1.0};
     const FoundLine copied = search({copy});
-    CHECK(std::ranges::find(verdicts.asked, "cc") != verdicts.asked.end());
+    CHECK(std::ranges::find(verdicts.asked, "cc?") != verdicts.asked.end());
     CHECK(copied.decision.choice.text == "cc");
     CHECK(copied.decision.choice.source == Source::copy);
     CHECK(copied.tokens.empty());
