@@ -134,7 +134,10 @@ LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine
 
 CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSink& sink) {
     // The rows of the prompt that was taken are in the cache.
-    if (first.stream->outcome().usage.is_short) infill.prompt = std::move(infill.short_prompt);
+    if (first.stream->outcome().usage.is_short) {
+        infill.prompt = std::move(infill.short_prompt);
+        infill.stable_tokens = 0;  // that was the long one's
+    }
     infill.short_prompt.clear();
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_search_budget);

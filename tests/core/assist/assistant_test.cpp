@@ -154,6 +154,21 @@ TEST_CASE("a likelier line with a less likely beginning is found", "[assist][sea
     CHECK(answer->usage.prompt_tokens == static_cast<std::int32_t>(first));
 }
 
+TEST_CASE("where the short prompt was taken, it is gone on with", "[assist][search]") {
+    Room room([](const engine::Request& request) {
+        FakeAnswer answer = say_with_rival(request, "");
+        answer.is_short = !request.short_prompt.empty();
+        return answer;
+    });
+    const std::string before(6000, 'x');
+    CHECK(texts(room.complete(query_at(before + "\n^\n"))) ==
+          std::vector<std::string>{"was_new();"});
+    REQUIRE(room.engine.requests().size() >= 2);
+    const auto requests = room.engine.requests();
+    REQUIRE_FALSE(requests[0].short_prompt.empty());
+    CHECK(requests[1].prompt.size() == requests[0].short_prompt.size() + 1);
+}
+
 TEST_CASE("more lines follow the line that was found", "[assist][search]") {
     Room room(
         [](const engine::Request& request) { return say_with_rival(request, "\nthen();\n"); });

@@ -114,6 +114,7 @@ struct FakeAnswer {
     bool holds = false;  ///< after the text nothing comes until the request is cancelled
     engine::FinishReason reason = engine::FinishReason::stop_token;
     std::optional<Error> error = std::nullopt;
+    bool is_short = false;  ///< the short prompt was taken
     std::vector<tokenizer::TokenId> tokens_after = {};  ///< special ones, after the text
     std::map<std::size_t, engine::Rival> rivals = {};   ///< by token: what else was likely there
     /// What is asked about a prompt: the logarithm of the probability of `next` behind `before`.
@@ -141,6 +142,9 @@ class FakeEngine final : public engine::Engine {
     Result<engine::Ticket> submit(engine::Request request) override {
         const LockGuard lock(mutex_);
         if (is_full_) return fail(ErrorCode::unavailable, "the engine's queue is full", "fake");
+        if (std::cmp_greater(request.stable_tokens, request.prompt.size())) {
+            return fail(ErrorCode::invalid_argument, "more stable tokens than tokens", "fake");
+        }
         const engine::Ticket ticket = {++last_id_};
         requests_.push_back(request);
         threads_.emplace_back(
@@ -197,6 +201,7 @@ class FakeEngine final : public engine::Engine {
         tokens.insert(tokens.end(), answer.tokens_after.begin(), answer.tokens_after.end());
         engine::Usage usage;
         usage.prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
+        usage.is_short = answer.is_short;
         const auto finish = [&](engine::FinishReason reason) {
             usage.total_ms = 2.0;
             engine::FinishedEvent finished{reason, usage};
