@@ -114,7 +114,7 @@ struct FakeAnswer {
     bool holds = false;  ///< after the text nothing comes until the request is cancelled
     engine::FinishReason reason = engine::FinishReason::stop_token;
     std::optional<Error> error = std::nullopt;
-    bool is_short = false;  ///< the short prompt was taken
+    bool is_short = false;                              ///< the short prompt was taken
     std::vector<tokenizer::TokenId> tokens_after = {};  ///< special ones, after the text
     std::map<std::size_t, engine::Rival> rivals = {};   ///< by token: what else was likely there
     /// What is asked about a prompt: the logarithm of the probability of `next` behind `before`.
