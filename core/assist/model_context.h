@@ -80,7 +80,6 @@ class ModelContext final : public QueryContext {
         std::int32_t stable_tokens = 0;
         Tokens short_prompt;
         std::string next;  ///< what lines are judged by; empty: they are not
-        Tokens judged_prompt;
         CompletionGateOptions gate;
         engine::SamplingSettings sampling;
         std::int32_t tokens_max = 0;
@@ -121,7 +120,9 @@ class ModelContext final : public QueryContext {
                                 TimePoint until);
     /// What follows the cursor, with \n; empty where lines are not judged by it.
     [[nodiscard]] std::string next_lines_of(const plugin_host::DocumentView& document) const;
-    LineVerdicts judge(const Infill& infill, std::span<const AskedLine> lines);
+    LineVerdicts judge(const Infill& infill,
+                       const Tokens& prompt,
+                       std::span<const AskedLine> lines);
     struct Heard {
         AnswerStream::Outcome outcome;
         bool is_read = true;  ///< the sink has taken all of it

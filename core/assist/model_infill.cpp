@@ -117,12 +117,14 @@ std::vector<SaidLine> ModelContext::go_on(const Infill& infill,
     return said;
 }
 
-LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine> lines) {
+LineVerdicts ModelContext::judge(const Infill& infill,
+                                 const Tokens& prompt,
+                                 std::span<const AskedLine> lines) {
     if (infill.next.empty()) return {};
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_judge_budget);
     auto verdicts = judge_lines(
-        {.prompt = infill.judged_prompt, .healed = infill.gate.healed, .next = infill.next},
+        {.prompt = prompt, .healed = infill.gate.healed, .next = infill.next},
         lines,
         *access_->tokenizer,
         [&](std::vector<JudgedPrompt> prompts) {
@@ -133,6 +135,8 @@ LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine
 }
 
 CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSink& sink) {
+    // What tells lines apart is near them: the short prompt costs a quarter.
+    const Tokens judged_prompt = infill.short_prompt.empty() ? infill.prompt : infill.short_prompt;
     // The rows of the prompt that was taken are in the cache.
     if (first.stream->outcome().usage.is_short) {
         infill.prompt = std::move(infill.short_prompt);
@@ -149,7 +153,7 @@ CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSin
         [&](std::vector<SaidLine> beginnings) {
             return go_on(infill, std::move(beginnings), until);
         },
-        [&](std::span<const AskedLine> lines) { return judge(infill, lines); });
+        [&](std::span<const AskedLine> lines) { return judge(infill, judged_prompt, lines); });
     if (is_cancelled()) return CallStatus::cancelled;
     if (found.decision.choice.source == Source::none) return CallStatus::ok;
     if (found.tokens.empty()) {
@@ -247,7 +251,6 @@ CallStatus ModelContext::infill(const DocumentView& document,
                      .stable_tokens = prompt->stable_tokens,
                      .short_prompt = make_short_prompt(document, *prompt),
                      .next = next_lines_of(document),
-                     .judged_prompt = {},
                      .gate = {.before = document.text.substr(0, document.cursor_byte),
                               .after = document.text.substr(document.cursor_byte),
                               .healed = prompt->healed,
@@ -273,11 +276,7 @@ std::string ModelContext::next_lines_of(const DocumentView& document) const {
 CallStatus ModelContext::infill_likeliest(Infill infill, PieceSink& sink) {
     infill.gate.leaves_open =
         infill.gate.has_checks && access_->limits.line_search_budget > Duration::zero();
-    if (!infill.next.empty()) {
-        infill.gate.chances = kJudgedChances;
-        // What tells lines apart is near them: the short prompt costs a quarter.
-        infill.judged_prompt = infill.short_prompt.empty() ? infill.prompt : infill.short_prompt;
-    }
+    if (!infill.next.empty()) infill.gate.chances = kJudgedChances;
     const auto first = begin(infill, infill.gate, options_.deadline);
     if (!first) return refuse(CallStatus::failed, first.error());
     const CallStatus status = pump(*first, 0, sink);

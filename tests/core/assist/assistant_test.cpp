@@ -197,16 +197,7 @@ FakeAnswer say_and_judge(const engine::Request& request) {
 
 TEST_CASE("lines are judged by what follows them, where the model goes on as text does",
           "[assist][search]") {
-    const auto goes_on = std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>",
-                                                                                  "<|fim_prefix|>",
-                                                                                  "<|fim_suffix|>",
-                                                                                  "<|fim_middle|>",
-                                                                                  "<|repo_name|>",
-                                                                                  "<|file_sep|>",
-                                                                                  "<|explain|>",
-                                                                                  "<|fix|>",
-                                                                                  "<|bug|>"});
-    goes_on->set_infill_mark(tokenizer::InfillMark::none);
+    const auto goes_on = FakeTokenizer::own(tokenizer::InfillMark::none);
     const auto query = query_at("^\r\nthen();\r\n");
     Room room(say_and_judge, quick_limits(), goes_on);
     CHECK(texts(room.complete(query)) == std::vector<std::string>{"was_new();"});

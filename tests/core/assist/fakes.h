@@ -45,18 +45,19 @@ class FakeTokenizer final : public tokenizer::Tokenizer {
         if (special_.end_of_text) ends_.push_back(*special_.end_of_text);
     }
 
-    void set_infill_mark(tokenizer::InfillMark mark) { special_.infill_mark = mark; }
-
-    static std::shared_ptr<const FakeTokenizer> own() {
-        return std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>",
-                                                                        "<|fim_prefix|>",
-                                                                        "<|fim_suffix|>",
-                                                                        "<|fim_middle|>",
-                                                                        "<|repo_name|>",
-                                                                        "<|file_sep|>",
-                                                                        "<|explain|>",
-                                                                        "<|fix|>",
-                                                                        "<|bug|>"});
+    static std::shared_ptr<const FakeTokenizer> own(
+        tokenizer::InfillMark mark = tokenizer::InfillMark::cursor) {
+        auto own = std::make_shared<FakeTokenizer>(std::vector<std::string>{"<|endoftext|>",
+                                                                            "<|fim_prefix|>",
+                                                                            "<|fim_suffix|>",
+                                                                            "<|fim_middle|>",
+                                                                            "<|repo_name|>",
+                                                                            "<|file_sep|>",
+                                                                            "<|explain|>",
+                                                                            "<|fix|>",
+                                                                            "<|bug|>"});
+        own->special_.infill_mark = mark;
+        return own;
     }
 
     [[nodiscard]] Result<std::vector<tokenizer::TokenId>> encode(

@@ -79,24 +79,16 @@ TEST_CASE("typing shifts what stands behind the prefix", "[assist][prompt_format
 
 TEST_CASE("the mark of the middle stands where the model has learnt it",
           "[assist][prompt_format]") {
-    FakeTokenizer tokenizer({"<|endoftext|>",
-                             "<|fim_prefix|>",
-                             "<|fim_suffix|>",
-                             "<|fim_middle|>",
-                             "<|repo_name|>",
-                             "<|file_sep|>",
-                             "<|explain|>",
-                             "<|fix|>",
-                             "<|bug|>"});
-    CHECK(PromptFormat(tokenizer).healing() == nullptr);
-    CHECK_FALSE(PromptFormat(tokenizer).goes_on_as_text());
-    tokenizer.set_infill_mark(InfillMark::none);
-    CHECK(PromptFormat(tokenizer).goes_on_as_text());
-    CHECK(infill(tokenizer, {}) == "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P");
-    CHECK(PromptFormat(tokenizer).healing() != nullptr);
+    CHECK(PromptFormat(*FakeTokenizer::own()).healing() == nullptr);
+    CHECK_FALSE(PromptFormat(*FakeTokenizer::own()).goes_on_as_text());
+    const auto unmarked = FakeTokenizer::own(InfillMark::none);
+    CHECK(PromptFormat(*unmarked).goes_on_as_text());
+    CHECK(infill(*unmarked, {}) == "[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]P");
+    CHECK(PromptFormat(*unmarked).healing() != nullptr);
 
-    tokenizer.set_infill_mark(InfillMark::line);
-    CHECK(PromptFormat(tokenizer).healing() != nullptr);
+    const auto tokenizer = FakeTokenizer::own(InfillMark::line);
+    CHECK(PromptFormat(*tokenizer).healing() != nullptr);
+    CHECK_FALSE(PromptFormat(*tokenizer).goes_on_as_text());
     const std::pair<const char*, const char*> cases[] = {
         {"P", "[<|fim_middle|>]P"},
         {"", "[<|fim_middle|>]"},
@@ -104,7 +96,7 @@ TEST_CASE("the mark of the middle stands where the model has learnt it",
         {"a;\n", "a;\n[<|fim_middle|>]"},
     };
     for (const auto& [prefix, expected] : cases) {
-        CHECK(infill(tokenizer, {}, prefix) ==
+        CHECK(infill(*tokenizer, {}, prefix) ==
               std::string("[<|file_sep|>]src/a.c\n[<|fim_suffix|>]S[<|fim_prefix|>]") + expected);
     }
 }
