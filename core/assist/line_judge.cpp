@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kNextLines = 3;  // that are not blank
 constexpr std::size_t kNextBytesMax = 360;
+constexpr std::size_t kKeyBytesAbove = 512;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 double or_never(const std::optional<double>& log_probability) {
@@ -32,6 +33,23 @@ double healed_cost(std::span<const WeighedLine> lines) {
     return cost;
 }
 
+/// About a line, where not all of it is known.
+struct Question {
+    std::size_t index;  ///< of the line
+    std::string key;    ///< of what follows, in a memory
+    std::optional<double> known_next = {};
+    std::size_t line_tokens = 0;  ///< that are asked about, up to the line's end
+};
+
+/// The whole line, what is near above it and what follows: a verdict is told by little else.
+std::string memory_key(const JudgedPlace& place, std::string_view text) {
+    const std::string_view head = last_line(place.before);
+    const std::string_view above = place.before.substr(0, place.before.size() - head.size());
+    std::string key(above.substr(above.size() - std::min(above.size(), kKeyBytesAbove)));
+    key.append(head).append(text).append(1, '\0').append(place.next);
+    return key;
+}
+
 }  // namespace
 
 std::string_view next_lines(std::string_view after) {
@@ -48,12 +66,22 @@ std::string_view next_lines(std::string_view after) {
 Result<LineVerdicts> judge_lines(const JudgedPlace& place,
                                  std::span<const AskedLine> lines,
                                  const tokenizer::Tokenizer& tokenizer,
-                                 const Judge& judge) {
+                                 const Judge& judge,
+                                 VerdictMemory* memory) {
     const std::span<const AskedLine> judged = lines.first(std::min(lines.size(), kLinesJudgedMax));
+    const bool all_said = std::ranges::all_of(judged, &AskedLine::is_said);
+    LineVerdicts verdicts(lines.size());
     std::vector<JudgedPrompt> prompts;
-    std::vector<std::size_t> line_tokens;  // that were asked about, up to the line's end
-    for (const AskedLine& line : judged) {
-        const std::string text = std::string(place.healed) + line.text;
+    std::vector<Question> questions;
+    for (std::size_t i = 0; i < judged.size(); ++i) {
+        Question question{.index = i, .key = memory_key(place, judged[i].text)};
+        if (memory != nullptr) question.known_next = memory->find(question.key);
+        const bool is_asked = !judged[i].is_said || (i == 0 && !all_said);
+        if (question.known_next && !is_asked) {
+            verdicts[i] = LineVerdict{.line = {}, .next = *question.known_next};
+            continue;
+        }
+        const std::string text = std::string(place.healed) + judged[i].text;
         HEARTH_TRY(const Tokens tokens, tokenizer.encode(text + std::string(place.next)));
         std::size_t bytes = 0;
         const auto end = std::ranges::find_if(tokens, [&](tokenizer::TokenId token) {
@@ -61,21 +89,26 @@ Result<LineVerdicts> judge_lines(const JudgedPlace& place,
             return bytes > text.size() + 1;
         });
         const auto count = static_cast<std::size_t>(end - tokens.begin());
-        const bool is_asked = !line.is_said || prompts.empty();
-        line_tokens.push_back(is_asked ? count : 0);
-        prompts.push_back(make_judged_prompt(place.prompt, tokens, is_asked ? 0 : count));
+        if (is_asked) question.line_tokens = count;
+        prompts.push_back(
+            make_judged_prompt(place.prompt,
+                               std::span(tokens).first(question.known_next ? count : tokens.size()),
+                               is_asked ? 0 : count));
+        questions.push_back(std::move(question));
     }
+    if (prompts.empty()) return verdicts;
     const std::vector<LogProbabilities> told = judge(std::move(prompts));
-    LineVerdicts verdicts(lines.size());
     for (std::size_t i = 0; i < told.size(); ++i) {
         if (told[i].empty()) continue;
+        const Question& question = questions[i];
         const std::span<const double> all = told[i];
         const auto sum = [](std::span<const double> some) {
             return std::accumulate(some.begin(), some.end(), 0.0);
         };
-        LineVerdict& verdict = verdicts[i].emplace();
-        if (line_tokens[i] > 0) verdict.line = sum(all.first(line_tokens[i]));
-        verdict.next = sum(all.subspan(line_tokens[i]));
+        LineVerdict& verdict = verdicts[question.index].emplace();
+        if (question.line_tokens > 0) verdict.line = sum(all.first(question.line_tokens));
+        verdict.next = question.known_next.value_or(sum(all.subspan(question.line_tokens)));
+        if (memory != nullptr) memory->keep(question.key, verdict.next);
     }
     return verdicts;
 }

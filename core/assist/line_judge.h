@@ -13,6 +13,7 @@
 
 #include "core/assist/judge.h"
 #include "core/assist/suggestion_choice.h"
+#include "core/assist/verdict_memory.h"
 
 namespace hearth::assist {
 
@@ -45,16 +46,19 @@ struct JudgedPlace {
     std::span<const tokenizer::TokenId> prompt;  ///< up to the cursor, without the healed text
     std::string_view healed;                     ///< see TokenHealing
     std::string_view next;                       ///< what follows each line (next_lines), with \n
+    std::string_view before = {};                ///< of the document, up to the cursor
 };
 
-/// Of the first kLinesJudgedMax lines. The first one is asked about itself too, said or not: what
-/// the healed text costs is told by it.
+/// Of the first kLinesJudgedMax lines. Where a line was not said, the first one is asked about
+/// itself too: what the healed text costs is told by it. What follows a line is asked about once
+/// for all places that differ in where the cursor stands on that line, if there is a memory.
 ///
 /// Errors: those of Tokenizer::encode.
 Result<LineVerdicts> judge_lines(const JudgedPlace& place,
                                  std::span<const AskedLine> lines,
                                  const tokenizer::Tokenizer& tokenizer,
-                                 const Judge& judge);
+                                 const Judge& judge,
+                                 VerdictMemory* memory = nullptr);
 
 struct WeighedLine {
     std::optional<double> said;  ///< log probability, where the model said it

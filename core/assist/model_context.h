@@ -16,10 +16,11 @@
 #include "core/assist/prompt_format.h"
 #include "core/assist/query_context.h"
 #include "core/assist/suggestion_choice.h"
+#include "core/assist/verdict_memory.h"
 
 namespace hearth::assist {
 
-/// What all queries share, and what lives on with the last of them.   Thread: any; fixed.
+/// What all queries share, and what lives on with the last of them.   Thread: any.
 struct ModelAccess {
     ModelAccess(engine::Engine& engine,
                 const Clock& clock,
@@ -34,6 +35,7 @@ struct ModelAccess {
     const std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
     const PromptFormat format;
     const AssistLimits limits;
+    VerdictMemory verdicts;
 };
 
 struct ModelContextOptions {

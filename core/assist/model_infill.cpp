@@ -124,12 +124,16 @@ LineVerdicts ModelContext::judge(const Infill& infill,
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_judge_budget);
     auto verdicts = judge_lines(
-        {.prompt = prompt, .healed = infill.gate.healed, .next = infill.next},
+        {.prompt = prompt,
+         .healed = infill.gate.healed,
+         .next = infill.next,
+         .before = infill.gate.before},
         lines,
         *access_->tokenizer,
         [&](std::vector<JudgedPrompt> prompts) {
             return judge_prompts(std::move(prompts), engine::Priority::keystroke, until);
-        });
+        },
+        &access_->verdicts);
     // What cannot be judged is still what the model says.
     return verdicts ? std::move(verdicts).value() : LineVerdicts();
 }

@@ -211,6 +211,13 @@ TEST_CASE("lines are judged by what follows them, where the model goes on as tex
     for (const std::string& prompt : judged) {
         CHECK(prompt.ends_with("();\nthen();"));  // the last token is only asked about
     }
+    const auto asked_count = [&] {
+        return std::ranges::count_if(room.engine.requests(), [](const engine::Request& request) {
+            return !request.asked.empty();
+        });
+    };
+    CHECK(texts(room.complete(query)) == std::vector<std::string>{"was_new();"});
+    CHECK(asked_count() == 2);  // it is known what follows these lines
 
     AssistLimits limits = quick_limits();
     limits.line_judge_budget = Duration::zero();

@@ -106,6 +106,51 @@ TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]
     CHECK(listener.prompts.size() == kLinesJudgedMax);
 }
 
+TEST_CASE("what follows a line is asked about once while somebody types along it",
+          "[assist][line_judge]") {
+    const auto tokenizer = FakeTokenizer::own();
+    const Tokens prompt = *tokenizer->encode("P");
+    VerdictMemory memory;
+    const auto judge = [&](std::string_view before,
+                           std::vector<AskedLine> lines,
+                           double each,
+                           std::string_view next = "\nend") {
+        Listener listener;
+        const JudgedPlace place{.prompt = prompt, .healed = "", .next = next, .before = before};
+        const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(each), &memory);
+        return std::pair(verdicts.value(), listener.prompts);
+    };
+    judge("above\n  ", {{"abc", true}, {"ade", true}}, -1.0);
+    const auto [all_known, asked] = judge("above\n  a", {{"de", true}, {"bc", true}}, -2.0);
+    CHECK(asked.empty());
+    CHECK(all_known[0]->next == -3.0);
+    CHECK_FALSE(all_known[0]->line);
+    // A new line is asked about, and a line that was not said about itself alone.
+    const auto [some_known, new_asked] =
+        judge("above\n  a", {{"de", true}, {"x", true}, {"bc", false}}, -2.0);
+    CHECK(new_asked == std::vector<std::string>{"Pde", "Px\nen", "Pbc"});
+    CHECK(some_known[0]->line == -6.0);
+    CHECK(some_known[0]->next == -3.0);
+    CHECK(some_known[1]->next == -6.0);
+    CHECK(some_known[2]->line == -6.0);
+    CHECK(some_known[2]->next == -3.0);
+    // Elsewhere it is another question.
+    CHECK(judge("below\n  a", {{"de", true}}, -2.0).second.size() == 1);
+    CHECK(judge("above\n  a", {{"de", true}}, -2.0, "\nEnd").second.size() == 1);
+    CHECK(judge("above\n a", {{"de", true}}, -2.0).second.size() == 1);
+}
+
+TEST_CASE("so many verdicts are kept, the newest ones", "[assist][line_judge]") {
+    VerdictMemory memory;
+    for (std::size_t i = 0; i <= kVerdictsKeptMax; ++i) {
+        memory.keep(std::to_string(i), static_cast<double>(i));
+        memory.keep(std::to_string(i), -1.0);
+    }
+    CHECK_FALSE(memory.find("0"));
+    CHECK(memory.find("1") == 1.0);
+    CHECK(memory.find(std::to_string(kVerdictsKeptMax)) == static_cast<double>(kVerdictsKeptMax));
+}
+
 std::vector<double> weigh(const std::vector<WeighedLine>& lines) {
     std::vector<double> weights = weigh_lines(lines);
     for (double& weight : weights) {
