@@ -85,8 +85,9 @@ Result<LineVerdicts> judge_lines(const JudgedPlace& place,
         HEARTH_TRY(const Tokens tokens, tokenizer.encode(text + std::string(place.next)));
         std::size_t bytes = 0;
         const auto end = std::ranges::find_if(tokens, [&](tokenizer::TokenId token) {
+            const bool is_behind = bytes > text.size();
             bytes += tokenizer.token_bytes(token).size();
-            return bytes > text.size() + 1;
+            return is_behind;
         });
         const auto count = static_cast<std::size_t>(end - tokens.begin());
         if (is_asked) question.line_tokens = count;

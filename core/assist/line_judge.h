@@ -28,8 +28,8 @@ std::string_view next_lines(std::string_view after);
 
 /// What a model says of a line, in natural logarithms.
 struct LineVerdict {
-    /// Of its tokens, those of the healed text among them, and of its end; nothing where it was
-    /// not asked for.
+    /// Of its tokens, those of the healed text among them, and of its end, with blank lines where
+    /// one token is both; nothing where it was not asked for.
     std::optional<double> line;
     double next = 0.0;  ///< of the tokens of what follows
 };

@@ -122,9 +122,7 @@ class ModelContext final : public QueryContext {
                                 TimePoint until);
     /// What follows the cursor, with \n; empty where lines are not judged by it.
     [[nodiscard]] std::string next_lines_of(const plugin_host::DocumentView& document) const;
-    LineVerdicts judge(const Infill& infill,
-                       const Tokens& prompt,
-                       std::span<const AskedLine> lines);
+    LineVerdicts judge(const Infill& infill, std::span<const AskedLine> lines);
     struct Heard {
         AnswerStream::Outcome outcome;
         bool is_read = true;  ///< the sink has taken all of it

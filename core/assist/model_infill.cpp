@@ -117,14 +117,12 @@ std::vector<SaidLine> ModelContext::go_on(const Infill& infill,
     return said;
 }
 
-LineVerdicts ModelContext::judge(const Infill& infill,
-                                 const Tokens& prompt,
-                                 std::span<const AskedLine> lines) {
+LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine> lines) {
     if (infill.next.empty()) return {};
     const TimePoint until =
         std::min(options_.deadline, access_->door.now() + access_->limits.line_judge_budget);
     auto verdicts = judge_lines(
-        {.prompt = prompt,
+        {.prompt = infill.prompt,
          .healed = infill.gate.healed,
          .next = infill.next,
          .before = infill.gate.before},
@@ -139,8 +137,6 @@ LineVerdicts ModelContext::judge(const Infill& infill,
 }
 
 CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSink& sink) {
-    // What tells lines apart is near them: the short prompt costs a quarter.
-    const Tokens judged_prompt = infill.short_prompt.empty() ? infill.prompt : infill.short_prompt;
     // The rows of the prompt that was taken are in the cache.
     if (first.stream->outcome().usage.is_short) {
         infill.prompt = std::move(infill.short_prompt);
@@ -157,7 +153,7 @@ CallStatus ModelContext::search(Infill infill, const Generation& first, PieceSin
         [&](std::vector<SaidLine> beginnings) {
             return go_on(infill, std::move(beginnings), until);
         },
-        [&](std::span<const AskedLine> lines) { return judge(infill, judged_prompt, lines); });
+        [&](std::span<const AskedLine> lines) { return judge(infill, lines); });
     if (is_cancelled()) return CallStatus::cancelled;
     if (found.decision.choice.source == Source::none) return CallStatus::ok;
     if (found.tokens.empty()) {

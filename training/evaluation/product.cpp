@@ -172,7 +172,7 @@ Result<assist::FoundLine> Product::find(const Line& line, assist::SaidLine first
         assist::LineVerdicts verdicts;
         if (line.next.empty()) return verdicts;
         auto judged = assist::judge_lines(
-            {.prompt = line.judged_prompt, .healed = line.prompt.healed, .next = line.next},
+            {.prompt = line.prompt.tokens, .healed = line.prompt.healed, .next = line.next},
             lines,
             *tokenizer_,
             [this](std::vector<assist::JudgedPrompt> prompts) {
@@ -206,11 +206,6 @@ Result<Product::Line> Product::make_line(const LineCase& cursor) {
                                          .context = context};
     const std::int32_t prompt_max = std::min(limits.prompt_tokens_max, room - line.tokens_max);
     HEARTH_TRY(line.prompt, make_infill_prompt(*tokenizer_, *format_, source, prompt_max));
-    HEARTH_TRY(
-        const assist::InfillPrompt shorter,
-        make_infill_prompt(
-            *tokenizer_, *format_, source, std::min(limits.short_prompt_tokens_max, prompt_max)));
-    line.judged_prompt = shorter.healed == line.prompt.healed ? shorter.tokens : line.prompt.tokens;
     line.gate = {.before = cursor.prefix,
                  .after = cursor.suffix,
                  .language = cursor.language,

@@ -106,7 +106,6 @@ class Product {
         assist::InfillPrompt prompt;
         assist::CompletionGateOptions gate;
         std::string next;  ///< what lines are judged by; empty: they are not
-        assist::Tokens judged_prompt;
         std::int32_t tokens_max = 0;
     };
     /// Runs to the end of the answer.

@@ -20,7 +20,8 @@
 
 namespace hearth::test {
 
-/// A byte is a token; special tokens are named by the test. "a<b>" never becomes one by itself.
+/// A byte is a token; others are named by the test: special ones, which begin with <, and texts
+/// that are one token. "a<b>" never becomes a special one by itself.
 class FakeTokenizer final : public tokenizer::Tokenizer {
   public:
     explicit FakeTokenizer(std::vector<std::string> names) : names_(std::move(names)) {
@@ -64,8 +65,14 @@ class FakeTokenizer final : public tokenizer::Tokenizer {
         std::string_view text, tokenizer::EncodeOptions /*options*/ = {}) const override {
         bytes_encoded_ += text.size();
         std::vector<tokenizer::TokenId> tokens;
-        for (const char byte : text) {
-            tokens.push_back(static_cast<unsigned char>(byte));
+        while (!text.empty()) {
+            const auto joined = std::ranges::find_if(names_, [&](const std::string& name) {
+                return !name.starts_with('<') && text.starts_with(name);
+            });
+            const auto name = static_cast<tokenizer::TokenId>(joined - names_.begin());
+            tokens.push_back(joined == names_.end() ? static_cast<unsigned char>(text.front())
+                                                    : 256 + name);
+            text.remove_prefix(joined == names_.end() ? 1 : joined->size());
         }
         return tokens;
     }

@@ -96,6 +96,25 @@ TEST_CASE("a line that the model said is asked about only what follows it, but f
     CHECK_FALSE(verdicts->at(3));
 }
 
+TEST_CASE("a token that ends a line and is more is the line's", "[assist][line_judge]") {
+    const FakeTokenizer tokenizer({"};\n\n"});
+    const std::vector<AskedLine> lines = {{"};", true}, {"a};", true}, {"b", false}};
+    VerdictMemory memory;
+    const JudgedPlace place{.prompt = {}, .healed = "", .next = "\n\nend"};
+    for (const bool is_known : {false, true}) {
+        Listener listener;
+        const auto verdicts = judge_lines(place, lines, tokenizer, listener.judge(-1.0), &memory);
+        REQUIRE(verdicts);
+        CHECK(verdicts->at(0)->line == -1.0);
+        CHECK(verdicts->at(0)->next == -3.0);
+        CHECK(verdicts->at(1)->next == -3.0);
+        CHECK(verdicts->at(2)->line == -2.0);
+        CHECK(verdicts->at(2)->next == -4.0);
+        CHECK(listener.asked ==
+              (is_known ? std::vector<std::size_t>{1, 2} : std::vector<std::size_t>{4, 3, 6}));
+    }
+}
+
 TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]") {
     const auto tokenizer = FakeTokenizer::own();
     const std::vector<AskedLine> lines(kLinesJudgedMax + 3, {"a", true});
