@@ -20,6 +20,10 @@ double or_never(const std::optional<double>& log_probability) {
     return log_probability.value_or(kNever);
 }
 
+double sum(std::span<const double> some) {
+    return std::accumulate(some.begin(), some.end(), 0.0);
+}
+
 /// What the healed text costs is in each verdict, but not in what was said: the difference, from
 /// the likeliest line that has both.
 double healed_cost(std::span<const WeighedLine> lines) {
@@ -35,10 +39,10 @@ double healed_cost(std::span<const WeighedLine> lines) {
 
 /// About a line, where not all of it is known.
 struct Question {
-    std::size_t index;  ///< of the line
-    std::string key;    ///< of what follows, in a memory
-    std::optional<double> known_next = {};
-    std::size_t line_tokens = 0;  ///< that are asked about, up to the line's end
+    std::size_t index;                        ///< of the line
+    std::string key;                          ///< in a memory
+    std::optional<double> next = {};          ///< where that is known
+    std::vector<std::ptrdiff_t> begins = {};  ///< of the line's tokens that are asked about
 };
 
 /// The whole line, what is near above it and what follows: a verdict is told by little else.
@@ -70,30 +74,31 @@ Result<LineVerdicts> judge_lines(const JudgedPlace& place,
                                  VerdictMemory* memory) {
     const std::span<const AskedLine> judged = lines.first(std::min(lines.size(), kLinesJudgedMax));
     const bool all_said = std::ranges::all_of(judged, &AskedLine::is_said);
+    const std::ptrdiff_t begin = std::ssize(last_line(place.before)) - std::ssize(place.healed);
     LineVerdicts verdicts(lines.size());
     std::vector<JudgedPrompt> prompts;
     std::vector<Question> questions;
     for (std::size_t i = 0; i < judged.size(); ++i) {
         Question question{.index = i, .key = memory_key(place, judged[i].text)};
-        if (memory != nullptr) question.known_next = memory->find(question.key);
         const bool is_asked = !judged[i].is_said || (i == 0 && !all_said);
-        if (question.known_next && !is_asked) {
-            verdicts[i] = LineVerdict{.line = {}, .next = *question.known_next};
-            continue;
+        if (const auto known = memory ? memory->find(question.key) : std::nullopt) {
+            question.next = known->next;
+            const auto line = is_asked ? known->from(begin) : std::nullopt;
+            if (line || !is_asked) {
+                verdicts[i] = LineVerdict{.line = line, .next = known->next};
+                continue;
+            }
         }
         const std::string text = std::string(place.healed) + judged[i].text;
         HEARTH_TRY(const Tokens tokens, tokenizer.encode(text + std::string(place.next)));
-        std::size_t bytes = 0;
-        const auto end = std::ranges::find_if(tokens, [&](tokenizer::TokenId token) {
-            const bool is_behind = bytes > text.size();
-            bytes += tokenizer.token_bytes(token).size();
-            return is_behind;
-        });
-        const auto count = static_cast<std::size_t>(end - tokens.begin());
-        if (is_asked) question.line_tokens = count;
+        std::size_t count = 0;
+        for (std::size_t bytes = 0; count < tokens.size() && bytes <= text.size(); ++count) {
+            if (is_asked) question.begins.push_back(begin + static_cast<std::ptrdiff_t>(bytes));
+            bytes += tokenizer.token_bytes(tokens[count]).size();
+        }
         prompts.push_back(
             make_judged_prompt(place.prompt,
-                               std::span(tokens).first(question.known_next ? count : tokens.size()),
+                               std::span(tokens).first(question.next ? count : tokens.size()),
                                is_asked ? 0 : count));
         questions.push_back(std::move(question));
     }
@@ -103,13 +108,15 @@ Result<LineVerdicts> judge_lines(const JudgedPlace& place,
         if (told[i].empty()) continue;
         const Question& question = questions[i];
         const std::span<const double> all = told[i];
-        const auto sum = [](std::span<const double> some) {
-            return std::accumulate(some.begin(), some.end(), 0.0);
-        };
+        const std::size_t line_tokens = question.begins.size();
+        ToldLine line{.next = question.next.value_or(sum(all.subspan(line_tokens))), .tokens = {}};
+        for (std::size_t t = 0; t < line_tokens; ++t) {
+            line.tokens.push_back({question.begins[t], all[t]});
+        }
         LineVerdict& verdict = verdicts[question.index].emplace();
-        if (question.line_tokens > 0) verdict.line = sum(all.first(question.line_tokens));
-        verdict.next = question.known_next.value_or(sum(all.subspan(question.line_tokens)));
-        if (memory != nullptr) memory->keep(question.key, verdict.next);
+        if (line_tokens > 0) verdict.line = sum(all.first(line_tokens));
+        verdict.next = line.next;
+        if (memory != nullptr) memory->keep(question.key, std::move(line));
     }
     return verdicts;
 }

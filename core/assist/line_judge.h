@@ -50,8 +50,8 @@ struct JudgedPlace {
 };
 
 /// Of the first kLinesJudgedMax lines. Where a line was not said, the first one is asked about
-/// itself too: what the healed text costs is told by it. What follows a line is asked about once
-/// for all places that differ in where the cursor stands on that line, if there is a memory.
+/// itself too: what the healed text costs is told by it. With a memory nothing is asked again while
+/// somebody types along a line.
 ///
 /// Errors: those of Tokenizer::encode.
 Result<LineVerdicts> judge_lines(const JudgedPlace& place,

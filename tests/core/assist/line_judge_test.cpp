@@ -101,7 +101,7 @@ TEST_CASE("a token that ends a line and is more is the line's", "[assist][line_j
     const std::vector<AskedLine> lines = {{"};", true}, {"a};", true}, {"b", false}};
     VerdictMemory memory;
     const JudgedPlace place{.prompt = {}, .healed = "", .next = "\n\nend"};
-    for (const bool is_known : {false, true}) {
+    for (const std::vector<std::size_t>& asked : {std::vector<std::size_t>{4, 3, 6}, {}}) {
         Listener listener;
         const auto verdicts = judge_lines(place, lines, tokenizer, listener.judge(-1.0), &memory);
         REQUIRE(verdicts);
@@ -110,9 +110,12 @@ TEST_CASE("a token that ends a line and is more is the line's", "[assist][line_j
         CHECK(verdicts->at(1)->next == -3.0);
         CHECK(verdicts->at(2)->line == -2.0);
         CHECK(verdicts->at(2)->next == -4.0);
-        CHECK(listener.asked ==
-              (is_known ? std::vector<std::size_t>{1, 2} : std::vector<std::size_t>{4, 3, 6}));
+        CHECK(listener.asked == asked);
     }
+    Listener listener;
+    const std::vector<AskedLine> copy = {{"a};", false}};
+    CHECK(judge_lines(place, copy, tokenizer, listener.judge(-1.0), &memory)->at(0)->line == -2.0);
+    CHECK(listener.asked == std::vector<std::size_t>{2});
 }
 
 TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]") {
@@ -149,6 +152,12 @@ TEST_CASE("what follows a line is asked about once while somebody types along it
         judge("above\n  a", {{"de", true}, {"x", true}, {"bc", false}}, -2.0);
     CHECK(new_asked == std::vector<std::string>{"Pde", "Px\nen", "Pbc"});
     CHECK(some_known[0]->line == -6.0);
+    // Further along what was asked about itself is known as well.
+    const auto [later, later_asked] =
+        judge("above\n  ad", {{"e", true}, {"x", true}, {"f", false}}, -3.0);
+    CHECK(later_asked == std::vector<std::string>{"Px\nen", "Pf\nen"});
+    CHECK(later[0]->line == -4.0);
+    CHECK(later[0]->next == -3.0);
     CHECK(some_known[0]->next == -3.0);
     CHECK(some_known[1]->next == -6.0);
     CHECK(some_known[2]->line == -6.0);
@@ -159,15 +168,20 @@ TEST_CASE("what follows a line is asked about once while somebody types along it
     CHECK(judge("above\n a", {{"de", true}}, -2.0).second.size() == 1);
 }
 
-TEST_CASE("so many verdicts are kept, the newest ones", "[assist][line_judge]") {
+TEST_CASE("so many lines are kept, the newest ones", "[assist][line_judge]") {
     VerdictMemory memory;
-    for (std::size_t i = 0; i <= kVerdictsKeptMax; ++i) {
-        memory.keep(std::to_string(i), static_cast<double>(i));
-        memory.keep(std::to_string(i), -1.0);
+    for (std::size_t i = 0; i <= kLinesKeptMax; ++i) {
+        memory.keep(std::to_string(i), {.next = -1.0, .tokens = {}});
+        memory.keep(std::to_string(i),
+                    {.next = static_cast<double>(i), .tokens = {{3, -2.0}, {5, -1.0}}});
     }
     CHECK_FALSE(memory.find("0"));
-    CHECK(memory.find("1") == 1.0);
-    CHECK(memory.find(std::to_string(kVerdictsKeptMax)) == static_cast<double>(kVerdictsKeptMax));
+    REQUIRE(memory.find("1"));
+    CHECK(memory.find("1")->next == 1.0);
+    CHECK(memory.find("1")->from(3) == -3.0);
+    CHECK(memory.find("1")->from(5) == -1.0);
+    CHECK_FALSE(memory.find("1")->from(4));
+    CHECK(memory.find(std::to_string(kLinesKeptMax)));
 }
 
 std::vector<double> weigh(const std::vector<WeighedLine>& lines) {
