@@ -233,6 +233,7 @@ void LspSession::did_close(const LspAny& params) {
     if (!close) return parts_.log.warning(kRoom, "didClose: " + close.error().text);
     const std::string& uri = close->text_document.uri;
     documents_.close(uri);
+    if (suggested_.document != nullptr && suggested_.document->uri == uri) suggested_ = {};
     drop_pending([&](const Pending& pending) { return pending.uri == uri; },
                  RpcErrorCode::content_modified,
                  "the document has been closed");

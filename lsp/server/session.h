@@ -37,6 +37,12 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
         CancelSource cancel;
         std::optional<ProgressToken> progress;
     };
+    /// What the editor was given last, and where.
+    struct Suggested {
+        assist::DocumentRef document;  ///< null: nothing
+        std::uint64_t cursor_byte = 0;
+        assist::CompletionAnswer answer;
+    };
     struct Explanation {
         std::string document_uri;
         std::string virtual_uri;
@@ -91,6 +97,9 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     // session_completion.cpp
     void inline_completion(const RpcRequest& request);
     void completion(const RpcRequest& request);
+    /// What is left of the last suggestions behind what has been typed of them since.
+    [[nodiscard]] assist::CompletionAnswer rest_of_suggested(const assist::Document& document,
+                                                             std::uint64_t cursor_byte) const;
     void complete(
         const RpcRequest& request,
         const InlineCompletionParams& params,
@@ -142,6 +151,7 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     std::map<RequestId, Pending> pending_;
     std::deque<Asked> asked_;  ///< our requests to the client, oldest first
     std::deque<Explanation> explanations_;
+    Suggested suggested_;
     std::int64_t next_id_ = 1;
     std::uint64_t answered_count_ = 0;
 };

@@ -29,6 +29,26 @@ std::string to_label(const std::string& text) {
 
 }  // namespace
 
+assist::CompletionAnswer LspSession::rest_of_suggested(const assist::Document& document,
+                                                       std::uint64_t cursor_byte) const {
+    assist::CompletionAnswer rest;
+    const std::uint64_t begin = suggested_.cursor_byte;
+    if (suggested_.document == nullptr || suggested_.document->uri != document.uri) return rest;
+    const std::string_view before = suggested_.document->text;
+    const std::string_view now = document.text;
+    const bool is_typed = cursor_byte > begin && now.starts_with(before.substr(0, begin)) &&
+                          now.substr(cursor_byte) == before.substr(begin);
+    if (!is_typed) return rest;
+    const std::string_view typed = now.substr(begin, cursor_byte - begin);
+    for (const assist::Suggestion& suggestion : suggested_.answer.suggestions) {
+        if (!suggestion.text.starts_with(typed)) continue;
+        std::string text = suggestion.text.substr(typed.size());
+        if (text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+        rest.suggestions.push_back({std::move(text)});
+    }
+    return rest;
+}
+
 void LspSession::complete(
     const RpcRequest& request,
     const InlineCompletionParams& params,
@@ -45,12 +65,21 @@ void LspSession::complete(
         [&](const Pending& older) { return older.uri == uri && older.method == request.method; },
         RpcErrorCode::content_modified,
         "a newer request took the place of this one");
-    Pending* pending = add_pending(request, uri);
-    if (pending == nullptr) return;
-
     assist::CompletionQuery query;
     query.document = document;
     query.cursor_byte = to_byte(document->text, params.position, documents_.encoding());
+    const bool has_popup = params.context && params.context->selected_completion_info;
+    if (!has_popup) {
+        // Whoever types along a suggestion sees the same one, and at once.
+        const assist::CompletionAnswer rest = rest_of_suggested(*document, query.cursor_byte);
+        if (!rest.suggestions.empty()) {
+            documents_.touch(uri, query.cursor_byte);
+            ++answered_count_;
+            return reply(request.id, to_result(*this, *document, rest));
+        }
+    }
+    Pending* pending = add_pending(request, uri);
+    if (pending == nullptr) return;
     query.open_documents = documents_.others(uri);
     query.cancel = pending->cancel.token();
     if (params.context) {
@@ -69,12 +98,19 @@ void LspSession::complete(
     }
     documents_.touch(uri, query.cursor_byte);
 
-    auto done = [weak = weak_from_this(), post = parts_.post, id = request.id, document, to_result](
-                    Result<assist::CompletionAnswer> answer) {
+    auto done = [weak = weak_from_this(),
+                 post = parts_.post,
+                 id = request.id,
+                 document,
+                 cursor_byte = query.cursor_byte,
+                 has_popup,
+                 to_result](Result<assist::CompletionAnswer> answer) {
         // `answer` is shared because a task of the loop is a copyable function.
         post([weak,
               id,
               document,
+              cursor_byte,
+              has_popup,
               to_result,
               shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
             const std::shared_ptr<LspSession> self = weak.lock();
@@ -83,6 +119,7 @@ void LspSession::complete(
             if (!*shared && shared->error().code == ErrorCode::timed_out)
                 *shared = assist::CompletionAnswer{};
             if (!*shared) return self->refuse(id, shared->error());
+            if (!has_popup) self->suggested_ = {document, cursor_byte, **shared};
             ++self->answered_count_;
             self->reply(id, to_result(*self, *document, **shared));
         });

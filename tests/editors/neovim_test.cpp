@@ -145,14 +145,19 @@ TEST_CASE("ghost text appears while typing, shrinks as it is typed and is accept
     if (is_missing()) return;
     const Workplace place;
     const Editor editor(place.scenario);
-    // At once: a suggestion for the place before the "a" would be a right one, and another.
     editor.send("jAa");
     const std::string ghost = editor.ghost_text();
     REQUIRE_FALSE(ghost.empty());
-    place.scenario.write(
-        "a.cpp", std::string(kText).replace(std::string(kText).find("return ") + 7, 0, "a"));
-    const Outcome expected = place.scenario.hearth({"complete", "a.cpp", "--at", "2:13", "--json"});
-    CHECK(text_of(expected.out) == ghost);
+    const auto suggested_at = [&](const std::string& text, const std::string& cursor) {
+        place.scenario.write("a.cpp", text);
+        return text_of(place.scenario.hearth({"complete", "a.cpp", "--at", cursor, "--json"}).out);
+    };
+    const std::string typed =
+        std::string(kText).replace(std::string(kText).find("return ") + 7, 0, "a");
+    // Where the answer for the place before the "a" came first, the "a" may have been its begin.
+    const std::string before = suggested_at(kText, "2:12");
+    const bool is_along = before.starts_with('a') && before.substr(1) == ghost;
+    CHECK((is_along || suggested_at(typed, "2:13") == ghost));
 
     REQUIRE(ghost.size() > 2);
     const std::string first = ghost.substr(0, 1) == "<" ? "<lt>" : ghost.substr(0, 1);

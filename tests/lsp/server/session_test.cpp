@@ -106,6 +106,57 @@ TEST_CASE("a completion carries the snapshot and the byte, and its answer goes t
     CHECK(talk.session->pending_count() == 0);
 }
 
+TEST_CASE("whoever types along a suggestion is given the rest of it, without the assistant",
+          "[lsp][session]") {
+    Conversation talk;
+    talk.initialize();
+    talk.open("a\nend\n");
+    const auto ask = [&](std::int64_t id, std::uint32_t line, std::uint32_t character) {
+        talk.request(id, "textDocument/inlineCompletion", at(line, character));
+    };
+    const auto rest = [&](std::int64_t id) {
+        const InlineCompletionList list = talk.result<InlineCompletionList>(id);
+        REQUIRE(list.items.size() == 1);
+        CHECK(talk.assistant.completions.size() == 1);
+        return std::pair(list.items[0].insert_text, list.items[0].range->start);
+    };
+    ask(1, 0, 1);
+    talk.assistant.completions[0].done(assist::CompletionAnswer{{{"bc(d);\n  e"}, {"xyz"}}, {}});
+    talk.result<InlineCompletionList>(1);
+    talk.edit(2, "ab\nend\n");
+    ask(2, 0, 2);
+    CHECK(rest(2) == std::pair(std::string("c(d);\n  e"), Position{0, 2}));
+    talk.edit(3, "abc(d);\n  \nend\n");
+    ask(3, 1, 2);
+    CHECK(rest(3) == std::pair(std::string("e"), Position{1, 2}));
+    talk.edit(4, "abc\nend\n");  // backspaces
+    ask(4, 0, 3);
+    CHECK(rest(4).first == "(d);\n  e");
+
+    // All of it typed, other text typed, an edit elsewhere, the same place, the popup: asked anew.
+    std::size_t asked = 1;
+    const auto is_asked = [&](std::int64_t id, const std::string& text, Position cursor) {
+        talk.edit(id, text);
+        ask(id, cursor.line, cursor.character);
+        return talk.assistant.completions.size() == ++asked;
+    };
+    CHECK(is_asked(5, "abc(d);\n  e\nend\n", {1, 3}));
+    CHECK(is_asked(6, "abd\nend\n", {0, 3}));
+    CHECK(is_asked(7, "abc\nEnd\n", {0, 3}));
+    CHECK(is_asked(8, "Abc\nend\n", {0, 3}));
+    CHECK(is_asked(9, "a\nend\n", {0, 1}));
+    talk.edit(10, "ab\nend\n");
+    InlineCompletionParams popup = at(0, 2);
+    popup.context->selected_completion_info = SelectedCompletionInfo{{{0, 0}, {0, 2}}, "abort"};
+    talk.request(10, "textDocument/inlineCompletion", popup);
+    CHECK(talk.assistant.completions.size() == ++asked);
+    // A closed document is forgotten.
+    talk.notify("textDocument/didClose", DidCloseTextDocumentParams{{kUri}});
+    talk.open("ab\nend\n");
+    ask(11, 0, 2);
+    CHECK(talk.assistant.completions.size() == ++asked);
+}
+
 TEST_CASE("no suggestion is an empty list", "[lsp][session]") {
     Conversation talk;
     talk.initialize();
