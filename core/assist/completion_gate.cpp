@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/assist/framed_line.h"
 #include "core/assist/text_lines.h"
 
 namespace hearth::assist {
@@ -389,7 +390,16 @@ std::vector<CopyOffer> find_copy_offers(const CopySource& source,
                                         std::string_view language,
                                         const CancelToken& cancel) {
     std::vector<CopyOffer> offers;
-    for (CopyCandidate& copy : find_copies(source, {}, cancel)) {
+    std::vector<CopyCandidate> copies = find_copies(source, {}, cancel);
+    for (CopyCandidate& framed : find_framed_lines(source, {}, cancel)) {
+        const auto same = std::ranges::find(copies, framed.text, &CopyCandidate::text);
+        if (same == copies.end()) {
+            copies.push_back(std::move(framed));
+        } else {
+            same->frame = framed.frame;
+        }
+    }
+    for (CopyCandidate& copy : copies) {
         CompletionGate gate(
             {.before = source.before, .after = source.after, .language = language, .lines_max = 1});
         std::string text = gate.feed(copy.text, 1.0F).text;

@@ -31,17 +31,27 @@ struct CopyLimits {
     std::size_t candidates_max = 4;
 };
 
+/// Where a line was found by what stands around it (framed_line.h).
+struct LineFrame {
+    std::int32_t lines = 0;  ///< alike at its best place, below and above it; 0: not found so
+    /// Of the places where at least half as many are alike: how many have this line, and how many
+    /// another.
+    std::int32_t agreeing = 0;
+    std::int32_t disagreeing = 0;
+};
+
 struct CopyCandidate {
     /// The rest of the line, without blanks at its end and without what stands right of the cursor
     /// already; never blank.
     std::string text;
-    std::int32_t match_characters = 0;  ///< at its best place
+    std::int32_t match_characters = 0;  ///< at its best place; 0: not found so
     /// Of the places whose match is at least half as long: how many go on alike, and how many do
     /// not.
     std::int32_t agreeing = 0;
     std::int32_t disagreeing = 0;
     /// At one of its places the line below is the document's own line below.
     bool fits_line_below = false;
+    LineFrame frame = {};
 };
 
 /// Best first: the longest match, of equal ones the nearest before the cursor, then the nearest

@@ -9,7 +9,7 @@
 namespace hearth::assist {
 namespace {
 
-// The weights of two logistic regressions, printed by training/evaluation/calibrate.py.
+// The weights of three logistic regressions, printed by training/evaluation/calibrate.py.
 struct CopyWeights {
     double base = -1.57;
     double match = 0.40;         // per doubling of the match's length
@@ -19,12 +19,21 @@ struct CopyWeights {
     double line_below = 1.07;    // where the line below is the same
     double length = -0.53;       // per doubling of one more than the text's length
 };
+struct FrameWeights {
+    double base = -1.36;
+    double lines = 0.77;         // per doubling of the lines that are alike
+    double agreeing = 0.82;      // per doubling of the places that agree
+    double disagreeing = -0.56;  // per doubling of one more than those that do not
+    double unanimous = 1.68;     // where none disagrees
+    double length = -0.19;       // per doubling of one more than the text's length
+};
 // A model's line is likelier than the product of its tokens says: others would be right as well.
 struct ModelWeights {
     double base = 0.48;
     double log_odds = 1.05;  // per unit of what the model says itself
 };
 constexpr CopyWeights kCopy;
+constexpr FrameWeights kFrame;
 constexpr ModelWeights kModel;
 constexpr double kProbabilityMax = 1.0 - 1e-6;
 
@@ -32,14 +41,24 @@ double to_probability(double logit) {
     return 1.0 / (1.0 + std::exp(-logit));
 }
 
+double doublings(auto count) {
+    return std::log2(static_cast<double>(count));
+}
+
 double copy_logit(const CopyCandidate& copy) {
-    const auto doublings = [](auto count) { return std::log2(static_cast<double>(count)); };
     return kCopy.base + kCopy.match * doublings(copy.match_characters) +
            kCopy.agreeing * doublings(copy.agreeing) +
            kCopy.disagreeing * doublings(1 + copy.disagreeing) +
            (copy.disagreeing == 0 ? kCopy.unanimous : 0.0) +
            (copy.fits_line_below ? kCopy.line_below : 0.0) +
            kCopy.length * doublings(1 + copy.text.size());
+}
+
+double frame_logit(const LineFrame& frame, std::size_t bytes) {
+    return kFrame.base + kFrame.lines * doublings(frame.lines) +
+           kFrame.agreeing * doublings(frame.agreeing) +
+           kFrame.disagreeing * doublings(1 + frame.disagreeing) +
+           (frame.disagreeing == 0 ? kFrame.unanimous : 0.0) + kFrame.length * doublings(1 + bytes);
 }
 
 }  // namespace
@@ -50,7 +69,10 @@ std::string_view to_string(Source source) {
 }
 
 double copy_probability(const CopyCandidate& copy) {
-    return to_probability(copy_logit(copy));
+    const double matched = copy.match_characters > 0 ? to_probability(copy_logit(copy)) : 0.0;
+    const double framed =
+        copy.frame.lines > 0 ? to_probability(frame_logit(copy.frame, copy.text.size())) : 0.0;
+    return std::max(matched, framed);
 }
 
 double model_probability(const Evidence& tokens) {

@@ -36,11 +36,22 @@ class FitTest(unittest.TestCase):
 
 class SampleTest(unittest.TestCase):
     def test_copies_without_fault_are_samples(self):
-        copy = {"fault": "none", "match": 8, "agreeing": 2, "disagreeing": 0, "line_below": 1, "text": "abc"}
+        copy = {"fault": "none", "match": 8, "agreeing": 2, "disagreeing": 0, "line_below": 1, "text": "abc",
+                "frame_lines": 0, "frame_agreeing": 0, "frame_disagreeing": 0}  # fmt: skip
         answer = {"copies": [copy, {**copy, "fault": "unbalanced"}, {**copy, "text": "x", "disagreeing": 3}]}
         samples = calibrate.copy_samples([({"target": "abc "}, answer)])
         self.assertEqual(samples, [([1, 3, 1, 0, 1, 1, 2], True), ([1, 3, 1, 2, 0, 1, 1], False)])
         self.assertTrue(all(len(features) == len(calibrate.COPY_WEIGHTS) for features, _ in samples))
+        self.assertEqual(calibrate.frame_samples([({"target": "abc "}, answer)]), [])
+
+    def test_lines_found_by_what_stands_around_them_are_samples_of_their_own(self):
+        framed = {"fault": "none", "match": 0, "agreeing": 0, "disagreeing": 0, "line_below": 0, "text": "abc",
+                  "frame_lines": 4, "frame_agreeing": 2, "frame_disagreeing": 1}  # fmt: skip
+        pairs = [({"target": "abc"}, {"copies": [framed, {**framed, "frame_disagreeing": 0, "text": "x"}]})]
+        self.assertEqual(calibrate.copy_samples(pairs), [])
+        samples = calibrate.frame_samples(pairs)
+        self.assertEqual(samples, [([1, 2, 1, 1, 0, 2], True), ([1, 2, 1, 0, 1, 1], False)])
+        self.assertTrue(all(len(features) == len(calibrate.FRAME_WEIGHTS) for features, _ in samples))
 
     def test_a_model_is_taken_at_its_word(self):
         for said in (0.001, 0.5, 0.999):

@@ -11,7 +11,7 @@ import sys
 import threading
 
 NOTED_EVERY = 200  # answers
-COPY_WORDS = ("match", "agreeing", "disagreeing", "line_below")
+COPY_WORDS = ("match", "agreeing", "disagreeing", "line_below", "frame_lines", "frame_agreeing", "frame_disagreeing")
 
 
 def _lines_answer(word, text):

@@ -27,6 +27,7 @@ ROUNDS = 25
 MODEL_LIMIT = 1 - 1e-6
 
 COPY_WEIGHTS = ("base", "match", "agreeing", "disagreeing", "unanimous", "line_below", "length")
+FRAME_WEIGHTS = ("base", "lines", "agreeing", "disagreeing", "unanimous", "length")
 MODEL_WEIGHTS = ("base", "log_odds")
 
 
@@ -35,6 +36,14 @@ def copy_features(copy):
     unanimous = copy["disagreeing"] == 0
     return [1, math.log2(copy["match"]), math.log2(copy["agreeing"]), math.log2(1 + copy["disagreeing"]),
             float(unanimous), float(copy["line_below"]), math.log2(1 + len(copy["text"].encode()))]  # fmt: skip
+
+
+def frame_features(copy):
+    """In the order of FRAME_WEIGHTS, as frame_logit() has them."""
+    unanimous = copy["frame_disagreeing"] == 0
+    return [1, math.log2(copy["frame_lines"]), math.log2(copy["frame_agreeing"]),
+            math.log2(1 + copy["frame_disagreeing"]), float(unanimous),
+            math.log2(1 + len(copy["text"].encode()))]  # fmt: skip
 
 
 def model_features(answer):
@@ -86,13 +95,21 @@ def is_fitted_on(case):
     return zlib.crc32(case["path"].encode()) % 2 == 0
 
 
-def copy_samples(pairs):
+def samples_of_copies(pairs, features, found):
     return [
-        (copy_features(copy), scores.is_right(case["target"], copy["text"]))
+        (features(copy), scores.is_right(case["target"], copy["text"]))
         for case, answer in pairs
         for copy in answer["copies"]
-        if copy["fault"] == "none"
+        if copy["fault"] == "none" and copy[found] > 0
     ]
+
+
+def copy_samples(pairs):
+    return samples_of_copies(pairs, copy_features, "match")
+
+
+def frame_samples(pairs):
+    return samples_of_copies(pairs, frame_features, "frame_lines")
 
 
 def model_samples(pairs):
@@ -118,7 +135,8 @@ def fit_lines(pairs, has_model):
     """Prints the constants of copies and model, and what they are worth; `pairs` are (case, answer)."""
     fitted = [pair for pair in pairs if is_fitted_on(pair[0])]
     other = [pair for pair in pairs if not is_fitted_on(pair[0])]
-    fits = [("kCopy", COPY_WEIGHTS, copy_samples, [0.0] * len(COPY_WEIGHTS))]
+    fits = [("kCopy", COPY_WEIGHTS, copy_samples, [0.0] * len(COPY_WEIGHTS)),
+            ("kFrame", FRAME_WEIGHTS, frame_samples, [0.0] * len(FRAME_WEIGHTS))]  # fmt: skip
     if has_model:
         fits.append(("kModel", MODEL_WEIGHTS, model_samples, [0.0, 1.0]))
     for name, names, samples_of, start in fits:

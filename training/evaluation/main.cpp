@@ -83,7 +83,9 @@ void write_line_answer(const LineAnswer& answer) {
         const assist::CopyCandidate& evidence = copy.evidence;
         words << ' ' << to_string(copy.fault) << ' ' << copy_probability(evidence) << ' '
               << evidence.match_characters << ' ' << evidence.agreeing << ' '
-              << evidence.disagreeing << ' ' << evidence.fits_line_below;
+              << evidence.disagreeing << ' ' << evidence.fits_line_below << ' '
+              << evidence.frame.lines << ' ' << evidence.frame.agreeing << ' '
+              << evidence.frame.disagreeing;
         texts.push_back(copy.text);
     }
     write_answer(std::cout, words.str(), texts);

@@ -48,6 +48,28 @@ TEST_CASE("a copy is the likelier the more speaks for it", "[assist][choice]") {
     CHECK(base < kCertainCopy);
 }
 
+TEST_CASE("a line with the same lines around it elsewhere is the likelier the more there are",
+          "[assist][choice]") {
+    const CopyCandidate plain = {.text = "value;", .frame = {.lines = 3, .agreeing = 1}};
+    const auto with = [&](const auto& change) {
+        CopyCandidate copy = plain;
+        change(copy);
+        return copy_probability(copy);
+    };
+    const double base = copy_probability(plain);
+    CHECK(base > 0.0);
+    CHECK(with([](CopyCandidate& c) { c.frame.lines = 7; }) > base);
+    CHECK(with([](CopyCandidate& c) { c.frame.agreeing = 4; }) > base);
+    CHECK(with([](CopyCandidate& c) { c.frame.disagreeing = 1; }) < base);
+    CHECK(with([](CopyCandidate& c) { c.frame = {}; }) == 0.0);
+    // What was found in both ways is as likely as by the better one.
+    const CopyCandidate matched = {.text = "value;", .match_characters = 64, .agreeing = 8};
+    CHECK(with([&](CopyCandidate& c) {
+              c.match_characters = 64;
+              c.agreeing = 8;
+          }) == std::max(base, copy_probability(matched)));
+}
+
 TEST_CASE("a model's line is never likelier for a further token", "[assist][choice]") {
     double last = 1.0;
     for (int tokens = 0; tokens < 400; ++tokens) {

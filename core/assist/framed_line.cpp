@@ -1,0 +1,186 @@
+#include "core/assist/framed_line.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <unordered_map>
+
+#include "core/assist/text_lines.h"
+
+namespace hearth::assist {
+namespace {
+
+// Lines that are compared; blank ones do not count.
+constexpr std::size_t kBelowMax = 4;
+constexpr std::size_t kAboveMax = 3;
+constexpr std::size_t kFrameMax = kBelowMax + kAboveMax;
+constexpr std::size_t kLinesPerCheck = 256;  // whether to go on
+
+/// The next line that is not blank, without blanks at its end; empty at the end of `rest`.
+std::string_view take_full_line(std::string_view& rest) {
+    while (!rest.empty()) {
+        const std::string_view line = trim_right(take_line(rest));
+        if (!line.empty()) return line;
+    }
+    return {};
+}
+
+bool is_alike(std::string_view a, std::string_view b) {
+    return trim_left(a) == trim_left(b);
+}
+
+/// What stands around the cursor. Lines keep their indentation.
+struct Frame {
+    explicit Frame(const CopySource& source) {
+        std::string_view rest = source.after;
+        if (!is_blank(take_line(rest))) return;
+        for (std::string_view& line : below) {
+            line = take_full_line(rest);
+        }
+        head = last_line(source.before);
+        std::string_view text = source.before.substr(0, source.before.size() - head.size());
+        for (std::string_view& line : above) {
+            text = trim_right(text);
+            line = last_line(text);
+            text.remove_suffix(line.size());
+        }
+    }
+
+    std::string_view head;  ///< of the cursor's line
+    std::array<std::string_view, kBelowMax> below;
+    std::array<std::string_view, kAboveMax> above;  ///< the nearest first
+};
+
+/// How many places have so many lines alike.
+using PlaceCounts = std::array<std::int32_t, kFrameMax + 1>;
+
+std::int32_t count_from(const PlaceCounts& counts, std::size_t lines) {
+    return std::accumulate(counts.begin() + static_cast<std::ptrdiff_t>(lines), counts.end(), 0);
+}
+
+struct Framed {
+    std::string_view text;
+    std::size_t lines = 0;  ///< alike, at its best place
+    PlaceCounts places = {};
+};
+
+class FrameSearch {
+  public:
+    FrameSearch(const Frame& frame, const CopyLimits& limits, const CancelToken& cancel)
+        : frame_(frame),
+          limits_(limits),
+          cancel_(cancel),
+          searchable_bytes_(limits.searched_bytes_max) {}
+
+    /// Its last lines, where it is too long.
+    void search_end(std::string_view text) {
+        if (text.size() > searchable_bytes_) {
+            text.remove_prefix(text.size() - searchable_bytes_);
+            take_line(text);
+        }
+        search(text);
+    }
+    void search(std::string_view text) {
+        text = text.substr(0, searchable_bytes_);
+        searchable_bytes_ -= text.size();
+        std::array<std::string_view, kAboveMax + 1> above;  // what was read last, the nearest first
+        for (std::size_t count = 1;; ++count) {
+            if (count % kLinesPerCheck == 0 && cancel_.is_cancelled()) is_cancelled_ = true;
+            if (is_cancelled_ || place_count_ == limits_.matches_max) return;
+            const std::string_view line = take_full_line(text);
+            if (line.empty()) return;
+            if (!above[0].empty() && is_alike(line, frame_.below[0])) look_at(above, line, text);
+            std::shift_right(above.begin(), above.end(), 1);
+            above[0] = line;
+        }
+    }
+
+    std::vector<CopyCandidate> take() {
+        if (is_cancelled_) return {};
+        std::ranges::stable_sort(framed_, [](const Framed& a, const Framed& b) {
+            const auto worth = [](const Framed& framed) {
+                return std::pair(framed.lines, count_from(framed.places, 0));
+            };
+            return worth(a) > worth(b);
+        });
+        framed_.resize(std::min(framed_.size(), limits_.candidates_max));
+        std::vector<CopyCandidate> candidates;
+        for (const Framed& framed : framed_) {
+            const std::size_t lines_min = (framed.lines + 1) / 2;
+            const std::int32_t agreeing = count_from(framed.places, lines_min);
+            candidates.push_back(
+                {.text = std::string(framed.text),
+                 .frame = {.lines = static_cast<std::int32_t>(framed.lines),
+                           .agreeing = agreeing,
+                           .disagreeing = count_from(places_, lines_min) - agreeing}});
+        }
+        return candidates;
+    }
+
+  private:
+    /// `above[0]` stands above `line`, which is the cursor's line below; `rest` stands behind it.
+    void look_at(const std::array<std::string_view, kAboveMax + 1>& above,
+                 std::string_view line,
+                 std::string_view rest) {
+        const std::string_view text = rest_of_line(above[0], line);
+        if (text.empty() || text.size() > limits_.line_bytes_max) return;
+        ++place_count_;
+        std::size_t lines = 1;
+        for (std::size_t i = 1; i < kBelowMax && !frame_.below[i].empty(); ++i) {
+            if (!is_alike(take_full_line(rest), frame_.below[i])) break;
+            ++lines;
+        }
+        for (std::size_t i = 0; i < kAboveMax && !frame_.above[i].empty(); ++i) {
+            if (!is_alike(above[i + 1], frame_.above[i])) break;
+            ++lines;
+        }
+        const auto [known, is_new] = known_.try_emplace(text, framed_.size());
+        if (is_new) framed_.push_back({.text = text});
+        Framed& framed = framed_[known->second];
+        framed.lines = std::max(framed.lines, lines);
+        ++framed.places[lines];
+        ++places_[lines];
+    }
+
+    /// What `line` has behind the cursor's head. `below` is the line below it.
+    [[nodiscard]] std::string_view rest_of_line(std::string_view line,
+                                                std::string_view below) const {
+        if (frame_.head.empty()) {
+            const bool is_as_deep = indentation(below) == indentation(frame_.below[0]);
+            return is_as_deep ? line : std::string_view();
+        }
+        const std::string_view head = trim_left(frame_.head);
+        const std::string_view content = trim_left(line);
+        return content.starts_with(head) ? content.substr(head.size()) : std::string_view();
+    }
+
+    const Frame& frame_;
+    const CopyLimits& limits_;
+    const CancelToken& cancel_;
+    std::size_t searchable_bytes_;
+    std::size_t place_count_ = 0;
+    bool is_cancelled_ = false;
+    std::vector<Framed> framed_;
+    std::unordered_map<std::string_view, std::size_t> known_;  ///< text -> index
+    PlaceCounts places_ = {};
+};
+
+}  // namespace
+
+std::vector<CopyCandidate> find_framed_lines(const CopySource& source,
+                                             const CopyLimits& limits,
+                                             const CancelToken& cancel) {
+    const Frame frame(source);
+    if (frame.below[0].empty()) return {};
+    FrameSearch search(frame, limits, cancel);
+    search.search_end(source.before.substr(0, source.before.size() - frame.head.size()));
+    std::string_view below = source.after;
+    take_line(below);
+    search.search(below);
+    for (const std::string_view other : source.others) {
+        search.search(other);
+    }
+    return search.take();
+}
+
+}  // namespace hearth::assist
