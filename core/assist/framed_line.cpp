@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <numeric>
 #include <unordered_map>
 
@@ -14,7 +15,8 @@ namespace {
 constexpr std::size_t kBelowMax = 4;
 constexpr std::size_t kAboveMax = 3;
 constexpr std::size_t kFrameMax = kBelowMax + kAboveMax;
-constexpr std::size_t kLinesPerCheck = 256;  // whether to go on
+constexpr std::size_t kHitsMax = 4096;     // of the line below, for a millisecond or two
+constexpr std::size_t kHitsPerCheck = 64;  // whether to go on
 
 /// The next line that is not blank, without blanks at its end; empty at the end of `rest`.
 std::string_view take_full_line(std::string_view& rest) {
@@ -23,6 +25,14 @@ std::string_view take_full_line(std::string_view& rest) {
         if (!line.empty()) return line;
     }
     return {};
+}
+
+/// The last line that is not blank, likewise.
+std::string_view take_last_line(std::string_view& text) {
+    text = trim_right(text);
+    const std::string_view line = last_line(text);
+    text.remove_suffix(line.size());
+    return line;
 }
 
 bool is_alike(std::string_view a, std::string_view b) {
@@ -40,9 +50,7 @@ struct Frame {
         head = last_line(source.before);
         std::string_view text = source.before.substr(0, source.before.size() - head.size());
         for (std::string_view& line : above) {
-            text = trim_right(text);
-            line = last_line(text);
-            text.remove_suffix(line.size());
+            line = take_last_line(text);
         }
     }
 
@@ -70,7 +78,9 @@ class FrameSearch {
         : frame_(frame),
           limits_(limits),
           cancel_(cancel),
-          searchable_bytes_(limits.searched_bytes_max) {}
+          searchable_bytes_(limits.searched_bytes_max),
+          content_(trim_left(frame.below[0])),
+          below_(content_.begin(), content_.end()) {}
 
     /// Its last lines, where it is too long.
     void search_end(std::string_view text) {
@@ -83,15 +93,15 @@ class FrameSearch {
     void search(std::string_view text) {
         text = text.substr(0, searchable_bytes_);
         searchable_bytes_ -= text.size();
-        std::array<std::string_view, kAboveMax + 1> above;  // what was read last, the nearest first
-        for (std::size_t count = 1;; ++count) {
-            if (count % kLinesPerCheck == 0 && cancel_.is_cancelled()) is_cancelled_ = true;
-            if (is_cancelled_ || place_count_ == limits_.matches_max) return;
-            const std::string_view line = take_full_line(text);
-            if (line.empty()) return;
-            if (!above[0].empty() && is_alike(line, frame_.below[0])) look_at(above, line, text);
-            std::shift_right(above.begin(), above.end(), 1);
-            above[0] = line;
+        for (auto from = text.begin(); !is_over();) {
+            const auto [begin, end] = below_(from, text.end());
+            if (begin == text.end()) return;
+            from = end;
+            if (++hit_count_ % kHitsPerCheck == 0) is_cancelled_ = cancel_.is_cancelled();
+            const std::string_view before(text.begin(), begin);
+            std::string_view rest(end, text.end());
+            const bool is_line = is_blank(last_line(before)) && is_blank(take_line(rest));
+            if (is_line) look_at(before, rest);
         }
     }
 
@@ -118,20 +128,21 @@ class FrameSearch {
     }
 
   private:
-    /// `above[0]` stands above `line`, which is the cursor's line below; `rest` stands behind it.
-    void look_at(const std::array<std::string_view, kAboveMax + 1>& above,
-                 std::string_view line,
-                 std::string_view rest) {
-        const std::string_view text = rest_of_line(above[0], line);
+    [[nodiscard]] bool is_over() const { return is_cancelled_ || hit_count_ == kHitsMax; }
+
+    /// Between `before` and `rest` stands the cursor's line below, but for its indentation.
+    void look_at(std::string_view before, std::string_view rest) {
+        const std::string_view below_indentation = last_line(before);
+        before.remove_suffix(below_indentation.size());
+        const std::string_view text = rest_of_line(take_last_line(before), below_indentation);
         if (text.empty() || text.size() > limits_.line_bytes_max) return;
-        ++place_count_;
         std::size_t lines = 1;
         for (std::size_t i = 1; i < kBelowMax && !frame_.below[i].empty(); ++i) {
             if (!is_alike(take_full_line(rest), frame_.below[i])) break;
             ++lines;
         }
-        for (std::size_t i = 0; i < kAboveMax && !frame_.above[i].empty(); ++i) {
-            if (!is_alike(above[i + 1], frame_.above[i])) break;
+        for (const std::string_view above : frame_.above) {
+            if (above.empty() || !is_alike(take_last_line(before), above)) break;
             ++lines;
         }
         const auto [known, is_new] = known_.try_emplace(text, framed_.size());
@@ -142,11 +153,11 @@ class FrameSearch {
         ++places_[lines];
     }
 
-    /// What `line` has behind the cursor's head. `below` is the line below it.
+    /// What `line` has behind the cursor's head; it stands above a line of `below_indentation`.
     [[nodiscard]] std::string_view rest_of_line(std::string_view line,
-                                                std::string_view below) const {
+                                                std::string_view below_indentation) const {
         if (frame_.head.empty()) {
-            const bool is_as_deep = indentation(below) == indentation(frame_.below[0]);
+            const bool is_as_deep = below_indentation == indentation(frame_.below[0]);
             return is_as_deep ? line : std::string_view();
         }
         const std::string_view head = trim_left(frame_.head);
@@ -158,7 +169,9 @@ class FrameSearch {
     const CopyLimits& limits_;
     const CancelToken& cancel_;
     std::size_t searchable_bytes_;
-    std::size_t place_count_ = 0;
+    const std::string_view content_;  ///< of the line below the cursor
+    const std::boyer_moore_horspool_searcher<std::string_view::const_iterator> below_;
+    std::size_t hit_count_ = 0;
     bool is_cancelled_ = false;
     std::vector<Framed> framed_;
     std::unordered_map<std::string_view, std::size_t> known_;  ///< text -> index

@@ -83,14 +83,17 @@ TEST_CASE("most lines alike come first, then what most places agree on", "[assis
 TEST_CASE("limits bound what is searched and offered, and cancel ends it",
           "[assist][framed_line]") {
     std::string many;
-    for (int i = 0; i < 2000; ++i) {
+    for (int i = 0; i < 5000; ++i) {
         many += "line" + std::to_string(i) + "();\nend();\n";
     }
     const std::string place = "^\nend();\n";
     CHECK(find(place, {many}).size() == CopyLimits().candidates_max);
-    CHECK(texts(find(place, {many}, {.matches_max = 2})) == Texts{"line0();", "line1();"});
+    // So many places are looked at, the first ones.
+    const std::string twice = "twice();\nend();\ntwice();\nend();\n";
+    CHECK(find(place, {twice + many})[0].text == "twice();");
+    CHECK(find(place, {many + twice})[0].text == "line0();");
     CHECK(find(place, {many}, {.searched_bytes_max = 10}).empty());
-    CHECK(texts(find(many + place, {}, {.searched_bytes_max = 30})) == Texts{"line1999();"});
+    CHECK(texts(find(many + place, {}, {.searched_bytes_max = 30})) == Texts{"line4999();"});
     CHECK(find(place, {many}, {.line_bytes_max = 6}).empty());
     CancelSource cancel;
     cancel.cancel();
