@@ -68,20 +68,6 @@ void LspSession::complete(
     assist::CompletionQuery query;
     query.document = document;
     query.cursor_byte = to_byte(document->text, params.position, documents_.encoding());
-    const bool has_popup = params.context && params.context->selected_completion_info;
-    if (!has_popup) {
-        // Whoever types along a suggestion sees the same one, and at once.
-        const assist::CompletionAnswer rest = rest_of_suggested(*document, query.cursor_byte);
-        if (!rest.suggestions.empty()) {
-            documents_.touch(uri, query.cursor_byte);
-            ++answered_count_;
-            return reply(request.id, to_result(*this, *document, rest));
-        }
-    }
-    Pending* pending = add_pending(request, uri);
-    if (pending == nullptr) return;
-    query.open_documents = documents_.others(uri);
-    query.cancel = pending->cancel.token();
     if (params.context) {
         const bool is_invoked = params.context->trigger_kind == kTriggerInvoked;
         query.trigger = is_invoked ? assist::Trigger::invoked : assist::Trigger::automatic;
@@ -92,25 +78,36 @@ void LspSession::complete(
                          query.cursor_byte);
         }
     }
-    // Who asks aloud waits as long as assist allows; while typing, late is as good as never.
-    if (query.trigger == assist::Trigger::automatic) {
-        query.deadline = parts_.clock.now() + limits_.completion_deadline;
-    }
+    const bool is_typing = query.trigger == assist::Trigger::automatic;
     documents_.touch(uri, query.cursor_byte);
+    if (is_typing && !query.selected_text) {
+        // Whoever types along a suggestion sees the same one, and at once.
+        const assist::CompletionAnswer rest = rest_of_suggested(*document, query.cursor_byte);
+        if (!rest.suggestions.empty()) {
+            ++answered_count_;
+            return reply(request.id, to_result(*this, *document, rest));
+        }
+    }
+    Pending* pending = add_pending(request, uri);
+    if (pending == nullptr) return;
+    query.open_documents = documents_.others(uri);
+    query.cancel = pending->cancel.token();
+    // Who asks aloud waits as long as assist allows; while typing, late is as good as never.
+    if (is_typing) query.deadline = parts_.clock.now() + limits_.completion_deadline;
 
     auto done = [weak = weak_from_this(),
                  post = parts_.post,
                  id = request.id,
                  document,
                  cursor_byte = query.cursor_byte,
-                 has_popup,
+                 is_kept = !query.selected_text.has_value(),
                  to_result](Result<assist::CompletionAnswer> answer) {
         // `answer` is shared because a task of the loop is a copyable function.
         post([weak,
               id,
               document,
               cursor_byte,
-              has_popup,
+              is_kept,
               to_result,
               shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
             const std::shared_ptr<LspSession> self = weak.lock();
@@ -119,7 +116,7 @@ void LspSession::complete(
             if (!*shared && shared->error().code == ErrorCode::timed_out)
                 *shared = assist::CompletionAnswer{};
             if (!*shared) return self->refuse(id, shared->error());
-            if (!has_popup) self->suggested_ = {document, cursor_byte, **shared};
+            if (is_kept) self->suggested_ = {document, cursor_byte, **shared};
             ++self->answered_count_;
             self->reply(id, to_result(*self, *document, **shared));
         });

@@ -133,8 +133,13 @@ TEST_CASE("whoever types along a suggestion is given the rest of it, without the
     ask(4, 0, 3);
     CHECK(rest(4).first == "(d);\n  e");
 
-    // All of it typed, other text typed, an edit elsewhere, the same place, the popup: asked anew.
+    // Asked aloud, all of it typed, other text typed, an edit elsewhere, the same place, the popup:
+    // asked anew.
     std::size_t asked = 1;
+    InlineCompletionParams aloud = at(0, 3);
+    aloud.context->trigger_kind = kTriggerInvoked;
+    talk.request(20, "textDocument/inlineCompletion", aloud);
+    CHECK(talk.assistant.completions.size() == ++asked);
     const auto is_asked = [&](std::int64_t id, const std::string& text, Position cursor) {
         talk.edit(id, text);
         ask(id, cursor.line, cursor.character);
