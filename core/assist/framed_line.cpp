@@ -35,6 +35,17 @@ std::string_view take_last_line(std::string_view& text) {
     return line;
 }
 
+/// Whether nothing but blanks stands between there and the begin of the line, or its end: a long
+/// line is not walked through for each of its places.
+bool begins_line(std::string_view before) {
+    const std::size_t last = before.find_last_not_of(" \t");
+    return last == std::string_view::npos || before[last] == '\n';
+}
+bool ends_line(std::string_view rest) {
+    const std::size_t first = rest.find_first_not_of(" \t\r");
+    return first == std::string_view::npos || rest[first] == '\n';
+}
+
 bool is_alike(std::string_view a, std::string_view b) {
     return trim_left(a) == trim_left(b);
 }
@@ -99,9 +110,8 @@ class FrameSearch {
             from = end;
             if (++hit_count_ % kHitsPerCheck == 0) is_cancelled_ = cancel_.is_cancelled();
             const std::string_view before(text.begin(), begin);
-            std::string_view rest(end, text.end());
-            const bool is_line = is_blank(last_line(before)) && is_blank(take_line(rest));
-            if (is_line) look_at(before, rest);
+            const std::string_view rest(end, text.end());
+            if (begins_line(before) && ends_line(rest)) look_at(before, rest);
         }
     }
 
@@ -132,6 +142,7 @@ class FrameSearch {
 
     /// Between `before` and `rest` stands the cursor's line below, but for its indentation.
     void look_at(std::string_view before, std::string_view rest) {
+        take_line(rest);
         const std::string_view below_indentation = last_line(before);
         before.remove_suffix(below_indentation.size());
         const std::string_view text = rest_of_line(take_last_line(before), below_indentation);
