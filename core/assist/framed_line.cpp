@@ -167,10 +167,10 @@ class FrameSearch {
     /// What `line` has behind the cursor's head; it stands above a line of `below_indentation`.
     [[nodiscard]] std::string_view rest_of_line(std::string_view line,
                                                 std::string_view below_indentation) const {
-        if (frame_.head.empty()) {
-            const bool is_as_deep = below_indentation == indentation(frame_.below[0]);
-            return is_as_deep ? line : std::string_view();
-        }
+        // Where it is as deep as here, it says how deep the cursor's line is, too.
+        const bool is_as_deep = below_indentation == indentation(frame_.below[0]);
+        if (is_as_deep && line.starts_with(frame_.head)) return line.substr(frame_.head.size());
+        if (frame_.head.empty()) return {};
         const std::string_view head = trim_left(frame_.head);
         const std::string_view content = trim_left(line);
         return content.starts_with(head) ? content.substr(head.size()) : std::string_view();

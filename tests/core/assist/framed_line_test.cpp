@@ -40,6 +40,8 @@ TEST_CASE("what stands elsewhere above the line below is a copy", "[assist][fram
     CHECK(texts(find("    a();\n\n    end();\n  ^\n\n\n  end();\n")) == Texts{"a();"});
     CHECK(texts(find("  a();\n  end();\n^\n  end();\n")) == Texts{"  a();"});
     CHECK(texts(find("  a();\n  end();\n^\nend();\n")) == Texts{});
+    CHECK(texts(find("    a();\n  end();\n ^\n  end();\n")) == Texts{"   a();"});
+    CHECK(texts(find("a();\n  end();\n ^\n  end();\n")) == Texts{"a();"});
     // The rest of a line that is begun.
     CHECK(texts(find("  int a = 1;\nend();\nb = 2;\nend();\n int a = ^\nend();\n")) == Texts{"1;"});
     CHECK(texts(find("  int a =\nend();\n int a =^\nend();\n")) == Texts{});
