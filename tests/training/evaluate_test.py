@@ -32,7 +32,7 @@ while header := sys.stdin.buffer.readline():
         # The model says the path, and so does the choice, where it is asked for; a copy is at fault.
         # It knows what is right where another file is open, and the plugins are there.
         said = ("é1.x".encode() if case[6:] and len(sys.argv) == 4 else path) + b"\\nb" * (int(case[4]) - 1)
-        words = "model 0.2 -0.9 3 none -0.8 1 unbalanced 0.9 40 2 1 0"
+        words = "model 0.2 -0.9 3 none -0.8 1 unbalanced 0.9 40 2 1 0 3 1 0"
         texts = [said, path, said, b"", said, "é1.x))".encode()]
     elif command == "explain":
         words, texts = "0.5", [path, path if b"2" in path else b""]
