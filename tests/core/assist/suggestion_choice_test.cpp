@@ -26,13 +26,14 @@ Choice choose_one(const ModelLine& line,
     return choose({&line, 1}, copies, probability_min);
 }
 
+double changed_probability(CopyCandidate copy, const auto& change) {
+    change(copy);
+    return copy_probability(copy);
+}
+
 TEST_CASE("a copy is the likelier the more speaks for it", "[assist][choice]") {
     const CopyCandidate plain = {.text = "value;", .match_characters = 16, .agreeing = 1};
-    const auto with = [&](const auto& change) {
-        CopyCandidate copy = plain;
-        change(copy);
-        return copy_probability(copy);
-    };
+    const auto with = [&](const auto& change) { return changed_probability(plain, change); };
     const double base = copy_probability(plain);
     CHECK(base > 0.0);
     CHECK(with([](CopyCandidate& c) { c.match_characters = 64; }) > base);
@@ -51,11 +52,7 @@ TEST_CASE("a copy is the likelier the more speaks for it", "[assist][choice]") {
 TEST_CASE("a line with the same lines around it elsewhere is the likelier the more there are",
           "[assist][choice]") {
     const CopyCandidate plain = {.text = "value;", .frame = {.lines = 3, .agreeing = 1}};
-    const auto with = [&](const auto& change) {
-        CopyCandidate copy = plain;
-        change(copy);
-        return copy_probability(copy);
-    };
+    const auto with = [&](const auto& change) { return changed_probability(plain, change); };
     const double base = copy_probability(plain);
     CHECK(base > 0.0);
     CHECK(with([](CopyCandidate& c) { c.frame.lines = 7; }) > base);
