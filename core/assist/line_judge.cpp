@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -13,7 +14,6 @@ namespace {
 
 constexpr int kNextLines = 3;  // that are not blank
 constexpr std::size_t kNextBytesMax = 360;
-constexpr std::size_t kKeyBytesAbove = 512;
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 double or_never(const std::optional<double>& log_probability) {
@@ -45,14 +45,30 @@ struct Question {
     std::vector<std::ptrdiff_t> begins = {};  ///< of the line's tokens that are asked about
 };
 
-/// The whole line, what is near above it and what follows: a verdict is told by little else.
-std::string memory_key(const JudgedPlace& place, std::string_view text) {
-    const std::string_view head = last_line(place.before);
-    const std::string_view above = place.before.substr(0, place.before.size() - head.size());
-    std::string key(above.substr(above.size() - std::min(above.size(), kKeyBytesAbove)));
-    key.append(head).append(text).append(1, '\0').append(place.next);
-    return key;
-}
+/// All that a line is told by: the prompt up to the begin of the line, the whole line, and what
+/// follows. The prompt by its hash: verdicts of different prompts cannot be compared.
+class MemoryKeys {
+  public:
+    MemoryKeys(const JudgedPlace& place, const tokenizer::Tokenizer& tokenizer) : place_(place) {
+        std::span<const tokenizer::TokenId> prompt = place.prompt;
+        for (std::ptrdiff_t bytes = std::ssize(place.head) - std::ssize(place.healed);
+             bytes > 0 && !prompt.empty();
+             prompt = prompt.first(prompt.size() - 1)) {
+            bytes -= std::ssize(tokenizer.token_bytes(prompt.back()));
+        }
+        const auto* const bytes = reinterpret_cast<const char*>(prompt.data());
+        begin_ = std::to_string(std::hash<std::string_view>()({bytes, prompt.size_bytes()}));
+        begin_ += '\0';
+    }
+    [[nodiscard]] std::string key(std::string_view text) const {
+        std::string key = begin_;
+        return key.append(place_.head).append(text).append(1, '\0').append(place_.next);
+    }
+
+  private:
+    const JudgedPlace& place_;
+    std::string begin_;
+};
 
 }  // namespace
 
@@ -74,12 +90,13 @@ Result<LineVerdicts> judge_lines(const JudgedPlace& place,
                                  VerdictMemory* memory) {
     const std::span<const AskedLine> judged = lines.first(std::min(lines.size(), kLinesJudgedMax));
     const bool all_said = std::ranges::all_of(judged, &AskedLine::is_said);
-    const std::ptrdiff_t begin = std::ssize(last_line(place.before)) - std::ssize(place.healed);
+    const std::ptrdiff_t begin = std::ssize(place.head) - std::ssize(place.healed);
+    const MemoryKeys keys(place, tokenizer);
     LineVerdicts verdicts(lines.size());
     std::vector<JudgedPrompt> prompts;
     std::vector<Question> questions;
     for (std::size_t i = 0; i < judged.size(); ++i) {
-        Question question{.index = i, .key = memory_key(place, judged[i].text)};
+        Question question{.index = i, .key = keys.key(judged[i].text)};
         const bool is_asked = !judged[i].is_said || (i == 0 && !all_said);
         if (const auto known = memory ? memory->find(question.key) : std::nullopt) {
             question.next = known->next;

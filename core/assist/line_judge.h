@@ -46,7 +46,7 @@ struct JudgedPlace {
     std::span<const tokenizer::TokenId> prompt;  ///< up to the cursor, without the healed text
     std::string_view healed;                     ///< see TokenHealing
     std::string_view next;                       ///< what follows each line (next_lines), with \n
-    std::string_view before = {};                ///< of the document, up to the cursor
+    std::string_view head = {};                  ///< of the cursor's line, up to the cursor
 };
 
 /// Of the first kLinesJudgedMax lines. Where a line was not said, the first one is asked about

@@ -125,7 +125,7 @@ LineVerdicts ModelContext::judge(const Infill& infill, std::span<const AskedLine
         {.prompt = infill.prompt,
          .healed = infill.gate.healed,
          .next = infill.next,
-         .before = infill.gate.before},
+         .head = last_line(infill.gate.before)},
         lines,
         *access_->tokenizer,
         [&](std::vector<JudgedPrompt> prompts) {

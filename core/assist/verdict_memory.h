@@ -26,7 +26,7 @@ struct ToldLine {
     [[nodiscard]] std::optional<double> from(std::ptrdiff_t begin_byte) const;
 };
 
-/// Lines that are kept: those of some keys at some cursors, each with 1 KB of text at most.
+/// Lines that are kept: those of some keys at some cursors, with the 360 bytes that follow at most.
 inline constexpr std::size_t kLinesKeptMax = 512;
 
 /// Thread: any.

@@ -1,6 +1,7 @@
 // Completion as the editor asks for it: ghost text, or a menu item where there is no ghost text.
 #include <algorithm>
 
+#include "core/assist/text_lines.h"
 #include "lsp/server/session.h"
 
 namespace hearth::lsp {
@@ -43,7 +44,7 @@ assist::CompletionAnswer LspSession::rest_of_suggested(const assist::Document& d
     for (const assist::Suggestion& suggestion : suggested_.answer.suggestions) {
         if (!suggestion.text.starts_with(typed)) continue;
         std::string text = suggestion.text.substr(typed.size());
-        if (text.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+        if (assist::is_blank(text)) continue;
         rest.suggestions.push_back({std::move(text)});
     }
     return rest;

@@ -7,6 +7,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "core/assist/text_lines.h"
 #include "tests/core/assist/fakes.h"
 
 namespace hearth::assist {
@@ -131,16 +132,21 @@ TEST_CASE("a few lines are judged, whatever their number", "[assist][line_judge]
 TEST_CASE("what follows a line is asked about once while somebody types along it",
           "[assist][line_judge]") {
     const auto tokenizer = FakeTokenizer::own();
-    const Tokens prompt = *tokenizer->encode("P");
     VerdictMemory memory;
     const auto judge = [&](std::string_view before,
                            std::vector<AskedLine> lines,
                            double each,
                            std::string_view next = "\nend") {
         Listener listener;
-        const JudgedPlace place{.prompt = prompt, .healed = "", .next = next, .before = before};
+        const Tokens prompt = *tokenizer->encode(before);
+        const JudgedPlace place{
+            .prompt = prompt, .healed = "", .next = next, .head = last_line(before)};
         const auto verdicts = judge_lines(place, lines, *tokenizer, listener.judge(each), &memory);
-        return std::pair(verdicts.value(), listener.prompts);
+        std::vector<std::string> said;
+        for (const std::string& asked : listener.prompts) {
+            said.push_back(asked.substr(prompt.size()));
+        }
+        return std::pair(verdicts.value(), said);
     };
     judge("above\n  ", {{"abc", true}, {"ade", true}}, -1.0);
     const auto [all_known, asked] = judge("above\n  a", {{"de", true}, {"bc", true}}, -2.0);
@@ -150,19 +156,19 @@ TEST_CASE("what follows a line is asked about once while somebody types along it
     // A new line is asked about, and a line that was not said about itself alone.
     const auto [some_known, new_asked] =
         judge("above\n  a", {{"de", true}, {"x", true}, {"bc", false}}, -2.0);
-    CHECK(new_asked == std::vector<std::string>{"Pde", "Px\nen", "Pbc"});
+    CHECK(new_asked == std::vector<std::string>{"de", "x\nen", "bc"});
     CHECK(some_known[0]->line == -6.0);
     // Further along what was asked about itself is known as well.
     const auto [later, later_asked] =
         judge("above\n  ad", {{"e", true}, {"x", true}, {"f", false}}, -3.0);
-    CHECK(later_asked == std::vector<std::string>{"Px\nen", "Pf\nen"});
+    CHECK(later_asked == std::vector<std::string>{"x\nen", "f\nen"});
     CHECK(later[0]->line == -4.0);
     CHECK(later[0]->next == -3.0);
     CHECK(some_known[0]->next == -3.0);
     CHECK(some_known[1]->next == -6.0);
     CHECK(some_known[2]->line == -6.0);
     CHECK(some_known[2]->next == -3.0);
-    // Elsewhere it is another question.
+    // Elsewhere, or behind another prompt, it is another question.
     CHECK(judge("below\n  a", {{"de", true}}, -2.0).second.size() == 1);
     CHECK(judge("above\n  a", {{"de", true}}, -2.0, "\nEnd").second.size() == 1);
     CHECK(judge("above\n a", {{"de", true}}, -2.0).second.size() == 1);
