@@ -87,10 +87,11 @@ class TextTest(unittest.TestCase):
             ("# under the GNU General Public License\n" + CODE, "names a copyleft licence"),
             ("# SPDX-License-Identifier: GPL-2.0\n" + CODE, "names a copyleft licence"),
             (CODE + "generate = 1\n", None),
+            ("/* Copyright x */\n" + "int a;\n" * 20, "too small"),
         ]
         for text, reason in cases:
             with self.subTest(reason=reason, text=text[:40]):
-                self.assertEqual(filters.rejection(text), reason)
+                self.assertEqual(filters.worthy_text(text)[1], reason)
 
 
 class LicenceHeaderTest(unittest.TestCase):

@@ -96,7 +96,7 @@ def read_text(data):
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n"), None
 
 
-def rejection(text, is_own=False):
+def _rejection(text, is_own):
     """The reason why `text` is not worth learning from, or None. Whoever owns it may learn from it under any licence."""
     lines = text.split("\n")
     data = text.encode("utf-8")
@@ -111,6 +111,15 @@ def rejection(text, is_own=False):
     if not is_own and _COPYLEFT.search(text[:6000]):
         return "names a copyleft licence"
     return None
+
+
+def worthy_text(text, is_own=False):
+    """(the text without its licence header, None), or (None, why it is not worth learning from)."""
+    reason = _rejection(text, is_own)
+    if reason:
+        return None, reason
+    text = strip_licence_header(text)
+    return (text, None) if len(text) >= BYTES_MIN else (None, "too small")
 
 
 def strip_licence_header(text):

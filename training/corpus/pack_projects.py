@@ -78,11 +78,7 @@ def _read(file, path):
         text, reason = filters.read_text(file.read_bytes())
     except OSError as error:
         return None, error.strerror
-    reason = reason or filters.rejection(text, is_own=True)
-    if reason:
-        return None, reason
-    text = filters.strip_licence_header(text)
-    return (text, None) if len(text) >= filters.BYTES_MIN else (None, "too small")
+    return (None, reason) if reason else filters.worthy_text(text, is_own=True)
 
 
 def read_projects(folders, drops):

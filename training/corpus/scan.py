@@ -102,12 +102,8 @@ def _read(package, copyright_file, path, drops):
     if reason is None and stanza is None:
         reason = "licence"
     if reason is None:
-        reason = filters.rejection(text)
-    if reason is None:
         language = filters.language_of(path, text)
-        text = filters.strip_licence_header(text)
-        if len(text) < filters.BYTES_MIN:
-            reason = "too small"
+        text, reason = filters.worthy_text(text)
     if reason is not None:
         drops[reason] += 1
         return None, None
