@@ -332,11 +332,19 @@ void LspSession::drop_pending(const std::function<bool(const Pending&)>& matches
     }
 }
 
-void LspSession::post(std::function<void(LspSession&)> task) {
-    parts_.post([weak = weak_from_this(), task = std::move(task)] {
-        if (const std::shared_ptr<LspSession> self = weak.lock(); self && !self->is_closed_)
-            task(*self);
-    });
+assist::DocumentRef LspSession::supersede(const RpcRequest& request, const std::string& uri) {
+    assist::DocumentRef document = documents_.find(uri);
+    if (document == nullptr) {
+        reply(request.id,
+              RpcError{RpcErrorCode::invalid_params,
+                       uri + " is not open; send textDocument/didOpen first"});
+        return nullptr;
+    }
+    drop_pending(
+        [&](const Pending& older) { return older.uri == uri && older.method == request.method; },
+        RpcErrorCode::content_modified,
+        "a newer request took the place of this one");
+    return document;
 }
 
 void LspSession::begin_progress(Pending& pending,

@@ -85,8 +85,14 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
     void drop_pending(const std::function<bool(const Pending&)>& matches,
                       RpcErrorCode code,
                       const std::string& text);
-    /// Runs `task` with the session on [io], if the session still lives then.
-    void post(std::function<void(LspSession&)> task);
+    /// The open document of a request, which takes the place of older ones like it. Null, and it is
+    /// answered, where the document is not open.
+    assist::DocumentRef supersede(const RpcRequest& request, const std::string& uri);
+    /// What assist calls with its answer, on any thread: if the request still waits then, it is
+    /// refused with the error, or `use` has the answer, on [io].
+    template <typename Answer>
+    std::function<void(Result<Answer>)> deliver(
+        const RequestId& id, std::function<void(LspSession&, const Answer&)> use);
 
     void begin_progress(Pending& pending,
                         const std::optional<ProgressToken>& from_client,
@@ -158,5 +164,20 @@ class LspSession final : public Session, public std::enable_shared_from_this<Lsp
 
 /// The answer's error in LSP's numbers.
 RpcError to_rpc_error(const Error& error);
+
+template <typename Answer>
+std::function<void(Result<Answer>)> LspSession::deliver(
+    const RequestId& id, std::function<void(LspSession&, const Answer&)> use) {
+    return [weak = weak_from_this(), post = parts_.post, id, use = std::move(use)](
+               Result<Answer> answer) {
+        // Shared, because a task of the loop is a copyable function.
+        post([weak, id, use, shared = std::make_shared<Result<Answer>>(std::move(answer))] {
+            const std::shared_ptr<LspSession> self = weak.lock();
+            if (!self || !self->take_pending(id)) return;
+            if (!*shared) return self->refuse(id, shared->error());
+            use(*self, **shared);
+        });
+    };
+}
 
 }  // namespace hearth::lsp

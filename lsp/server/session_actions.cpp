@@ -90,16 +90,8 @@ void LspSession::code_action(const RpcRequest& request) {
     const Result<CodeActionParams> params = from_any<CodeActionParams>(request.params);
     if (!params) return refuse(request.id, params.error());
     const std::string& uri = params->text_document.uri;
-    const assist::DocumentRef document = documents_.find(uri);
-    if (document == nullptr) {
-        return reply(request.id,
-                     RpcError{RpcErrorCode::invalid_params,
-                              uri + " is not open; send textDocument/didOpen first"});
-    }
-    drop_pending(
-        [&](const Pending& older) { return older.uri == uri && older.method == request.method; },
-        RpcErrorCode::content_modified,
-        "a newer request took the place of this one");
+    const assist::DocumentRef document = supersede(request, uri);
+    if (document == nullptr) return;
     Pending* pending = add_pending(request, uri);
     if (pending == nullptr) return;
     documents_.touch(uri, to_byte(document->text, params->range.start, documents_.encoding()));
@@ -110,28 +102,21 @@ void LspSession::code_action(const RpcRequest& request) {
     using Actions = std::vector<plugin_host::Action>;
     parts_.assistant.list_actions(
         std::move(query),
-        [weak = weak_from_this(), post = parts_.post, id = request.id, document, params = *params](
-            Result<Actions> actions) {
-            post([weak,
-                  id,
-                  document,
-                  params,
-                  shared = std::make_shared<Result<Actions>>(std::move(actions))] {
-                const std::shared_ptr<LspSession> self = weak.lock();
-                if (!self || !self->take_pending(id)) return;
-                if (!*shared) return self->refuse(id, shared->error());
-                std::vector<CodeAction> items = self->to_code_actions(**shared, params, *document);
-                if (items.size() > self->limits_.actions_max)
-                    items.resize(self->limits_.actions_max);
-                if (self->client_.has_code_action_literals)
-                    return self->reply(id, to_any_array(items));
-                std::vector<Command> commands;
-                for (CodeAction& item : items) {
-                    if (item.command) commands.push_back(std::move(*item.command));
-                }
-                self->reply(id, to_any_array(commands));
-            });
-        });
+        deliver<Actions>(request.id,
+                         [id = request.id, document, params = *params](LspSession& self,
+                                                                       const Actions& actions) {
+                             std::vector<CodeAction> items =
+                                 self.to_code_actions(actions, params, *document);
+                             if (items.size() > self.limits_.actions_max)
+                                 items.resize(self.limits_.actions_max);
+                             if (self.client_.has_code_action_literals)
+                                 return self.reply(id, to_any_array(items));
+                             std::vector<Command> commands;
+                             for (CodeAction& item : items) {
+                                 if (item.command) commands.push_back(std::move(*item.command));
+                             }
+                             self.reply(id, to_any_array(commands));
+                         }));
 }
 
 void LspSession::run_ticket(
@@ -165,10 +150,10 @@ void LspSession::run_ticket(
     action.range = {to_byte(document->text, ticket.range.start, documents_.encoding()),
                     to_byte(document->text, ticket.range.end, documents_.encoding())};
 
-    const auto weak = weak_from_this();
-    const auto post = parts_.post;
-    const RequestId id = request.id;
-    auto on_piece = [weak, post, id, so_far = std::string()](std::string_view piece) mutable {
+    auto on_piece = [weak = weak_from_this(),
+                     post = parts_.post,
+                     id = request.id,
+                     so_far = std::string()](std::string_view piece) mutable {
         so_far.append(piece);
         post([weak, id, so_far] {
             if (const std::shared_ptr<LspSession> self = weak.lock())
@@ -176,18 +161,12 @@ void LspSession::run_ticket(
         });
     };
     auto done =
-        [weak, post, id, on_answer = std::move(on_answer)](Result<assist::ActionAnswer> answer) {
-            post([weak,
-                  id,
-                  on_answer,
-                  shared = std::make_shared<Result<assist::ActionAnswer>>(std::move(answer))] {
-                const std::shared_ptr<LspSession> self = weak.lock();
-                if (!self || !self->take_pending(id)) return;
-                if (!*shared) return self->refuse(id, shared->error());
-                ++self->answered_count_;
-                on_answer(*self, id, **shared);
-            });
-        };
+        deliver<assist::ActionAnswer>(request.id,
+                                      [id = request.id, on_answer = std::move(on_answer)](
+                                          LspSession& self, const assist::ActionAnswer& answer) {
+                                          ++self.answered_count_;
+                                          on_answer(self, id, answer);
+                                      });
     parts_.assistant.run_action(std::move(query),
                                 std::move(action),
                                 ticket.is_fix ? assist::OnPiece() : std::move(on_piece),

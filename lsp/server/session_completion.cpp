@@ -56,16 +56,8 @@ void LspSession::complete(
     const std::function<
         LspAny(LspSession&, const assist::Document&, const assist::CompletionAnswer&)>& to_result) {
     const std::string& uri = params.text_document.uri;
-    const assist::DocumentRef document = documents_.find(uri);
-    if (document == nullptr) {
-        return reply(request.id,
-                     RpcError{RpcErrorCode::invalid_params,
-                              uri + " is not open; send textDocument/didOpen first"});
-    }
-    drop_pending(
-        [&](const Pending& older) { return older.uri == uri && older.method == request.method; },
-        RpcErrorCode::content_modified,
-        "a newer request took the place of this one");
+    const assist::DocumentRef document = supersede(request, uri);
+    if (document == nullptr) return;
     assist::CompletionQuery query;
     query.document = document;
     query.cursor_byte = to_byte(document->text, params.position, documents_.encoding());
@@ -96,33 +88,22 @@ void LspSession::complete(
     // Who asks aloud waits as long as assist allows; while typing, late is as good as never.
     if (is_typing) query.deadline = parts_.clock.now() + limits_.completion_deadline;
 
-    auto done = [weak = weak_from_this(),
-                 post = parts_.post,
-                 id = request.id,
-                 document,
-                 cursor_byte = query.cursor_byte,
-                 is_kept = !query.selected_text.has_value(),
-                 to_result](Result<assist::CompletionAnswer> answer) {
-        // `answer` is shared because a task of the loop is a copyable function.
-        post([weak,
-              id,
-              document,
-              cursor_byte,
-              is_kept,
-              to_result,
-              shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
-            const std::shared_ptr<LspSession> self = weak.lock();
-            if (!self || !self->take_pending(id)) return;
-            // Nothing in time is no suggestion, not an error that an editor would show.
-            if (!*shared && shared->error().code == ErrorCode::timed_out)
-                *shared = assist::CompletionAnswer{};
-            if (!*shared) return self->refuse(id, shared->error());
-            if (is_kept) self->suggested_ = {document, cursor_byte, **shared};
-            ++self->answered_count_;
-            self->reply(id, to_result(*self, *document, **shared));
+    const auto done = deliver<assist::CompletionAnswer>(
+        request.id,
+        [id = request.id,
+         document,
+         cursor_byte = query.cursor_byte,
+         is_kept = !query.selected_text.has_value(),
+         to_result](LspSession& self, const assist::CompletionAnswer& answer) {
+            if (is_kept) self.suggested_ = {document, cursor_byte, answer};
+            ++self.answered_count_;
+            self.reply(id, to_result(self, *document, answer));
         });
-    };
-    parts_.assistant.complete(std::move(query), std::move(done));
+    parts_.assistant.complete(std::move(query), [done](Result<assist::CompletionAnswer> answer) {
+        // Nothing in time is no suggestion, not an error that an editor would show.
+        const bool is_late = !answer && answer.error().code == ErrorCode::timed_out;
+        done(is_late ? assist::CompletionAnswer{} : std::move(answer));
+    });
 }
 
 void LspSession::inline_completion(const RpcRequest& request) {

@@ -58,23 +58,16 @@ void LspSession::hearth_complete(const RpcRequest& request) {
     query.cancel = pending->cancel.token();
     parts_.assistant.complete(
         std::move(query),
-        [weak = weak_from_this(), post = parts_.post, id = request.id](
-            Result<assist::CompletionAnswer> answer) {
-            post([weak,
-                  id,
-                  shared = std::make_shared<Result<assist::CompletionAnswer>>(std::move(answer))] {
-                const std::shared_ptr<LspSession> self = weak.lock();
-                if (!self || !self->take_pending(id)) return;
-                if (!*shared) return self->refuse(id, shared->error());
-                ++self->answered_count_;
+        deliver<assist::CompletionAnswer>(
+            request.id,
+            [id = request.id](LspSession& self, const assist::CompletionAnswer& answer) {
+                ++self.answered_count_;
                 HearthTextResult result;
-                const assist::CompletionAnswer& value = **shared;
-                result.is_found = !value.suggestions.empty();
-                if (result.is_found) result.text = value.suggestions.front().text;
-                fill_usage(result, value.usage);
-                self->reply(id, to_any(result));
-            });
-        });
+                result.is_found = !answer.suggestions.empty();
+                if (result.is_found) result.text = answer.suggestions.front().text;
+                fill_usage(result, answer.usage);
+                self.reply(id, to_any(result));
+            }));
 }
 
 void LspSession::hearth_explain(const RpcRequest& request) {
@@ -99,29 +92,23 @@ void LspSession::run_first_action(const RpcRequest& request, plugin_host::Action
     if (params->message) query.diagnostics.push_back({query.selection, 1, "", *params->message});
     query.cancel = pending->cancel.token();
 
-    const auto weak = weak_from_this();
-    const auto post = parts_.post;
     const RequestId id = request.id;
-    auto on_answer = [weak, post, id](Result<assist::ActionAnswer> answer) {
-        post(
-            [weak, id, shared = std::make_shared<Result<assist::ActionAnswer>>(std::move(answer))] {
-                const std::shared_ptr<LspSession> self = weak.lock();
-                if (!self || !self->take_pending(id)) return;
-                if (!*shared) return self->refuse(id, shared->error());
-                ++self->answered_count_;
-                const assist::ActionAnswer& value = **shared;
-                HearthTextResult result;
-                result.text = value.text;
-                result.is_found = value.is_found;
-                result.begin_byte = value.range.begin_byte;
-                result.end_byte = value.range.end_byte;
-                fill_usage(result, value.usage);
-                self->reply(id, to_any(result));
-            });
-    };
+    const auto on_answer = deliver<assist::ActionAnswer>(
+        id, [id](LspSession& self, const assist::ActionAnswer& answer) {
+            ++self.answered_count_;
+            HearthTextResult result;
+            result.text = answer.text;
+            result.is_found = answer.is_found;
+            result.begin_byte = answer.range.begin_byte;
+            result.end_byte = answer.range.end_byte;
+            fill_usage(result, answer.usage);
+            self.reply(id, to_any(result));
+        });
     using Actions = std::vector<plugin_host::Action>;
     parts_.assistant.list_actions(
-        query, [weak, post, id, query, kind, on_answer](Result<Actions> actions) {
+        query,
+        [weak = weak_from_this(), post = parts_.post, id, query, kind, on_answer](
+            Result<Actions> actions) {
             post([weak,
                   id,
                   query,
