@@ -27,13 +27,25 @@ class CopyTest(unittest.TestCase):
         ]
         for prefix, suffix, expected in cases:
             with self.subTest(prefix=prefix):
-                self.assertEqual(baselines.copy_lines(prefix, suffix), expected)
+                self.assertEqual(baselines.copy_lines(prefix, [suffix]), expected)
 
     def test_a_copy_has_as_many_lines_as_are_wanted(self):
         text = "if a:\n    b()\n    c()\n\nd()\nif a:\n"
         for count, expected in [(1, "    b()"), (2, "    b()\n    c()"), (4, "    b()\n    c()\n\nd()")]:
             with self.subTest(count=count):
-                self.assertEqual(baselines.copy_lines(text, "", count), expected)
+                self.assertEqual(baselines.copy_lines(text, [], count), expected)
+
+    def test_of_other_texts_the_first_with_the_longest_match_is_copied(self):
+        texts = ["\n", "j = 2\nnk = 3\n", "first\nk = 4\n", "first\nk = 5\n"]
+        self.assertEqual(baselines.copy_lines("first\nk = ", texts), "4")
+        for length in range(1, 12):
+            shared = "abcdefghijkl"[:length]
+            self.assertEqual(baselines.copy_lines(f"-{shared}", [f"c1\n{shared[1:]}2\n", f"+{shared}3\n"]), "3")
+
+    def test_in_an_editor_all_of_its_files_are_copied_from(self):
+        case = {"kind": "line_tail", "prefix": "k=", "suffix": "\n", "target": "4"}
+        beside = ("project", "all\nk=", "\nnone\n", [("a.c", "k=3\n"), ("b.c", "all\nk=4\n")])
+        self.assertEqual((baselines.copy_case(case), baselines.copy_case(case, beside)), ("", "4"))
 
     def test_an_argument_list_ends_at_its_bracket(self):
         case = {"kind": "argument_list", "prefix": "f(a, g(b)) + 1\nf(", "suffix": ")\n", "target": "c"}

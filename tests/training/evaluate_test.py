@@ -135,7 +135,9 @@ class EvaluateTest(unittest.TestCase):
         self.assertEqual((whole["c"]["product"]["exact"], whole["c"]["editor"]["exact"]), (0.5, 1))
         self.assertEqual((whole["go"]["product"]["exact"], whole["go"]["editor"]["exact"]), (0.5, 0.5))  # no file of Go
         self.assertEqual(whole["c"]["seen"]["invoked"]["right"], 2)
-        row = "| c | 50.0 (88) | 100.0 (100) | 50.0 (88) | 100.0 (100) | 2.5 (62) | 4.0 (100) | 2.5 (62) | 4.0 (100) | 100 | 100 | 100 |"
+        self.assertEqual(whole["c"]["editor_copy"], whole["c"]["copy"])
+        row = ("| c | 50.0 (88) | 100.0 (100) | 50.0 (88) | 100.0 (100) | 100.0 (100) "
+               "| 2.5 (62) | 4.0 (100) | 2.5 (62) | 4.0 (100) | 4.0 (100) | 100 | 100 | 100 |")  # fmt: skip
         self.assertIn(row, page)
         self.assertIn("| whole line exact in an editor, mean of languages | at least 26 % | 75.0", page)
 

@@ -21,10 +21,10 @@ COMMON_WORDS = frozenset("a an and are as at be by for from if in into is it its
 CLOSER_OF = {"(": ")", "[": "]", "{": "}"}
 
 
-def copy_lines(prefix, suffix, count=1):
+def copy_lines(prefix, others, count=1):
     """What follows the longest run of text that stands both before the cursor and elsewhere, up to `count` lines.
 
-    Of several such places the last one before the cursor, else the first one after it; only places
+    Of several such places the last one before the cursor, else the first one in the texts `others`; only places
     that something follows in their line.
     """
 
@@ -35,15 +35,19 @@ def copy_lines(prefix, suffix, count=1):
             if text := _lines_at(prefix, at + length, count):
                 return text
             end = at + length - 1
-        at = suffix.find(tail)
-        while at >= 0:
-            if text := _lines_at(suffix, at + length, count):
-                return text
-            at = suffix.find(tail, at + 1)
+        for other in others:
+            at = other.find(tail)
+            while at >= 0:
+                if text := _lines_at(other, at + length, count):
+                    return text
+                at = other.find(tail, at + 1)
         return ""
 
-    # A place that follows a long run follows each shorter one as well.
-    low, high = 0, len(prefix) - 1
+    # A place that follows a long run follows each shorter one as well, and few runs are long.
+    low, high = 0, 1
+    while high < len(prefix) and copied(high):
+        low, high = high, 2 * high
+    high = min(high, len(prefix)) - 1
     while low < high:
         middle = (low + high + 1) // 2
         if copied(middle):
@@ -68,9 +72,10 @@ def inside_brackets(text):
     return text
 
 
-def copy_case(case):
-    """The copy at a case of eval-line.jsonl, as long as its target can be."""
-    copy = copy_lines(case["prefix"], case["suffix"], 1 + case["target"].count("\n"))
+def copy_case(case, beside=None):
+    """The copy at a case of eval-line.jsonl, as long as its target can be. `beside`: what an editor has (Projects.in_editor)."""
+    _, prefix, suffix, files = beside or ("", case["prefix"], case["suffix"], [])
+    copy = copy_lines(prefix, [suffix, *(text for _, text in files)], 1 + case["target"].count("\n"))
     return inside_brackets(copy) if case["kind"] == "argument_list" else copy
 
 

@@ -28,10 +28,11 @@ REPAIRS = {"balancer": lambda case: baselines.balanced(case["bad_line"]),
                case["before"], case["bad_line"], case["after"])}  # fmt: skip
 
 
-def line_entry(cases, answers, copies, shown_from):
-    """Of the cases of one kind; `answers` are pairs: with the case alone, and in an editor, None where no editor's was asked."""
+def line_entry(cases, answers, shown_from):
+    """Of the cases of one kind. `answers`: with the case alone, and the copy there; in an editor, and the copy there, both None
+    where no editor's was asked."""
     targets = [case["target"] for case in cases]
-    alone, in_editor = zip(*answers, strict=True)
+    alone, copies, in_editor, editor_copies = zip(*answers, strict=True)
 
     def score(who, answers):
         said = [answer[who] for answer in answers]
@@ -47,7 +48,8 @@ def line_entry(cases, answers, copies, shown_from):
         "seen": scores.sight(cases, alone if None in in_editor else in_editor, shown_from),
     }
     if None not in in_editor:
-        entry |= {"editor_model": score("model", in_editor), "editor": score("product", in_editor)}
+        entry |= {"editor_model": score("model", in_editor), "editor_copy": scores.score(targets, editor_copies),
+                  "editor": score("product", in_editor)}  # fmt: skip
     return entry
 
 
@@ -121,17 +123,16 @@ def measure_lines(asker, options, projects, kind):
     path = options.shards / "eval-line.jsonl"
     cases = take_cases(path, lambda own: options.cases if own == kind else 0, REPORT)
     constants, answers = asker.ask(f"lines-{kind}", "lines", list(map(line_parts, cases)))
-    in_editor = [None] * len(cases)
+    in_editor = editor_copies = [None] * len(cases)
     if projects:
-        parts = list(map(line_parts, cases, map(projects.in_editor, cases)))
-        _, in_editor = asker.ask(f"editor-{kind}", "lines", parts, [options.plugins])
+        beside = list(map(projects.in_editor, cases))
+        _, in_editor = asker.ask(f"editor-{kind}", "lines", list(map(line_parts, cases, beside)), [options.plugins])
+        editor_copies = list(map(baselines.copy_case, cases, beside))
     shown_from = dict(zip(scores.SITUATIONS, constants, strict=True))
 
-    def entry_of(own, said):
-        return line_entry(own, said, [baselines.copy_case(case) for case in own], shown_from)
-
-    pairs = list(zip(answers, in_editor, strict=True))
-    return {"shown_from": shown_from, "entries": by_language(cases, pairs, entry_of),
+    all_answers = list(zip(answers, map(baselines.copy_case, cases), in_editor, editor_copies, strict=True))
+    entries = by_language(cases, all_answers, lambda own, said: line_entry(own, said, shown_from))
+    return {"shown_from": shown_from, "entries": entries,
             "cases": cases, "answers": in_editor if projects else answers}  # fmt: skip
 
 

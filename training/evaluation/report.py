@@ -5,6 +5,7 @@ import textwrap
 
 from scores import share_error
 
+COPIES = {"copy": "copy", "editor_copy": "copy there"}  # what is no model, and has no word of its own
 LINE_NAMES = {"whole_line": "Whole line", "line_tail": "Line tail", "argument_list": "Argument list", "block": "Block"}
 
 
@@ -34,12 +35,12 @@ def lines_table(entries):
     def cells(entry):
         exact = [f"{tenths(one['exact'])} ({percent(one['similarity'])})" for one in map(entry.get, sides)]
         kept = [f"{one['accepted']:.1f} ({percent(one['accepted_share'])})" for one in map(entry.get, sides)]
-        return [*exact, *kept, *(percent(entry[who]["surer_half"]) for who in sides if who != "copy")]
+        return [*exact, *kept, *(percent(entry[who]["surer_half"]) for who in sides if who not in COPIES)]
 
-    sides = [who for who in ("model", "copy", "product", "editor") if who in entries["all"]]
+    sides = [who for who in ("model", "copy", "product", "editor_copy", "editor") if who in entries["all"]]
     heads = ["language"]
     for what in ("exact", "letters", "surer half"):
-        own = [who for who in sides if what != "surer half" or who != "copy"]
+        own = [COPIES.get(who, who) for who in sides if what != "surer half" or who not in COPIES]
         heads += [f"{what}: {own[0]}", *own[1:]]
     return table(heads, rows_of(entries, cells))
 
@@ -52,7 +53,8 @@ def lines_text(results):
         answers that are likeliest by their own word. *Copy* is no model: it copies what follows the longest match in up to
         16 kB of the same file, of which the model sees what fits its context. *Product* is the likeliest of the lines that the
         product's search finds and of the copies, however unlikely. *Editor* is the product where all of the file and up to
-        eight others of its project and language are open, first those that the file names, nearest folders first. An argument list ends at its bracket. A block has two to five lines; an answer may have
+        eight others of its project and language are open, first those that the file names, nearest folders first; *copy there*
+        is the copy in all of these. An argument list ends at its bracket. A block has two to five lines; an answer may have
         as many as the hidden text.""")
     for name, entries in results["lines"].items():
         text += f"\n**{LINE_NAMES[name]}**\n\n" + lines_table(entries)
