@@ -155,20 +155,22 @@ std::vector<double> weigh_lines(std::span<const WeighedLine> lines) {
         covered += std::exp(log_probability);
     }
     if (next_max == kNever) return before;
+    const auto fit = [&](const LineVerdict& verdict) {
+        return std::exp(verdict.next - next_max) + kFitAnyway;
+    };
     // Where a line was not judged, and for all others that there are: the mean.
     double judged = 0.0;
     double mean = 0.0;
     for (std::size_t i = 0; i < lines.size(); ++i) {
         if (!lines[i].verdict) continue;
         judged += std::exp(before[i]);
-        mean += std::exp(before[i] + lines[i].verdict->next - next_max);
+        mean += std::exp(before[i]) * fit(*lines[i].verdict);
     }
     mean = judged > 0.0 ? mean / judged : 1.0;
     double sum = std::max(0.0, 1.0 - covered) * mean;
     std::vector<double> weights;
     for (std::size_t i = 0; i < lines.size(); ++i) {
-        const double next = lines[i].verdict ? lines[i].verdict->next - next_max : std::log(mean);
-        weights.push_back(before[i] + next);
+        weights.push_back(before[i] + std::log(lines[i].verdict ? fit(*lines[i].verdict) : mean));
         sum += std::exp(weights.back());
     }
     for (double& weight : weights) {

@@ -22,6 +22,10 @@ inline constexpr std::size_t kLinesJudgedMax = 16;
 /// Of lines that are judged. What is a long way from being shown is seldom lifted so far.
 inline constexpr Chances kJudgedChances = {.of_best = 0.1, .of_shown = 0.4};
 
+/// Whoever writes a line may write more before what stands below, which then says nothing of the
+/// line: it fits as well as with this share of the best fit among the lines (docs/adr/0014).
+inline constexpr double kFitAnyway = 0.1;
+
 /// From the end of the cursor's line to the end of the third line below that is not blank; empty
 /// where code stands right of the cursor, or nothing below.
 std::string_view next_lines(std::string_view after);

@@ -11,21 +11,21 @@ namespace {
 
 // The weights of three logistic regressions, printed by training/evaluation/calibrate.py.
 struct CopyWeights {
-    double base = -1.57;
-    double match = 0.40;         // per doubling of the match's length
+    double base = -1.90;
+    double match = 0.33;         // per doubling of the match's length
     double agreeing = 0.66;      // per doubling of the places that agree
-    double disagreeing = -0.32;  // per doubling of one more than those that do not
-    double unanimous = 1.04;     // where none disagrees
-    double line_below = 1.07;    // where the line below is the same
-    double length = -0.53;       // per doubling of one more than the text's length
+    double disagreeing = -0.40;  // per doubling of one more than those that do not
+    double unanimous = 1.08;     // where none disagrees
+    double line_below = 1.48;    // where the line below is the same
+    double length = -0.41;       // per doubling of one more than the text's length
 };
 struct FrameWeights {
-    double base = -1.36;
-    double lines = 0.77;         // per doubling of the lines that are alike
-    double agreeing = 0.82;      // per doubling of the places that agree
-    double disagreeing = -0.56;  // per doubling of one more than those that do not
-    double unanimous = 1.68;     // where none disagrees
-    double length = -0.19;       // per doubling of one more than the text's length
+    double base = -2.32;
+    double lines = 0.90;         // per doubling of the lines that are alike
+    double agreeing = 0.60;      // per doubling of the places that agree
+    double disagreeing = -0.50;  // per doubling of one more than those that do not
+    double unanimous = 1.17;     // where none disagrees
+    double length = -0.11;       // per doubling of one more than the text's length
 };
 // A model's line is likelier than the product of its tokens says: others would be right as well.
 struct ModelWeights {

@@ -20,7 +20,7 @@ from answers import Asker, Conversation
 from cases import TUNING, explain_parts, fix_cases, fix_parts, line_parts, take_cases
 from projects import Projects
 
-KINDS = ("whole_line", "line_tail")
+KINDS = ("whole_line", "line_tail", "block")  # who writes a line may go on before what stands below
 RIGHT_MIN = 30  # fewer right lines say nothing about a model
 RIDGE = 1e-3
 ROUNDS = 25
@@ -95,9 +95,14 @@ def is_fitted_on(case):
     return zlib.crc32(case["path"].encode()) % 2 == 0
 
 
+def is_right(case, text):
+    """Whether it is the case's line, of a block the first one."""
+    return scores.is_right(case["target"].split("\n", 1)[0], text)
+
+
 def samples_of_copies(pairs, features, found):
     return [
-        (features(copy), scores.is_right(case["target"], copy["text"]))
+        (features(copy), is_right(case, copy["text"]))
         for case, answer in pairs
         for copy in answer["copies"]
         if copy["fault"] == "none" and copy[found] > 0
@@ -114,7 +119,7 @@ def frame_samples(pairs):
 
 def model_samples(pairs):
     return [
-        (model_features(answer), scores.is_right(case["target"], answer["line"]))
+        (model_features(answer), is_right(case, answer["line"]))
         for case, answer in pairs
         if answer["fault"] == "none" and answer["line"].strip()
     ]

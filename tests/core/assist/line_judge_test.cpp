@@ -202,11 +202,15 @@ TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
     const auto verdict = [](double line, double next) {
         return LineVerdict{std::log(line), std::log(next)};
     };
-    // 0.2 * 0.1 and 0.1 * 0.4; what nobody has thought of, 0.7, has the mean: 0.06 / 0.3.
+    // What follows is a quarter as likely behind the first, or comes later; what nobody has thought
+    // of, 0.7, has the mean.
+    const double worse = 0.25 + kFitAnyway;
+    const double best = 1.0 + kFitAnyway;
+    const double mean = (0.2 * worse + 0.1 * best) / 0.3;
     const auto both =
         weigh({{std::log(0.2), verdict(0.2, 0.1)}, {std::log(0.1), verdict(0.1, 0.4)}});
-    CHECK(both[0] == Approx(0.02 / 0.2));
-    CHECK(both[1] == Approx(0.04 / 0.2));
+    CHECK(both[0] == Approx(0.2 * worse / mean));
+    CHECK(both[1] == Approx(0.1 * best / mean));
     // A copy is told by what the healed text costs in the first verdict: a half.
     const auto copy = weigh({{std::log(0.2), verdict(0.1, 0.1)}, {{}, verdict(0.05, 0.4)}});
     CHECK(copy[1] == Approx(both[1]));
@@ -216,6 +220,10 @@ TEST_CASE("what follows weighs by Bayes' rule", "[assist][line_judge]") {
     CHECK(unjudged[1] == Approx(0.3));
     CHECK(weigh({{std::log(0.5), {}}, {std::log(0.3), {}}})[1] == Approx(0.3));
     CHECK(weigh_lines({}).empty());
+    // Where more lines may follow a likely one, it is not lost by what stands below.
+    const auto later =
+        weigh({{std::log(0.9), verdict(0.9, 1e-30)}, {std::log(0.01), verdict(0.01, 0.5)}});
+    CHECK(later[0] > 0.5);
     // Whatever is said, nothing is no number.
     const auto lost =
         weigh({{std::log(0.5), LineVerdict{-2.0, -1e9}}, {-1e9, LineVerdict{{}, -1e9}}});
