@@ -53,6 +53,11 @@ class SampleTest(unittest.TestCase):
         self.assertEqual(samples, [([1, 2, 1, 1, 0, 2], True), ([1, 2, 1, 0, 1, 1], False)])
         self.assertTrue(all(len(features) == len(calibrate.FRAME_WEIGHTS) for features, _ in samples))
 
+    def test_of_a_block_the_first_line_is_right(self):
+        self.assertTrue(calibrate.is_right({"target": "a(\n  b)"}, "a( "))
+        self.assertFalse(calibrate.is_right({"target": "a(\n  b)"}, "  b)"))
+        self.assertIn("block", calibrate.KINDS)
+
     def test_a_model_is_taken_at_its_word(self):
         for said in (0.001, 0.5, 0.999):
             features = calibrate.model_features({"line_log_probability": math.log(said)})
