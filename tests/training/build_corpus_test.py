@@ -91,9 +91,9 @@ class BuildTest(unittest.TestCase):
         self.build()
         self.manifest = [json.loads(line) for line in (self.root / "manifest.jsonl").read_text().splitlines()]
 
-    def build(self, jobs=1):
+    def build(self, jobs=1, trained_on=()):
         with mock.patch.object(sources, "SourceFetcher", FakeFetcher), redirect_stderr(io.StringIO()):
-            build_corpus.build(self.root, self.entries, 1.0, jobs)
+            build_corpus.build(self.root, self.entries, 1.0, jobs, trained_on)
 
     def write(self, path, text):
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +111,24 @@ class BuildTest(unittest.TestCase):
             self.assertEqual(report["dropped"].get(reason), count, reason)
         copies = sum(report["dropped"].get(reason, 0) for reason in ("exact duplicate", "near duplicate"))
         self.assertEqual(copies, 2)
+
+    def test_what_another_corpus_trained_on_is_not_held_out(self):
+        self.write("judge.forgotten/new.py", code("new"))
+        other = self.root / "other.pack"
+
+        def heldout_beside(split):
+            text = (code("judged") + "x = 1\n").encode()
+            other.write_bytes(f"{split}\tpython\telsewhere\tcopy.py\t{len(text)}\n".encode() + text + b"\n")
+            for folder in (self.root / "scanned").glob("judge*"):
+                folder.unlink()
+            for folder in self.root.glob("judge.forgotten"):
+                folder.rename(folder.with_suffix(""))
+            self.build(trained_on=[other])
+            lines = map(json.loads, (self.root / "manifest.jsonl").read_text().splitlines())
+            return {line["path"] for line in lines if line["split"] == "heldout"}
+
+        self.assertEqual(heldout_beside("heldout"), {"judged.py", "new.py"})
+        self.assertEqual(heldout_beside("train"), {"new.py"})
 
     def test_a_second_run_reads_no_package_again_and_gives_the_same(self):
         self.assertEqual(FakeFetcher.fetched, ["learn", "judge", "prose", "unknown"])

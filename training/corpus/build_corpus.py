@@ -19,6 +19,7 @@ from pathlib import Path
 
 import filters
 import notice
+import pack_parts
 import scan
 import shingles
 import sources
@@ -51,6 +52,13 @@ class Selector:
             for file in package.files:
                 if file.language in filters.CODE_LANGUAGES:
                     self.heldout_shingles |= shingles.shingles_of(package.text_of(file))
+
+    def meet(self, pack):
+        """What another corpus was made for training counts as training text here, too."""
+        for split, record in pack_parts.records(pack):
+            if split == "train":
+                text = record.split(b"\n", 1)[1].decode("utf-8")
+                self.train_shingles_in_heldout |= shingles.shingles_of(text) & self.heldout_shingles
 
     def select(self, packages, split, language, bytes_max):
         queues = {p.name: iter([f for f in p.files if f.language == language]) for p in packages}
@@ -138,13 +146,15 @@ def _sizes(package):
     return ", ".join(f"{language} {size / 1e6:.1f}" for language, size in sizes.most_common() if size > 50_000)
 
 
-def select_all(packages, drops, factor):
+def select_all(packages, drops, factor, trained_on):
     """The held-out and the training files, in the order of the pack."""
     selector = Selector(drops)
     chosen = {"heldout": [], "train": []}
     for language in filters.CODE_LANGUAGES:
         chosen["heldout"] += selector.select(packages["heldout"], "heldout", language, HELDOUT_MEGABYTES * 1e6)
     selector.hold_out(packages["heldout"])
+    for pack in trained_on:
+        selector.meet(pack)
     for language in filters.LANGUAGES:
         bytes_max = MEGABYTES_OF_LANGUAGE[language] * factor * 1e6
         files = selector.select(packages["train"], "train", language, bytes_max)
@@ -211,13 +221,15 @@ def write_report(path, chosen, missing, drops):
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
-def build(folder, entries, factor, jobs):
+def build(folder, entries, factor, jobs, trained_on=()):
+    """`trained_on` are packs of other corpora: held-out files that share half of their lines with the training files there are
+    dropped as well."""
     packages, missing = scan_all(entries, folder, jobs)
     scanned_of = {package.name: package for split in packages.values() for package in split}
     drops = collections.Counter()
     for package in scanned_of.values():
         drops.update(package.about["dropped"])
-    chosen = select_all(packages, drops, factor)
+    chosen = select_all(packages, drops, factor, trained_on)
     if not any(chosen.values()):
         sys.exit("build_corpus: no package could be had, or nothing of them may be used; the lines above say why")
     write_manifest(folder / "manifest.jsonl", chosen, scanned_of)
@@ -231,13 +243,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", nargs="?", type=Path, default=here.parents[1] / "build" / "corpus")
     parser.add_argument("--packages", type=Path, action="append", help="a list, or several (default: packages.txt)")
+    parser.add_argument("--trained-on", type=Path, action="append", default=[], metavar="PACK",
+                        help="another corpus: its training files' lines are not held out here")
     parser.add_argument("--size", type=float, default=1.0, help="factor on the size per language")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="packages read at a time")
     arguments = parser.parse_args()
+    for pack in arguments.trained_on:
+        if not pack.is_file():
+            parser.error(f"--trained-on names a corpus.pack: {pack} is none")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     try:
         lists = map(sources.read_package_list, arguments.packages or [here / "packages.txt"])
-        build(arguments.folder, [entry for entries in lists for entry in entries], arguments.size, arguments.jobs)
+        build(arguments.folder, [entry for entries in lists for entry in entries], arguments.size, arguments.jobs,
+              arguments.trained_on)
     except (RuntimeError, ValueError) as error:  # no archive answers; a line of packages.txt is broken
         sys.exit(f"build_corpus: {error}")
 
