@@ -287,6 +287,21 @@ class ToolsTest(unittest.TestCase):
         (self.programs / "dpkg-source").chmod(0o755)
         self.assertIn("skipped: cannot fetch Debian's packages: apt-get is not installed", self.skipped("zlib"))
 
+    def test_an_older_version_comes_where_the_newest_is_half_gone(self):
+        scripts = {
+            "apt-get": """case "$*" in
+              *indextargets*) echo http://deb.example/debian stable main;;
+              *--download-only*/stable) printf 'Version: 1\\n' >some_1.dsc;;
+              *--download-only*) : >some_2.dsc; echo "E: 404"; exit 100;;
+            esac""",
+            "dpkg-source": """[ "$4" = "$PWD/some_1.dsc" ] && /bin/mkdir "$5\"""",
+        }
+        for name, text in scripts.items():
+            (self.programs / name).write_text("#!/bin/sh\n" + text + "\n")
+            (self.programs / name).chmod(0o755)
+        package = sources.SourceFetcher(self.root).fetch(sources.Entry("some", "train"))
+        self.assertEqual(package.version, "1")
+
     def test_a_corpus_of_nothing_is_no_corpus(self):
         with redirect_stderr(io.StringIO()), self.assertRaisesRegex(SystemExit, "no package could be had"):
             build_corpus.build(self.root, [sources.Entry("npm:rxjs@7.8.2", "train")], 1.0, 1)

@@ -162,6 +162,8 @@ class SourceFetcher:
         # The newest version may be gone from the archive while an older suite's is still there.
         errors = []
         for wanted in (name, *(f"{name}/{suite}" for suite in self.suites)):
+            for rest in folder.iterdir():  # of a version that came in part
+                rest.unlink()
             done = _run(["apt-get", *self.options, "-q", "source", "--only-source", "--download-only", wanted], folder)
             if done.returncode == 0:
                 return
