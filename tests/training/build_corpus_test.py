@@ -287,7 +287,7 @@ class ToolsTest(unittest.TestCase):
         (self.programs / "dpkg-source").chmod(0o755)
         self.assertIn("skipped: cannot fetch Debian's packages: apt-get is not installed", self.skipped("zlib"))
 
-    def test_an_older_version_comes_where_the_newest_is_half_gone(self):
+    def test_what_came_in_part_is_fetched_anew_and_an_older_version_where_the_newest_is_gone(self):
         scripts = {
             "apt-get": """case "$*" in
               *indextargets*) echo http://deb.example/debian stable main;;
@@ -299,8 +299,12 @@ class ToolsTest(unittest.TestCase):
         for name, text in scripts.items():
             (self.programs / name).write_text("#!/bin/sh\n" + text + "\n")
             (self.programs / name).chmod(0o755)
+        interrupted = self.root / "sources" / "some.partial"
+        interrupted.mkdir(parents=True)
+        (interrupted / "some_3.dsc").touch()
         package = sources.SourceFetcher(self.root).fetch(sources.Entry("some", "train"))
         self.assertEqual(package.version, "1")
+        self.assertEqual([file.name for file in (self.root / "sources").glob("*/*")], ["some_1.dsc"])
 
     def test_a_corpus_of_nothing_is_no_corpus(self):
         with redirect_stderr(io.StringIO()), self.assertRaisesRegex(SystemExit, "no package could be had"):

@@ -113,13 +113,12 @@ class SourceFetcher:
         name = entry.name.replace("/", "_")
         unpacked = self.root / "unpacked" / name
         downloads = self.root / "sources" / name
-        downloads.mkdir(parents=True, exist_ok=True)
         unpacked.parent.mkdir(exist_ok=True)
         if entry.name.startswith("npm:"):
             return self._fetch_npm(entry, downloads, unpacked)
         if not unpacked.is_dir():
             ensure_tool("dpkg-source", entry.name)  # before anything is downloaded for it
-            if not any(downloads.glob("*.dsc")):
+            if not downloads.is_dir():
                 self._download(entry.name, downloads)
             self._unpack(entry.name, downloads, unpacked)
         dsc = sorted(downloads.glob("*.dsc"))[-1]
@@ -137,18 +136,18 @@ class SourceFetcher:
 
     def _fetch_npm(self, entry, downloads, unpacked):
         wanted = entry.name.partition(":")[2]
-        if not any(downloads.glob("*.tgz")):
+        if not downloads.is_dir():
             ensure_tool("npm", entry.name)
-            pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(downloads), wanted]
-            done = _run(pack, downloads)
-            if done.returncode != 0 or not any(downloads.glob("*.tgz")):
-                shutil.rmtree(downloads)
+            partial = _empty_partial(downloads)
+            pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(partial), wanted]
+            done = _run(pack, partial)
+            if done.returncode != 0 or not any(partial.glob("*.tgz")):
+                shutil.rmtree(partial)
                 raise LookupError(f"cannot download {entry.name}: {_last_line(done.stdout)}")
+            partial.rename(downloads)
         archive = next(downloads.glob("*.tgz"))
         if not unpacked.is_dir():
-            partial = unpacked.parent / (unpacked.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+            partial = _empty_partial(unpacked)
             tar = ["tar", "-xzf", str(archive), "--no-same-owner", "--strip-components=1", "-C", str(partial)]
             done = _run(tar, partial)
             if done.returncode != 0:
@@ -162,13 +161,13 @@ class SourceFetcher:
         # The newest version may be gone from the archive while an older suite's is still there.
         errors = []
         for wanted in (name, *(f"{name}/{suite}" for suite in self.suites)):
-            for rest in folder.iterdir():  # of a version that came in part
-                rest.unlink()
-            done = _run(["apt-get", *self.options, "-q", "source", "--only-source", "--download-only", wanted], folder)
+            partial = _empty_partial(folder)
+            done = _run(["apt-get", *self.options, "-q", "source", "--only-source", "--download-only", wanted], partial)
             if done.returncode == 0:
+                partial.rename(folder)
                 return
             errors.append(_last_line(done.stdout))
-        shutil.rmtree(folder)
+        shutil.rmtree(partial)
         raise LookupError(f"cannot download the source of {name}: {errors[0]}")
 
     def _unpack(self, name, downloads, unpacked):
@@ -179,7 +178,7 @@ class SourceFetcher:
         shutil.rmtree(partial, ignore_errors=True)
         done = _run(["dpkg-source", "--skip-patches", "--no-copy", "-x", str(dscs[-1]), str(partial)], downloads)
         if done.returncode != 0:
-            shutil.rmtree(downloads)  # perhaps half of it came: the next run fetches it again
+            shutil.rmtree(downloads)  # the next run fetches it again
             raise LookupError(f"cannot unpack the source of {name}: {_last_line(done.stdout)}")
         partial.rename(unpacked)
 
@@ -207,6 +206,14 @@ class SourceFetcher:
         done = _run(["apt-get", *self.options, "-qq", "update"], self.root)
         if done.returncode != 0:
             raise RuntimeError(f"cannot read the package lists: {_last_line(done.stdout)}")
+
+
+def _empty_partial(folder):
+    """What becomes `folder`, by its name, when it has all: whoever is interrupted begins it anew."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
 
 
 def ensure_tool(tool, wanted):
