@@ -299,9 +299,9 @@ class ToolsTest(unittest.TestCase):
         for name, text in scripts.items():
             (self.programs / name).write_text("#!/bin/sh\n" + text + "\n")
             (self.programs / name).chmod(0o755)
-        interrupted = self.root / "sources" / "some.partial"
-        interrupted.mkdir(parents=True)
-        (interrupted / "some_3.dsc").touch()
+        for rest in ("some.partial/some_3.dsc", "some/some_3.tar"):  # of an interrupted run
+            (self.root / "sources" / rest).parent.mkdir(parents=True)
+            (self.root / "sources" / rest).touch()
         package = sources.SourceFetcher(self.root).fetch(sources.Entry("some", "train"))
         self.assertEqual(package.version, "1")
         self.assertEqual([file.name for file in (self.root / "sources").glob("*/*")], ["some_1.dsc"])

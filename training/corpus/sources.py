@@ -118,7 +118,7 @@ class SourceFetcher:
             return self._fetch_npm(entry, downloads, unpacked)
         if not unpacked.is_dir():
             ensure_tool("dpkg-source", entry.name)  # before anything is downloaded for it
-            if not downloads.is_dir():
+            if not any(downloads.glob("*.dsc")):
                 self._download(entry.name, downloads)
             self._unpack(entry.name, downloads, unpacked)
         dsc = sorted(downloads.glob("*.dsc"))[-1]
@@ -136,7 +136,7 @@ class SourceFetcher:
 
     def _fetch_npm(self, entry, downloads, unpacked):
         wanted = entry.name.partition(":")[2]
-        if not downloads.is_dir():
+        if not any(downloads.glob("*.tgz")):
             ensure_tool("npm", entry.name)
             partial = _empty_partial(downloads)
             pack = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(partial), wanted]
@@ -209,9 +209,10 @@ class SourceFetcher:
 
 
 def _empty_partial(folder):
-    """What becomes `folder`, by its name, when it has all: whoever is interrupted begins it anew."""
+    """An empty folder beside `folder`, to be filled and then renamed to it. What an interrupted run left of either is removed."""
     partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for rest in (folder, partial):
+        shutil.rmtree(rest, ignore_errors=True)
     partial.mkdir(parents=True)
     return partial
 
